@@ -1,0 +1,70 @@
+"""The one table of what tinkex depends on.
+
+headers: files whose presence proves that the library is installed.
+libs:    what to link, in order.
+extra:   further targets of the same repository, each with its own library.
+package: the Debian packages, named in the error when a header is missing and installed by bazelw.
+licence: SPDX identifier.
+"""
+
+LIBTORCH_VERSION = "2.13.0"
+
+SYSTEM_LIBRARIES = {
+    "boost": dict(
+        headers = ["boost/beast.hpp", "boost/asio.hpp"],
+        package = "libboost-dev",
+        licence = "BSL-1.0",
+    ),
+    "cli11": dict(
+        headers = ["CLI/CLI.hpp"],
+        package = "libcli11-dev",
+        licence = "BSD-3-Clause",
+    ),
+    "curl": dict(
+        headers = ["curl/curl.h"],
+        libs = ["curl"],
+        package = "libcurl4-openssl-dev",
+        licence = "curl",
+    ),
+    "googletest": dict(
+        headers = ["gtest/gtest.h", "gmock/gmock.h"],
+        libs = ["gmock", "gtest", "pthread"],
+        extra = {"main": "gmock_main"},
+        package = "libgtest-dev libgmock-dev",
+        licence = "BSD-3-Clause",
+    ),
+    "google_benchmark": dict(
+        headers = ["benchmark/benchmark.h"],
+        libs = ["benchmark", "pthread"],
+        package = "libbenchmark-dev",
+        licence = "Apache-2.0",
+    ),
+    "nlohmann_json": dict(
+        headers = ["nlohmann/json.hpp"],
+        package = "nlohmann-json3-dev",
+        licence = "MIT",
+    ),
+    "protozero": dict(
+        headers = ["protozero/pbf_reader.hpp"],
+        package = "libprotozero-dev",
+        licence = "BSD-2-Clause",
+    ),
+    "protobuf": dict(
+        headers = ["google/protobuf/message.h"],
+        libs = ["protobuf", "pthread"],
+        package = "libprotobuf-dev protobuf-compiler",
+        licence = "BSD-3-Clause",
+    ),
+    "rapidcheck": dict(
+        headers = ["rapidcheck.h"],
+        libs = ["rapidcheck"],
+        package = "librapidcheck-dev",
+        licence = "BSD-2-Clause",
+    ),
+    "tbb": dict(
+        headers = ["oneapi/tbb.h"],
+        libs = ["tbb"],
+        package = "libtbb-dev",
+        licence = "Apache-2.0",
+    ),
+}

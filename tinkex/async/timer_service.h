@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "tinkex/clock.h"
+
+namespace tinkex::internal {
+
+/// Calls back at a time of the injected clock. Thread-safe; takes no lock on the caller's side.
+class TimerService {
+ public:
+  using TimerId = std::uint64_t;
+  using Callback = std::function<void()>;
+
+  virtual ~TimerService() = default;
+
+  /// `callback` runs once on the service's own thread, not before `when`, and must return quickly:
+  /// it only hands work to the executor. It does not run if the service shuts down first.
+  virtual TimerId schedule(Clock::time_point when, Callback callback) noexcept = 0;
+
+  /// Afterwards the callback runs only if it was running already. Unknown ids are ignored.
+  virtual void cancel(TimerId id) noexcept = 0;
+};
+
+}  // namespace tinkex::internal

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <chrono>
+
+namespace tinkex {
+
+/// Where the library reads the time, so that tests can move it by hand.
+/// Thread-safe: now() may be called from any thread.
+class Clock {
+ public:
+  using time_point = std::chrono::steady_clock::time_point;
+  using duration = std::chrono::steady_clock::duration;
+
+  virtual ~Clock() = default;
+  /// Monotonic time; its epoch means nothing.
+  virtual time_point now() const noexcept = 0;
+};
+
+/// The real monotonic clock.
+class SteadyClock final : public Clock {
+ public:
+  time_point now() const noexcept override { return std::chrono::steady_clock::now(); }
+};
+
+}  // namespace tinkex

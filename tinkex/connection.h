@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "tinkex/datum.h"
+#include "tinkex/future.h"
+#include "tinkex/outputs.h"
+#include "tinkex/params.h"
+#include "tinkex/sampling_client.h"
+
+namespace tinkex {
+
+/// What a TrainingClient calls, and what users mock to test their training code (tinkex/mocks).
+/// Order, retries, polling and combining live in the implementation.
+class TrainingConnection {
+ public:
+  virtual ~TrainingConnection() = default;
+
+  virtual const ModelInfo& info() const = 0;
+  virtual Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data,
+                                                         std::string loss_fn, LossConfig config,
+                                                         bool forward_only) = 0;
+  virtual Future<OptimStepResponse> optim_step(const AdamParams& params) = 0;
+  virtual Future<SaveWeightsResponse> save_state(std::string name, bool overwrite) = 0;
+  virtual Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer) = 0;
+  virtual Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name) = 0;
+  virtual Future<SamplingClient> save_weights_and_get_sampling_client() = 0;
+};
+
+/// What a SamplingClient calls.
+class SamplingConnection {
+ public:
+  virtual ~SamplingConnection() = default;
+
+  virtual const std::string& session_id() const = 0;
+  virtual Future<SampleResponse> sample(const ModelInput& prompt, std::int64_t num_samples,
+                                        const SamplingParams& params,
+                                        const SampleOptions& options) = 0;
+  virtual void close() = 0;
+};
+
+}  // namespace tinkex

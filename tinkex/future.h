@@ -1,0 +1,318 @@
+#pragma once
+
+// Results that arrive later.
+//
+// Threads. A Promise is settled from the executor (or from any thread); `get` and `wait_for` may be
+// called from any thread except a worker of the executor that must produce the result, where they
+// answer kWouldDeadlock instead of hanging. A continuation given to `then` runs on the executor of
+// the future, never on the I/O thread; after shutdown it runs on the thread that settles the future.
+//
+// Races. All state of a result sits in one ResultCell under its mutex. The first `set` wins and moves
+// the waiters out before it releases the lock; they run afterwards, so no user code runs under the
+// lock, and a continuation attached concurrently either is among the moved ones or finds the result.
+// A Promise that is destroyed unsettled settles its cell with kCancelled ("abandoned"), so a Future
+// cannot wait for ever on a producer that is gone.
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "tinkex/base/mutex.h"
+#include "tinkex/error.h"
+#include "tinkex/executor.h"
+
+namespace tinkex {
+
+namespace internal {
+
+/// The state that a Promise and a Future share. Set once; never throws at the setter.
+template <class T>
+class ResultCell {
+ public:
+  using Waiter = std::function<void(ResultCell&)>;
+
+  explicit ResultCell(std::shared_ptr<Executor> executor) : executor_(std::move(executor)) {}
+
+  /// Settles the cell; false if it was settled before.
+  bool set(Result<T> result) noexcept TINKEX_EXCLUDES(mutex_) {
+    std::vector<Waiter> waiters;
+    std::function<void()> cancel_hook;  // destroyed outside the lock: it may hold the last owner
+    {
+      MutexLock lock(mutex_);
+      if (result_) return false;
+      result_.emplace(std::move(result));
+      waiters.swap(waiters_);
+      cancel_hook.swap(on_cancel_);
+      condition_.notify_all();
+    }
+    for (Waiter& waiter : waiters) waiter(*this);
+    return true;
+  }
+
+  bool ready() const TINKEX_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return result_.has_value();
+  }
+
+  void wait() const TINKEX_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    while (!result_) condition_.wait(mutex_);
+  }
+
+  bool wait_until(std::chrono::steady_clock::time_point deadline) const TINKEX_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    while (!result_) {
+      if (!condition_.wait_until(mutex_, deadline)) return result_.has_value();
+    }
+    return true;
+  }
+
+  /// The result, once ready() is true. It no longer changes, so no lock is needed to read it.
+  Result<T>& result() noexcept TINKEX_NO_THREAD_SAFETY_ANALYSIS { return *result_; }
+
+  /// Calls `waiter` when the cell is settled, here and now if it is. `waiter` must not throw.
+  void on_ready(Waiter waiter) TINKEX_EXCLUDES(mutex_) {
+    {
+      MutexLock lock(mutex_);
+      if (!result_) {
+        waiters_.push_back(std::move(waiter));
+        return;
+      }
+    }
+    waiter(*this);
+  }
+
+  /// What cancel() tells the producer. Ignored once the cell is settled.
+  void on_cancel(std::function<void()> hook) TINKEX_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    if (!result_) on_cancel_ = std::move(hook);
+  }
+
+  void cancel() noexcept TINKEX_EXCLUDES(mutex_) {
+    std::function<void()> hook;
+    {
+      MutexLock lock(mutex_);
+      hook.swap(on_cancel_);
+    }
+    set(Error(ErrorCode::kCancelled, "the caller cancelled this result"));
+    if (hook) hook();
+  }
+
+  Executor* executor() const noexcept { return executor_.get(); }
+  const std::shared_ptr<Executor>& shared_executor() const noexcept { return executor_; }
+
+ private:
+  const std::shared_ptr<Executor> executor_;  // may be null: continuations run in the setter
+
+  mutable Mutex mutex_;
+  mutable CondVar condition_;
+  std::optional<Result<T>> result_ TINKEX_GUARDED_BY(mutex_);
+  std::vector<Waiter> waiters_ TINKEX_GUARDED_BY(mutex_);
+  std::function<void()> on_cancel_ TINKEX_GUARDED_BY(mutex_);
+};
+
+template <class T>
+struct UnwrapResult {
+  using type = T;
+};
+template <class T>
+struct UnwrapResult<Result<T>> {
+  using type = T;
+};
+template <>
+struct UnwrapResult<void> {
+  using type = Unit;
+};
+
+Error error_from_current_exception() noexcept;
+
+/// Calls fn and turns whatever it does, exceptions included, into a Result.
+template <class U, class Fn, class... Args>
+Result<U> invoke_guarded(Fn& fn, Args&&... args) noexcept {
+  try {
+    if constexpr (std::is_void_v<std::invoke_result_t<Fn&, Args...>>) {
+      fn(std::forward<Args>(args)...);
+      return Unit{};
+    } else {
+      return fn(std::forward<Args>(args)...);
+    }
+  } catch (...) {
+    return error_from_current_exception();
+  }
+}
+
+}  // namespace internal
+
+template <class T>
+class Promise;
+
+/// The receiving end of a result that arrives later. Move-only. Dropping it neither cancels the
+/// operation nor blocks; a Future always settles.
+template <class T>
+class [[nodiscard]] Future {
+ public:
+  using value_type = T;
+  using Cell = internal::ResultCell<T>;
+
+  explicit Future(std::shared_ptr<Cell> cell) : cell_(std::move(cell)) {}
+  Future(Future&&) noexcept = default;
+  Future& operator=(Future&&) noexcept = default;
+
+  /// A future that is settled from the start.
+  static Future ready_with(Result<T> result, std::shared_ptr<Executor> executor = nullptr) {
+    auto cell = std::make_shared<Cell>(std::move(executor));
+    cell->set(std::move(result));
+    return Future(std::move(cell));
+  }
+
+  bool ready() const { return cell_->ready(); }
+
+  /// Waits for the result; the reference lives as long as this Future.
+  const Result<T>& get() & {
+    if (!cell_->ready() && would_deadlock()) {
+      deadlock_.emplace(Error(ErrorCode::kWouldDeadlock,
+                              "get() on an executor thread would wait for that same executor; use "
+                              "then(), or wait on a thread of your own"));
+      return *deadlock_;
+    }
+    cell_->wait();
+    return cell_->result();
+  }
+
+  /// Waits and moves the result out.
+  Result<T> get() && {
+    const Result<T>& result = this->get();
+    return deadlock_ ? result : Result<T>(std::move(cell_->result()));
+  }
+
+  /// Waits at most `timeout` of real time; true if the result is there.
+  template <class Rep, class Period>
+  bool wait_for(std::chrono::duration<Rep, Period> timeout) const {
+    if (would_deadlock()) return cell_->ready();
+    return cell_->wait_until(std::chrono::steady_clock::now() +
+                             std::chrono::duration_cast<std::chrono::nanoseconds>(timeout));
+  }
+
+  /// Calls `fn(Result<T>)` on the executor once the result is there and gives a future of what it
+  /// returns (a U, a Result<U>, or nothing). An exception from `fn` becomes kInternal. Consumes
+  /// this future; cancelling the new one cancels this operation.
+  template <class Fn>
+  auto then(Fn fn) && {
+    using Returned = std::invoke_result_t<Fn&, Result<T>>;
+    using U = typename internal::UnwrapResult<Returned>::type;
+    auto next = std::make_shared<internal::ResultCell<U>>(cell_->shared_executor());
+    next->on_cancel([cell = std::weak_ptr<Cell>(cell_)] {
+      if (auto locked = cell.lock()) locked->cancel();
+    });
+    // The task keeps `this` cell alive: the waiter runs inside it, the task perhaps after it.
+    auto task = [next, fn = std::make_shared<Fn>(std::move(fn)), cell = cell_]() {
+      next->set(internal::invoke_guarded<U>(*fn, std::move(cell->result())));
+    };
+    auto cell = std::move(cell_);
+    cell->on_ready([task = std::move(task)](Cell& settled) { run_on(settled.executor(), task); });
+    return Future<U>(std::move(next));
+  }
+
+  /// Settles this future with kCancelled, unless it is settled, and stops waiting for the server.
+  /// What the server already accepted may still take effect.
+  void cancel() noexcept { cell_->cancel(); }
+
+  const std::shared_ptr<Cell>& cell() const noexcept { return cell_; }
+
+ private:
+  bool would_deadlock() const noexcept {
+    return cell_->executor() != nullptr && cell_->executor()->is_worker_thread();
+  }
+
+  std::shared_ptr<Cell> cell_;
+  std::optional<Result<T>> deadlock_;
+};
+
+/// The producing end. Settling twice is harmless: the first result stays.
+template <class T>
+class Promise {
+ public:
+  explicit Promise(std::shared_ptr<Executor> executor = nullptr)
+      : cell_(std::make_shared<internal::ResultCell<T>>(std::move(executor))) {}
+  Promise(Promise&&) noexcept = default;
+  Promise& operator=(Promise&& other) noexcept {
+    abandon();
+    cell_ = std::move(other.cell_);
+    return *this;
+  }
+  ~Promise() { abandon(); }
+
+  Future<T> future() const { return Future<T>(cell_); }
+  bool set(Result<T> result) noexcept { return cell_->set(std::move(result)); }
+  void on_cancel(std::function<void()> hook) { cell_->on_cancel(std::move(hook)); }
+  bool settled() const { return cell_->ready(); }
+  const std::shared_ptr<internal::ResultCell<T>>& cell() const noexcept { return cell_; }
+
+ private:
+  void abandon() noexcept {
+    if (cell_) cell_->set(Error(ErrorCode::kCancelled, "the operation was abandoned unfinished"));
+  }
+
+  std::shared_ptr<internal::ResultCell<T>> cell_;
+};
+
+/// When `when_all` gives up.
+enum class OnFailure {
+  kWaitForAll,   ///< Settles after the last one; the error is that of the lowest index.
+  kStopAtFirst,  ///< Settles with the first error and cancels the others.
+};
+
+namespace internal {
+template <class T>
+struct WhenAllState {
+  explicit WhenAllState(std::size_t count) : cells(count), remaining(count) {}
+  std::vector<std::shared_ptr<ResultCell<T>>> cells;
+  std::atomic<std::size_t> remaining;
+};
+}  // namespace internal
+
+/// All results in order, or an error.
+template <class T>
+Future<std::vector<T>> when_all(std::vector<Future<T>> futures,
+                                OnFailure on_failure = OnFailure::kWaitForAll,
+                                std::shared_ptr<Executor> executor = nullptr) {
+  using State = internal::WhenAllState<T>;
+  using All = internal::ResultCell<std::vector<T>>;
+  if (!executor && !futures.empty()) executor = futures.front().cell()->shared_executor();
+  auto all = std::make_shared<All>(std::move(executor));
+  if (futures.empty()) all->set(std::vector<T>{});
+  auto state = std::make_shared<State>(futures.size());
+  for (std::size_t i = 0; i < futures.size(); ++i) state->cells[i] = futures[i].cell();
+  const auto cancel_rest = [state] {
+    for (auto& cell : state->cells) cell->cancel();
+  };
+  all->on_cancel(cancel_rest);
+  for (auto& part : state->cells) {
+    // `all` holds the hook that holds `state`, so the waiters may own `all`; settling it breaks the
+    // circle because set() destroys the hook.
+    part->on_ready([all, state, cancel_rest, on_failure](internal::ResultCell<T>& settled) {
+      if (on_failure == OnFailure::kStopAtFirst && !settled.result().ok()) {
+        if (all->set(settled.result().error())) cancel_rest();
+      }
+      if (state->remaining.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+      std::vector<T> values;
+      values.reserve(state->cells.size());
+      for (auto& cell : state->cells) {
+        if (!cell->result().ok()) {
+          all->set(cell->result().error());
+          return;
+        }
+        values.push_back(std::move(*cell->result()));
+      }
+      all->set(std::move(values));
+    });
+  }
+  return Future<std::vector<T>>(std::move(all));
+}
+
+}  // namespace tinkex

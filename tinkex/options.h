@@ -1,0 +1,102 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tinkex/clock.h"
+#include "tinkex/executor.h"
+#include "tinkex/transport.h"
+
+namespace tinkex {
+
+class RateLimiterRegistry;
+
+/// Where a batch is cut into chunks; each chunk is one request. Whatever limit is hit first cuts.
+/// A single datum above a limit travels alone.
+struct ChunkLimits {
+  std::size_t max_examples = 128;
+  /// Prompt tokens (an image counts its expected tokens, or its bytes) plus the elements of every
+  /// loss input.
+  std::size_t max_numbers = 500'000;
+  /// Estimated bytes on the wire. Absent: not limited, unless the server announces a limit.
+  std::optional<std::size_t> max_bytes;
+};
+
+/// How forward_backward bodies and the results of forward_backward and sample are encoded.
+enum class WireFormat { kProtobuf, kJson };
+
+/// How often and how long a submission is repeated. The same bytes and the same sequence id are
+/// sent again, so a server that honours ids never applies one twice.
+struct RetryOptions {
+  /// Attempts in all; 1 means never repeat.
+  int max_attempts = 16;
+  /// No new attempt begins later than this after the first.
+  std::chrono::milliseconds max_elapsed{300'000};
+  /// First pause; it doubles up to `max_backoff`, with a random 25 % off.
+  std::chrono::milliseconds initial_backoff{500};
+  std::chrono::milliseconds max_backoff{10'000};
+  /// A longer Retry-After than this is cut to it.
+  std::chrono::milliseconds max_retry_after{60'000};
+};
+
+/// Everything a ServiceClient can be told. Empty strings are filled from the environment, then
+/// from the default; see `resolve_options`.
+struct ClientOptions {
+  /// Server, with an optional path prefix. Environment: TINKER_BASE_URL. Default: hosted Tinker.
+  std::string base_url;
+  /// Credential, sent as X-API-Key and never printed. Environment: TINKER_API_KEY. Must start with
+  /// `tml-` or `eyJ` except on loopback hosts, where it may also be empty.
+  std::string api_key;
+  /// Labels of the session. Environment: TINKER_TAGS, comma separated.
+  std::vector<std::string> tags;
+  /// Environment: TINKER_PROJECT_ID.
+  std::string project_id;
+  std::map<std::string, std::string> user_metadata;
+  /// Extra headers on every request.
+  HttpHeaders default_headers;
+
+  WireFormat wire_format = WireFormat::kProtobuf;
+  /// Lowered to what the server announces where that is smaller.
+  ChunkLimits chunk_limits;
+  /// Raises `chunk_limits` to what the server announces where that is larger.
+  bool accept_larger_server_chunks = false;
+
+  /// Bytes of encoded, not yet accepted bodies of one training client beyond which
+  /// forward_backward makes its caller wait. One body is always admitted.
+  std::size_t max_queued_bytes = std::size_t{64} << 20;
+  /// Futures of this service polled at the same time; the rest wait, oldest first.
+  std::size_t max_concurrent_polls = 1024;
+
+  std::chrono::milliseconds request_timeout{60'000};
+  std::chrono::milliseconds connect_timeout{5'000};
+  /// One long poll; the server holds it for less.
+  std::chrono::milliseconds poll_timeout{45'000};
+  std::chrono::milliseconds heartbeat_interval{10'000};
+  /// How long close() waits for the I/O thread and running tasks.
+  std::chrono::milliseconds close_timeout{5'000};
+
+  /// Repeats of training submissions and of set-up calls.
+  RetryOptions retry;
+  /// Repeats of a sample submission. The default is none: sampling is not retried silently.
+  RetryOptions sample_retry{.max_attempts = 1};
+
+  /// Threads of the executor's arena; 0 means one per core, at least 2.
+  int executor_threads = 0;
+
+  /// Seams for tests and for embedding; null means the real one. The embedded backend is a
+  /// Transport.
+  std::shared_ptr<Transport> transport;
+  std::shared_ptr<Executor> executor;
+  std::shared_ptr<Clock> clock;
+  /// Where clients find the shared back-off of their {base URL, API key}; null means the one
+  /// that all clients of this process share.
+  std::shared_ptr<RateLimiterRegistry> rate_limiters;
+};
+
+}  // namespace tinkex

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tinkex/future.h"
+#include "tinkex/options.h"
+#include "tinkex/outputs.h"
+#include "tinkex/params.h"
+#include "tinkex/sampling_client.h"
+#include "tinkex/training_client.h"
+
+namespace tinkex {
+
+namespace internal {
+class ServiceCore;
+}
+
+/// Fills empty fields of `options` from the environment and from the defaults, and checks them:
+/// the explicit value wins over the environment, the environment over the default. An empty
+/// environment variable counts as unset.
+Result<ClientOptions> resolve_options(ClientOptions options);
+
+/// Entry point: one session on a server, from which the other clients are made.
+///
+/// Threads: thread-safe. Owns one I/O thread (libcurl and timers) and one executor (a oneTBB arena).
+/// Clients made from it share them and keep working until the ServiceClient is closed.
+/// Ownership: a cheap handle; copies are the same session.
+class ServiceClient {
+ public:
+  /// Resolves the options, asks the server for its configuration and opens a session. Blocks for
+  /// those two or three requests; fails with a readable error when the server cannot be used.
+  static Result<ServiceClient> connect(ClientOptions options = {});
+
+  const std::string& session_id() const;
+  /// The configuration in force: defaults, environment and server limits applied. The API key in
+  /// it is the caller's own; do not print it.
+  const ClientOptions& options() const;
+
+  Future<std::vector<SupportedModel>> get_supported_models();
+
+  /// Creates a model with fresh adapters and a client for it.
+  Future<TrainingClient> create_lora_training_client(std::string base_model,
+                                                     LoraConfig config = {});
+  /// Creates a model from a training checkpoint; `with_optimizer` restores the moments too.
+  Future<TrainingClient> create_training_client_from_state(std::string path,
+                                                           bool with_optimizer = true);
+
+  /// Opens a sampling session on a base model or on a `tinker://` path; give exactly one.
+  Future<SamplingClient> create_sampling_client(std::optional<std::string> base_model,
+                                                std::optional<std::string> model_path);
+
+  /// Settles everything pending with kClosed, stops the heartbeat and joins the I/O thread, within
+  /// `close_timeout`. Idempotent. The destructor of the last handle does the same.
+  void close();
+
+ private:
+  explicit ServiceClient(std::shared_ptr<internal::ServiceCore> core) : core_(std::move(core)) {}
+
+  std::shared_ptr<internal::ServiceCore> core_;
+};
+
+}  // namespace tinkex

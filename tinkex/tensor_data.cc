@@ -1,0 +1,170 @@
+#include "tinkex/tensor_data.h"
+
+#include <bit>
+#include <cmath>
+#include <string>
+#include <utility>
+
+namespace tinkex {
+namespace {
+
+std::size_t element_count(const std::vector<std::int64_t>& shape) {
+  std::size_t count = 1;
+  for (const std::int64_t extent : shape) count *= extent > 0 ? static_cast<std::size_t>(extent) : 0;
+  return count;
+}
+
+template <class T>
+TensorData own(std::vector<T> values, DType dtype, std::vector<std::int64_t> shape) {
+  if (shape.empty()) shape = {static_cast<std::int64_t>(values.size())};
+  auto owner = std::make_shared<const std::vector<T>>(std::move(values));
+  const void* data = owner->data();
+  return TensorData::share(std::move(owner), data, dtype, std::move(shape));
+}
+
+template <class To, class From>
+To convert(From value) {
+  if constexpr (std::is_same_v<From, BFloat16Bits> || std::is_same_v<From, Float16Bits>) {
+    return convert<To>(to_float(value));
+  } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
+    return std::isfinite(value) ? static_cast<To>(value) : To{0};
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+template <class To>
+std::vector<To> converted(const TensorData& tensor) {
+  std::vector<To> out;
+  out.reserve(tensor.size());
+  visit_elements(tensor, [&out](auto values) {
+    for (const auto value : values) out.push_back(convert<To>(value));
+  });
+  return out;
+}
+
+}  // namespace
+
+std::size_t size_of(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::kFloat64:
+    case DType::kInt64: return 8;
+    case DType::kFloat32:
+    case DType::kInt32: return 4;
+    case DType::kBFloat16:
+    case DType::kFloat16:
+    case DType::kInt16: return 2;
+    case DType::kInt8:
+    case DType::kUInt8:
+    case DType::kBool: return 1;
+  }
+  return 1;
+}
+
+std::string_view to_string(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::kFloat32: return "float32";
+    case DType::kFloat64: return "float64";
+    case DType::kBFloat16: return "bfloat16";
+    case DType::kFloat16: return "float16";
+    case DType::kInt64: return "int64";
+    case DType::kInt32: return "int32";
+    case DType::kInt16: return "int16";
+    case DType::kInt8: return "int8";
+    case DType::kUInt8: return "uint8";
+    case DType::kBool: return "bool";
+  }
+  return "unknown";
+}
+
+float to_float(BFloat16Bits value) noexcept {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+}
+
+float to_float(Float16Bits value) noexcept {
+  const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
+  const std::uint32_t exponent = (value.bits >> 10) & 0x1fu;
+  const std::uint32_t mantissa = value.bits & 0x3ffu;
+  if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  const std::uint32_t widened = exponent == 0x1f ? 0xffu : exponent + 112;
+  return std::bit_cast<float>(sign | (widened << 23) | (mantissa << 13));
+}
+
+TensorData TensorData::from(std::vector<float> values, std::vector<std::int64_t> shape) {
+  return own(std::move(values), DType::kFloat32, std::move(shape));
+}
+
+TensorData TensorData::from(std::vector<std::int64_t> values, std::vector<std::int64_t> shape) {
+  return own(std::move(values), DType::kInt64, std::move(shape));
+}
+
+TensorData TensorData::from(std::vector<std::int32_t> values, std::vector<std::int64_t> shape) {
+  return own(std::move(values), DType::kInt32, std::move(shape));
+}
+
+TensorData TensorData::view(const void* data, DType dtype, std::vector<std::int64_t> shape) {
+  return share(nullptr, data, dtype, std::move(shape));
+}
+
+TensorData TensorData::share(std::shared_ptr<const void> owner, const void* data, DType dtype,
+                             std::vector<std::int64_t> shape) {
+  TensorData tensor;
+  tensor.dtype_ = dtype;
+  tensor.size_ = element_count(shape);
+  tensor.data_ = static_cast<const std::byte*>(data);
+  tensor.shape_ = std::move(shape);
+  tensor.owner_ = std::move(owner);
+  return tensor;
+}
+
+Result<TensorData> TensorData::sparse_csr(TensorData values, std::vector<std::int64_t> crow_indices,
+                                          std::vector<std::int64_t> col_indices,
+                                          std::vector<std::int64_t> shape) {
+  const auto fail = [](std::string what) {
+    return invalid_argument("sparse CSR tensor: " + std::move(what));
+  };
+  if (shape.size() != 2 || shape[0] < 0 || shape[1] < 0) {
+    return fail("the dense shape must have 2 dimensions");
+  }
+  if (crow_indices.size() != static_cast<std::size_t>(shape[0]) + 1) {
+    return fail("crow_indices has " + std::to_string(crow_indices.size()) + " entries, expected " +
+                std::to_string(shape[0] + 1) + " (rows + 1)");
+  }
+  if (col_indices.size() != values.size()) {
+    return fail("col_indices has " + std::to_string(col_indices.size()) + " entries but there are " +
+                std::to_string(values.size()) + " values");
+  }
+  if (crow_indices.front() != 0 || crow_indices.back() != static_cast<std::int64_t>(values.size())) {
+    return fail("crow_indices must begin with 0 and end with the number of values");
+  }
+  for (std::size_t row = 1; row < crow_indices.size(); ++row) {
+    if (crow_indices[row] < crow_indices[row - 1]) return fail("crow_indices must not decrease");
+  }
+  for (const std::int64_t column : col_indices) {
+    if (column < 0 || column >= shape[1]) {
+      return fail("column " + std::to_string(column) + " is outside [0, " +
+                  std::to_string(shape[1]) + ")");
+    }
+  }
+  TensorData tensor = std::move(values);
+  tensor.shape_ = std::move(shape);
+  tensor.sparse_ = std::make_shared<const SparseIndices>(
+      SparseIndices{std::move(crow_indices), std::move(col_indices)});
+  return tensor;
+}
+
+std::span<const std::int64_t> TensorData::crow_indices() const noexcept {
+  return sparse_ ? std::span<const std::int64_t>(sparse_->crow) : std::span<const std::int64_t>();
+}
+
+std::span<const std::int64_t> TensorData::col_indices() const noexcept {
+  return sparse_ ? std::span<const std::int64_t>(sparse_->col) : std::span<const std::int64_t>();
+}
+
+std::vector<float> TensorData::to_floats() const { return converted<float>(*this); }
+std::vector<std::int64_t> TensorData::to_ints() const { return converted<std::int64_t>(*this); }
+
+}  // namespace tinkex

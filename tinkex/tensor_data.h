@@ -1,0 +1,128 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "tinkex/error.h"
+
+namespace tinkex {
+
+/// Element types that the library can read from memory. On the wire there are only int64 and
+/// float32 (and int32 for prompt tokens); the encoder converts while it writes.
+enum class DType : std::uint8_t {
+  kFloat32,
+  kFloat64,
+  kBFloat16,
+  kFloat16,
+  kInt64,
+  kInt32,
+  kInt16,
+  kInt8,
+  kUInt8,
+  kBool,
+};
+
+/// Bytes of one element.
+std::size_t size_of(DType dtype) noexcept;
+/// `float32`, `int64`, ... as the API and PyTorch spell them.
+std::string_view to_string(DType dtype) noexcept;
+constexpr bool is_floating_point(DType dtype) noexcept { return dtype <= DType::kFloat16; }
+
+/// A dense array (or a 2-D sparse CSR one) with a shape: contiguous, row-major, host memory.
+///
+/// Ownership: holds the bytes through `owner`, or only refers to them when it was made by `view`
+/// (then they must live until the call that takes the TensorData has returned; nothing keeps a
+/// reference longer). Copying is cheap and shares the bytes, which nobody changes.
+class TensorData {
+ public:
+  /// Empty: float32, shape [0].
+  TensorData() = default;
+
+  /// Takes over a vector. Without a shape the array is 1-D.
+  static TensorData from(std::vector<float> values, std::vector<std::int64_t> shape = {});
+  static TensorData from(std::vector<std::int64_t> values, std::vector<std::int64_t> shape = {});
+  static TensorData from(std::vector<std::int32_t> values, std::vector<std::int64_t> shape = {});
+
+  /// Refers to memory owned elsewhere. `shape` says how many elements there are.
+  static TensorData view(const void* data, DType dtype, std::vector<std::int64_t> shape);
+  /// The same, kept alive by `owner`.
+  static TensorData share(std::shared_ptr<const void> owner, const void* data, DType dtype,
+                          std::vector<std::int64_t> shape);
+
+  /// A 2-D sparse array of dense shape `shape`: `values` (nnz) with int64 row starts (rows + 1)
+  /// and columns (nnz). Absent entries are 0.
+  static Result<TensorData> sparse_csr(TensorData values, std::vector<std::int64_t> crow_indices,
+                                       std::vector<std::int64_t> col_indices,
+                                       std::vector<std::int64_t> shape);
+
+  DType dtype() const noexcept { return dtype_; }
+  const std::vector<std::int64_t>& shape() const noexcept { return shape_; }
+  /// Stored elements: product of the shape, or nnz when sparse.
+  std::size_t size() const noexcept { return size_; }
+  const std::byte* data() const noexcept { return data_; }
+  std::size_t size_bytes() const noexcept { return size_ * size_of(dtype_); }
+
+  bool is_sparse() const noexcept { return sparse_ != nullptr; }
+  /// Only when is_sparse().
+  std::span<const std::int64_t> crow_indices() const noexcept;
+  std::span<const std::int64_t> col_indices() const noexcept;
+
+  /// The elements as T, which must be the type that dtype() names.
+  template <class T>
+  std::span<const T> as() const noexcept {
+    return {reinterpret_cast<const T*>(data_), size_};
+  }
+
+  /// Converted copies. Integers beyond 2^24 lose digits as float32; NaN becomes 0 as an integer.
+  std::vector<float> to_floats() const;
+  std::vector<std::int64_t> to_ints() const;
+
+ private:
+  struct SparseIndices {
+    std::vector<std::int64_t> crow;
+    std::vector<std::int64_t> col;
+  };
+
+  DType dtype_ = DType::kFloat32;
+  std::size_t size_ = 0;
+  const std::byte* data_ = nullptr;
+  std::vector<std::int64_t> shape_{0};
+  std::shared_ptr<const void> owner_;
+  std::shared_ptr<const SparseIndices> sparse_;
+};
+
+/// Calls `visit(span<const T>)` with the elements in their own type. bfloat16 and float16 arrive
+/// as the tag types below, one 16-bit pattern each.
+struct BFloat16Bits {
+  std::uint16_t bits;
+};
+struct Float16Bits {
+  std::uint16_t bits;
+};
+
+/// Exact widening of the 16-bit floating-point formats.
+float to_float(BFloat16Bits value) noexcept;
+float to_float(Float16Bits value) noexcept;
+
+template <class Visitor>
+decltype(auto) visit_elements(const TensorData& tensor, Visitor&& visit) {
+  switch (tensor.dtype()) {
+    case DType::kFloat32: return visit(tensor.as<float>());
+    case DType::kFloat64: return visit(tensor.as<double>());
+    case DType::kBFloat16: return visit(tensor.as<BFloat16Bits>());
+    case DType::kFloat16: return visit(tensor.as<Float16Bits>());
+    case DType::kInt64: return visit(tensor.as<std::int64_t>());
+    case DType::kInt32: return visit(tensor.as<std::int32_t>());
+    case DType::kInt16: return visit(tensor.as<std::int16_t>());
+    case DType::kInt8: return visit(tensor.as<std::int8_t>());
+    case DType::kUInt8:
+    case DType::kBool: break;
+  }
+  return visit(tensor.as<std::uint8_t>());
+}
+
+}  // namespace tinkex

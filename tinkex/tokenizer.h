@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tinkex {
+
+/// Text to token ids and back. Immutable and thread-safe.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  virtual std::vector<std::int64_t> encode(std::string_view text) const = 0;
+  /// Bytes of the tokens, not necessarily whole UTF-8 characters. Special tokens give nothing.
+  virtual std::string decode(std::span<const std::int64_t> tokens) const = 0;
+  /// The token that ends a text.
+  virtual std::int64_t eos_token() const = 0;
+  /// Ids are below this.
+  virtual std::int64_t vocab_size() const = 0;
+};
+
+/// Each byte is a token: ids 0 to 255 are the bytes, then beginning of text, end of text, padding.
+class ByteTokenizer final : public Tokenizer {
+ public:
+  static constexpr char kId[] = "tinkex/bytes";  ///< What a server calls it (`tokenizer_id`).
+  static constexpr std::int64_t kBeginOfText = 256;
+  static constexpr std::int64_t kEndOfText = 257;
+  static constexpr std::int64_t kPadding = 258;
+  static constexpr std::int64_t kVocabSize = 259;
+
+  std::vector<std::int64_t> encode(std::string_view text) const override;
+  std::string decode(std::span<const std::int64_t> tokens) const override;
+  std::int64_t eos_token() const override { return kEndOfText; }
+  std::int64_t vocab_size() const override { return kVocabSize; }
+};
+
+}  // namespace tinkex

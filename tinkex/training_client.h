@@ -1,0 +1,79 @@
+#pragma once
+
+// The training client.
+//
+// Order. Every call takes its place in the client's queue (its strand) before it returns. The
+// requests of one client leave one at a time, in that order: chunk k + 1 begins after the reply to
+// chunk k, and a batch is never interleaved with another thread's. Results are polled side by side
+// once the whole batch is accepted, so the next call's requests leave while earlier results are
+// still being computed.
+//
+// What waits. The caller does not wait for the network. forward_backward encodes its data before
+// it returns (the caller may reuse its tensors at once; this encoding is the only copy), and waits
+// only while the client's queued, not yet accepted bodies exceed ClientOptions::max_queued_bytes
+// (64 MiB): it then encodes the next chunk when an earlier one has been accepted. While a batch of n
+// chunks is being sent, later submissions of the same client wait their turn for the sum of its n
+// send times; polling, other clients and heartbeats do not. Concurrent callers encode one after
+// another. On an executor thread (inside `then`) the budget never waits.
+//
+// Answers. Every future settles: with the result, with the error that stopped it, or with kClosed
+// when the service is closed. If chunk k of n cannot be sent, the error names the chunk and lists
+// the accepted request ids: their gradients may have been accumulated on the server.
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "tinkex/datum.h"
+#include "tinkex/future.h"
+#include "tinkex/outputs.h"
+#include "tinkex/params.h"
+#include "tinkex/sampling_client.h"
+
+namespace tinkex {
+
+class TrainingConnection;
+
+/// Trains one model. A cheap handle; copies share the model and its order. Thread-safe.
+class TrainingClient {
+ public:
+  /// Users get clients from ServiceClient; tests pass a connection of their own.
+  explicit TrainingClient(std::shared_ptr<TrainingConnection> connection)
+      : connection_(std::move(connection)) {}
+
+  const std::string& model_id() const;
+  /// What the server said about the model when it was created.
+  const ModelInfo& info() const;
+
+  /// Computes the loss and adds its gradient to what the model already holds. The loss is a plain
+  /// sum over positions and datums; nothing is averaged. Errors in `data` are reported before
+  /// anything is sent.
+  Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data, std::string loss_fn,
+                                                 LossConfig config = {});
+
+  /// The same without any gradient.
+  Future<ForwardBackwardOutput> forward(std::span<const Datum> data, std::string loss_fn,
+                                        LossConfig config = {});
+
+  /// Applies the accumulated gradient and clears it.
+  Future<OptimStepResponse> optim_step(AdamParams params = {});
+
+  /// Saves weights and optimizer state under a name (`[A-Za-z0-9_.-]`, at most 128 characters).
+  Future<SaveWeightsResponse> save_state(std::string name, bool overwrite = false);
+
+  /// Replaces this model's weights by a training checkpoint's.
+  Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer = true);
+
+  /// Saves what a sampler needs, under a name, and gives its `tinker://` path.
+  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name);
+
+  /// Snapshots the current weights without a name and opens a sampling session on them. The
+  /// snapshot contains exactly the steps submitted before it.
+  Future<SamplingClient> save_weights_and_get_sampling_client();
+
+ private:
+  std::shared_ptr<TrainingConnection> connection_;
+};
+
+}  // namespace tinkex

@@ -63,8 +63,8 @@ Error&& Error::with_retryable(bool retryable) && {
   return std::move(*this);
 }
 
-Error&& Error::with_never_sent(bool never_sent) && {
-  never_sent_ = never_sent;
+Error&& Error::with_not_accepted(bool not_accepted) && {
+  not_accepted_ = not_accepted;
   return std::move(*this);
 }
 

@@ -55,8 +55,9 @@ class [[nodiscard]] Error : public std::exception {
   ErrorCategory category() const noexcept { return category_; }
   /// Whether the same call might succeed later without any change by the caller.
   bool retryable() const noexcept { return retryable_; }
-  /// Whether it is certain that the request never left, so that the server cannot have acted on it.
-  bool never_sent() const noexcept { return never_sent_; }
+  /// Whether it is certain that the server did not take the request: it never left, or it was
+  /// refused outright. False means the server may have acted on it.
+  bool not_accepted() const noexcept { return not_accepted_; }
   /// Id of the server-side future, empty if the failure came before one existed.
   const std::string& request_id() const noexcept { return request_id_; }
   /// How long the server asked to wait, if it did.
@@ -71,7 +72,7 @@ class [[nodiscard]] Error : public std::exception {
   Error&& with_http_status(int status) &&;
   Error&& with_category(ErrorCategory category) &&;
   Error&& with_retryable(bool retryable) &&;
-  Error&& with_never_sent(bool never_sent) &&;
+  Error&& with_not_accepted(bool not_accepted) &&;
   Error&& with_request_id(std::string id) &&;
   Error&& with_retry_after(std::optional<std::chrono::milliseconds> delay) &&;
   Error&& with_chunk(std::size_t index, std::size_t total) &&;
@@ -85,7 +86,7 @@ class [[nodiscard]] Error : public std::exception {
   ErrorCode code_;
   ErrorCategory category_ = ErrorCategory::kUnknown;
   bool retryable_ = false;
-  bool never_sent_ = false;
+  bool not_accepted_ = false;
   int http_status_ = 0;
   std::string message_;
   std::string what_;

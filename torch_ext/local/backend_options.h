@@ -1,0 +1,48 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "tinkex/clock.h"
+
+namespace tinkex::torch_ext::local {
+
+/// What the embedded backend can be told. The defaults suit a program that trains in its own
+/// process.
+struct BackendOptions {
+  /// Where checkpoints live: `<data_dir>/<run>/weights/<name>` and `.../sampler_weights/<name>`. It
+  /// is made if missing, persists, and is used by one backend at a time. Empty: a fresh temporary
+  /// directory that is removed at the end.
+  std::filesystem::path data_dir;
+  /// Required as X-API-Key on every request but healthz. Empty: requests need no key.
+  std::string api_key;
+  /// Threads of the model's arithmetic; 0 leaves LibTorch's own choice.
+  int threads = 0;
+  /// One line per operation on standard error.
+  bool verbose = false;
+
+  /// How long retrieve_future waits for a result before it answers try_again.
+  std::chrono::milliseconds poll_hold{30'000};
+  /// How long operations wait for a missing smaller seq_id before they fail. Longer than clients
+  /// repeat a submission.
+  std::chrono::milliseconds gap_timeout{600'000};
+
+  /// Operations, and bytes of their bodies, that one model may have waiting; beyond: 429.
+  std::size_t max_queued_operations = 4096;
+  std::size_t max_queued_bytes = std::size_t{512} << 20;
+  /// Samples, over all sessions, that may wait; beyond: 429.
+  std::size_t max_queued_samples = 16'384;
+  /// Results kept for repeated retrieval; the oldest go first.
+  std::size_t max_result_bytes = std::size_t{256} << 20;
+  /// Models, and sampling sessions, that may be loaded at a time.
+  std::size_t max_models = 64;
+  std::size_t max_sampling_sessions = 4096;
+
+  /// Null: the real one.
+  std::shared_ptr<Clock> clock;
+};
+
+}  // namespace tinkex::torch_ext::local

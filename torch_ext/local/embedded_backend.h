@@ -1,0 +1,22 @@
+#pragma once
+
+#include <memory>
+
+#include "tinkex/transport.h"
+#include "torch_ext/local/backend_options.h"
+
+namespace tinkex::torch_ext::local {
+
+/// Base URL for clients of the in-process transport; no socket stands behind it.
+inline constexpr char kEmbeddedBaseUrl[] = "http://embedded.local";
+
+/// Starts a backend that trains and samples in this process and returns the transport that reaches
+/// it: put it into `ClientOptions::transport`, with `kEmbeddedBaseUrl` as the base URL.
+///
+/// Threads: the backend computes on one thread of its own; callbacks come from the transport's.
+/// Ownership: the backend lives until the transport is shut down or the last reference to it goes,
+/// which waits for the operation that is running.
+/// Errors: kIo if the data directory cannot be used or another backend uses it.
+Result<std::shared_ptr<Transport>> start_embedded_backend(BackendOptions options = {});
+
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,107 @@
+#include "torch_ext/datum_convert.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "torch_ext/metrics_tensor.h"
+
+namespace tinkex::torch_ext {
+namespace {
+
+using testing::ElementsAre;
+using testing::StartsWith;
+
+at::Tensor tokens_of(std::int64_t length) { return at::arange(length, at::kLong); }
+
+std::string error_of(const std::vector<at::Tensor>& tokens, const NamedTensorLists& inputs) {
+  const Result<std::vector<Datum>> datums = borrow_datums(tokens, inputs);
+  return datums ? "no error" : datums.error().message();
+}
+
+TEST(DatumConvertTest, EachSequenceBecomesADatumWithItsLossInputsInOrder) {
+  const std::vector<at::Tensor> tokens = {tokens_of(3), tokens_of(2)};
+  const NamedTensorLists inputs = {{"target_tokens", {tokens_of(3).add(1), tokens_of(2).add(1)}},
+                                   {"weights", {at::ones({3}), at::zeros({2})}}};
+  const std::vector<Datum> datums = borrow_datums(tokens, inputs).value();
+  ASSERT_EQ(datums.size(), 2u);
+  EXPECT_THAT(datums[1].model_input.text_tokens(), ElementsAre(0, 1));
+  ASSERT_EQ(datums[0].loss_fn_inputs.size(), 2u);
+  EXPECT_EQ(datums[0].loss_fn_inputs[0].first, "target_tokens");
+  EXPECT_THAT(find(datums[0].loss_fn_inputs, "target_tokens")->to_ints(), ElementsAre(1, 2, 3));
+  EXPECT_THAT(find(datums[1].loss_fn_inputs, "weights")->to_floats(), ElementsAre(0, 0));
+}
+
+TEST(DatumConvertTest, TensorBytesAreNotCopied) {
+  const std::vector<at::Tensor> tokens = {tokens_of(5)};
+  const at::Tensor weights = at::ones({5});
+  const std::vector<Datum> datums = borrow_datums(tokens, {{"weights", {weights}}}).value();
+  const auto& text = std::get<EncodedTextChunk>(datums[0].model_input.chunks[0]);
+  EXPECT_EQ(static_cast<const void*>(text.tokens.data()), tokens[0].data_ptr());
+  EXPECT_EQ(static_cast<const void*>(find(datums[0].loss_fn_inputs, "weights")->data()),
+            weights.data_ptr());
+}
+
+TEST(DatumConvertTest, EmptyBatchIsRefused) {
+  EXPECT_EQ(error_of({}, {}), "tokens is empty, expected at least one sequence of token ids");
+}
+
+TEST(DatumConvertTest, ListOfAnotherLengthIsRefusedByName) {
+  EXPECT_EQ(
+      error_of({tokens_of(3)}, {{"weights", {at::ones({3}), at::ones({3})}}}),
+      "loss_fn_inputs['weights'] has 2 tensors but tokens has 1; give one tensor per sequence");
+}
+
+TEST(DatumConvertTest, PromptMustBeOneDimensionOfIntegers) {
+  EXPECT_THAT(error_of({tokens_of(3), at::ones({3})}, {}),
+              StartsWith("tokens[1] has dtype float32, expected dense integer token ids"));
+  EXPECT_THAT(error_of({at::ones({3}, at::kBool)}, {}), StartsWith("tokens[0] has dtype bool"));
+  EXPECT_THAT(error_of({tokens_of(4).view({2, 2})}, {}),
+              StartsWith("tokens[0] has 2 dimensions and 4 elements, expected one dimension"));
+  EXPECT_THAT(error_of({tokens_of(0)}, {}),
+              StartsWith("tokens[0] has 1 dimensions and 0 elements"));
+}
+
+TEST(DatumConvertTest, BadLossInputIsNamedWithItsIndex) {
+  EXPECT_EQ(error_of({tokens_of(1), tokens_of(1)}, {{"weights", {at::ones({1}), at::Tensor()}}}),
+            "loss_fn_inputs['weights'][1] is undefined");
+}
+
+TEST(DatumConvertTest, OutputsBecomeOneListPerName) {
+  const std::vector<NamedTensors> outputs = {
+      {{"logprobs", TensorData::from(std::vector<float>{-1, -2})}},
+      {{"logprobs", TensorData::from(std::vector<float>{-3})}},
+  };
+  const NamedTensorLists lists = outputs_to_tensors(outputs).value();
+  ASSERT_EQ(lists.size(), 1u);
+  EXPECT_EQ(lists[0].first, "logprobs");
+  ASSERT_EQ(lists[0].second.size(), 2u);
+  EXPECT_TRUE(at::equal(lists[0].second[0], at::arange(1, 3, at::kFloat).neg()));
+  EXPECT_EQ(lists[0].second[1].numel(), 1);
+}
+
+TEST(DatumConvertTest, OutputsThatDifferBetweenDatumsAreADecodeError) {
+  const TensorData value = TensorData::from(std::vector<float>{-1});
+  const auto code_of = [](const std::vector<NamedTensors>& outputs) {
+    return outputs_to_tensors(outputs).error().code();
+  };
+  EXPECT_EQ(code_of({{{"logprobs", value}}, {}}), ErrorCode::kDecode);
+  EXPECT_EQ(code_of({{}, {{"logprobs", value}}}), ErrorCode::kDecode);
+}
+
+TEST(MetricsTensorTest, MetricsAreDoublesWithoutDimensions) {
+  const auto tensors =
+      metrics_to_tensors({{"loss:sum", 0.1}, {"clock_cycle:unique", 12345678901.0}});
+  ASSERT_EQ(tensors.size(), 2u);
+  EXPECT_EQ(tensors[0].first, "clock_cycle:unique");
+  EXPECT_EQ(tensors[0].second.item<double>(), 12345678901.0);
+  EXPECT_EQ(tensors[1].second.scalar_type(), at::kDouble);
+  EXPECT_EQ(tensors[1].second.dim(), 0);
+  EXPECT_EQ(tensors[1].second.item<double>(), 0.1);
+}
+
+}  // namespace
+}  // namespace tinkex::torch_ext

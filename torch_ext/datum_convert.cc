@@ -1,0 +1,97 @@
+#include "torch_ext/datum_convert.h"
+
+#include "torch_ext/tensor_convert.h"
+
+namespace tinkex::torch_ext {
+namespace {
+
+std::string indexed(std::string_view name, std::size_t index) {
+  return std::string(name) + "[" + std::to_string(index) + "]";
+}
+
+std::string loss_input(std::string_view name) {
+  return "loss_fn_inputs['" + std::string(name) + "']";
+}
+
+bool is_integer(DType dtype) { return !is_floating_point(dtype) && dtype != DType::kBool; }
+
+Status check_counts(std::size_t datums, const NamedTensorLists& loss_fn_inputs) {
+  if (datums == 0) {
+    return invalid_argument("tokens is empty, expected at least one sequence of token ids");
+  }
+  for (const auto& [name, list] : loss_fn_inputs) {
+    if (list.size() == datums) continue;
+    return invalid_argument(loss_input(name) + " has " + std::to_string(list.size()) +
+                            " tensors but tokens has " + std::to_string(datums) +
+                            "; give one tensor per sequence");
+  }
+  return ok_status();
+}
+
+Error wrong_output(std::size_t index, std::string_view name, std::string_view what) {
+  return Error(ErrorCode::kDecode, "the server's output of datum " + std::to_string(index) + " " +
+                                       std::string(what) + " '" + std::string(name) +
+                                       "', unlike that of datum 0");
+}
+
+}  // namespace
+
+Result<ModelInput> borrow_prompt(const at::Tensor& tokens, std::string_view name) {
+  Result<TensorData> data = borrow(tokens, name);
+  if (!data) return std::move(data).error();
+  if (!is_integer(data->dtype()) || data->is_sparse()) {
+    return invalid_argument(std::string(name) + " has dtype " +
+                            std::string(to_string(data->dtype())) +
+                            ", expected dense integer token ids; convert it with .to(torch.int64)");
+  }
+  if (data->shape().size() != 1 || data->size() == 0) {
+    return invalid_argument(std::string(name) + " has " + std::to_string(data->shape().size()) +
+                            " dimensions and " + std::to_string(data->size()) +
+                            " elements, expected one dimension and at least one token id");
+  }
+  return ModelInput::from_tokens(std::move(*data));
+}
+
+Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
+                                         const NamedTensorLists& loss_fn_inputs) {
+  if (Status counts = check_counts(tokens.size(), loss_fn_inputs); !counts) return counts.error();
+  std::vector<Datum> datums(tokens.size());
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    Result<ModelInput> prompt = borrow_prompt(tokens[i], indexed("tokens", i));
+    if (!prompt) return std::move(prompt).error();
+    datums[i].model_input = std::move(*prompt);
+    datums[i].loss_fn_inputs.reserve(loss_fn_inputs.size());
+  }
+  for (const auto& [name, list] : loss_fn_inputs) {
+    const std::string label = loss_input(name);
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      Result<TensorData> data = borrow(list[i], indexed(label, i));
+      if (!data) return std::move(data).error();
+      datums[i].loss_fn_inputs.emplace_back(name, std::move(*data));
+    }
+  }
+  return datums;
+}
+
+Result<NamedTensorLists> outputs_to_tensors(const std::vector<NamedTensors>& outputs) {
+  NamedTensorLists lists;
+  if (outputs.empty()) return lists;
+  for (const auto& [name, first] : outputs.front()) {
+    std::vector<at::Tensor> list;
+    list.reserve(outputs.size());
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const TensorData* data = find(outputs[i], name);
+      if (data == nullptr) return wrong_output(i, name, "lacks");
+      list.push_back(to_tensor(*data));
+    }
+    lists.emplace_back(name, std::move(list));
+  }
+  for (std::size_t i = 1; i < outputs.size(); ++i) {
+    for (const auto& [name, data] : outputs[i]) {
+      if (find(outputs.front(), name) == nullptr) return wrong_output(i, name, "has");
+    }
+  }
+  return lists;
+}
+
+}  // namespace tinkex::torch_ext

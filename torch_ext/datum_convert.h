@@ -1,0 +1,37 @@
+#pragma once
+
+// Batches of tensors <-> batches of Datums.
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tinkex/datum.h"
+#include "tinkex/error.h"
+#include "tinkex/outputs.h"
+
+namespace tinkex::torch_ext {
+
+/// Lists under a name, one tensor per datum, in order.
+using NamedTensorLists = std::vector<std::pair<std::string, std::vector<at::Tensor>>>;
+
+/// A prompt: `tokens` must be a non-empty 1-D integer tensor. Borrows the tensor's memory, as
+/// `borrow` does. `name` begins the error.
+Result<ModelInput> borrow_prompt(const at::Tensor& tokens, std::string_view name);
+
+/// One Datum per sequence: `tokens[i]` is what the model reads, `loss_fn_inputs[name][i]` what the
+/// loss needs beside it. Borrows the tensors' memory: they must stay alive and unchanged until the
+/// call that takes the Datums has returned.
+///
+/// Errors: kInvalidArgument naming argument and index, for an empty batch, a list of another length
+/// than `tokens`, a prompt that is not a 1-D integer tensor, and whatever `borrow` refuses.
+Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
+                                         const NamedTensorLists& loss_fn_inputs);
+
+/// The per-datum outputs as lists under their names, one new tensor per datum.
+/// Errors: kDecode when a datum lacks an output that the first one has, or has another one.
+Result<NamedTensorLists> outputs_to_tensors(const std::vector<NamedTensors>& outputs);
+
+}  // namespace tinkex::torch_ext

@@ -1,0 +1,168 @@
+#include "torch_ext/tensor_convert.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/sparse_csr_tensor.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tinkex::torch_ext {
+namespace {
+
+Error refused(std::string_view name, const std::string& why) {
+  return invalid_argument(std::string(name) + " " + why);
+}
+
+std::string name_of(at::ScalarType type) {
+  std::string text = c10::toString(type);  // "ComplexFloat"
+  return "dtype " + text;
+}
+
+/// Why the tensor's elements cannot be read, or an empty text.
+std::string reason_without_data(const at::Tensor& tensor) {
+  if (!tensor.defined()) return "is undefined";
+  const c10::DispatchKeySet keys = tensor.unsafeGetTensorImpl()->key_set();
+  if (tensor.is_meta() || keys.has(c10::DispatchKey::Python)) {
+    return "holds no data (it is a meta or fake tensor, as torch.compile and torch.export use "
+           "while "
+           "they trace); call remote operations outside of the traced function";
+  }
+  if (tensor.is_nested()) return "is a nested tensor; pass its parts as a list, see unbind()";
+  const bool has_storage = tensor.has_storage() || tensor.layout() == c10::kSparseCsr;
+  if (tensor.layout() == c10::kStrided && !has_storage) {
+    return "holds no data of its own (is it batched by vmap, or inside a functorch transform?)";
+  }
+  return {};
+}
+
+/// Contiguous, on the CPU, materialised: the tensor itself where it is so already.
+at::Tensor on_host(const at::Tensor& tensor) {
+  at::Tensor host = tensor.is_neg() ? tensor.resolve_neg() : tensor;
+  if (!host.is_cpu()) host = host.to(c10::kCPU);
+  return host.contiguous();
+}
+
+std::shared_ptr<const void> keep(at::Tensor tensor) {
+  return std::make_shared<const at::Tensor>(std::move(tensor));
+}
+
+bool readable_in_place(const at::Tensor& tensor) {
+  return tensor.is_cpu() && tensor.is_contiguous() && !tensor.is_neg();
+}
+
+enum class Hold { kNothing, kStorage };
+
+Result<TensorData> dense(const at::Tensor& tensor, std::string_view name, Hold hold) {
+  const std::optional<DType> dtype = to_dtype(tensor.scalar_type());
+  if (!dtype) {
+    return refused(name, "has " + name_of(tensor.scalar_type()) +
+                             ", expected a real number type, such as float32, float64, bfloat16, "
+                             "float16, int64, int32, int16, int8, uint8 or bool; convert it with "
+                             ".to(...)");
+  }
+  std::vector<std::int64_t> shape = tensor.sizes().vec();
+  if (hold == Hold::kNothing && readable_in_place(tensor)) {
+    return TensorData::view(tensor.data_ptr(), *dtype, std::move(shape));
+  }
+  // detach: a tensor object of our own, without Python's wrapper, over the same storage.
+  at::Tensor host = on_host(tensor.detach());
+  const void* data = host.data_ptr();
+  return TensorData::share(keep(std::move(host)), data, *dtype, std::move(shape));
+}
+
+std::vector<std::int64_t> index_vector(const at::Tensor& indices) {
+  const at::Tensor host = on_host(indices.to(at::kLong));
+  const auto* begin = host.data_ptr<std::int64_t>();
+  return {begin, begin + host.numel()};
+}
+
+Result<TensorData> sparse(const at::Tensor& tensor, std::string_view name, Hold hold) {
+  if (tensor.dim() != 2) {
+    return refused(name, "is sparse CSR with " + std::to_string(tensor.dim()) +
+                             " dimensions, expected 2; use to_dense()");
+  }
+  Result<TensorData> values = dense(tensor.values(), name, hold);
+  if (!values) return values;
+  return TensorData::sparse_csr(std::move(*values), index_vector(tensor.crow_indices()),
+                                index_vector(tensor.col_indices()), tensor.sizes().vec());
+}
+
+Result<TensorData> convert(const at::Tensor& tensor, std::string_view name, Hold hold) {
+  if (std::string reason = reason_without_data(tensor); !reason.empty()) {
+    return refused(name, reason);
+  }
+  switch (tensor.layout()) {
+    case c10::kStrided: return dense(tensor, name, hold);
+    case c10::kSparseCsr: return sparse(tensor, name, hold);
+    default:
+      return refused(name,
+                     "has a layout that cannot be sent, expected strided or sparse CSR; use "
+                     "to_dense() or to_sparse_csr()");
+  }
+}
+
+}  // namespace
+
+std::optional<DType> to_dtype(at::ScalarType type) noexcept {
+  switch (type) {
+    case at::kFloat: return DType::kFloat32;
+    case at::kDouble: return DType::kFloat64;
+    case at::kBFloat16: return DType::kBFloat16;
+    case at::kHalf: return DType::kFloat16;
+    case at::kLong: return DType::kInt64;
+    case at::kInt: return DType::kInt32;
+    case at::kShort: return DType::kInt16;
+    case at::kChar: return DType::kInt8;
+    case at::kByte: return DType::kUInt8;
+    case at::kBool: return DType::kBool;
+    default: return std::nullopt;
+  }
+}
+
+at::ScalarType to_scalar_type(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::kFloat32: return at::kFloat;
+    case DType::kFloat64: return at::kDouble;
+    case DType::kBFloat16: return at::kBFloat16;
+    case DType::kFloat16: return at::kHalf;
+    case DType::kInt64: return at::kLong;
+    case DType::kInt32: return at::kInt;
+    case DType::kInt16: return at::kShort;
+    case DType::kInt8: return at::kChar;
+    case DType::kUInt8: return at::kByte;
+    case DType::kBool: break;
+  }
+  return at::kBool;
+}
+
+Result<TensorData> borrow(const at::Tensor& tensor, std::string_view name) {
+  return convert(tensor, name, Hold::kNothing);
+}
+
+Result<TensorData> share(const at::Tensor& tensor, std::string_view name) {
+  return convert(tensor, name, Hold::kStorage);
+}
+
+at::Tensor to_tensor(const TensorData& data) {
+  const auto copied = [](const void* bytes, std::size_t size, at::IntArrayRef shape,
+                         at::ScalarType type) {
+    at::Tensor tensor = at::empty(shape, type);
+    if (size > 0) std::memcpy(tensor.data_ptr(), bytes, size);
+    return tensor;
+  };
+  const at::ScalarType type = to_scalar_type(data.dtype());
+  if (!data.is_sparse()) return copied(data.data(), data.size_bytes(), data.shape(), type);
+  const auto indices = [&copied](std::span<const std::int64_t> values) {
+    return copied(values.data(), values.size_bytes(), {static_cast<std::int64_t>(values.size())},
+                  at::kLong);
+  };
+  const at::Tensor values =
+      copied(data.data(), data.size_bytes(), {static_cast<std::int64_t>(data.size())}, type);
+  return at::sparse_csr_tensor(indices(data.crow_indices()), indices(data.col_indices()), values,
+                               data.shape(), values.options().layout(c10::kSparseCsr));
+}
+
+}  // namespace tinkex::torch_ext

@@ -1,0 +1,43 @@
+#pragma once
+
+// at::Tensor <-> TensorData.
+//
+// Bytes. A strided, contiguous CPU tensor of a supported dtype is read where it lies: nothing is
+// copied. Anything else (other strides, another device, a negated view) costs one copy. The
+// elements keep their dtype; the encoder converts them while it writes.
+//
+// Threads. Dropping a tensor that Python has seen may take Python's interpreter lock, so no thread
+// of the library may hold one. `borrow` holds nothing of the caller's; `share` holds an alias that
+// Python has never seen.
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string_view>
+
+#include "tinkex/error.h"
+#include "tinkex/tensor_data.h"
+
+namespace tinkex::torch_ext {
+
+/// Element type of the library for one of PyTorch's; absent when the library cannot read it.
+std::optional<DType> to_dtype(at::ScalarType type) noexcept;
+at::ScalarType to_scalar_type(DType dtype) noexcept;
+
+/// The elements of `tensor`, for use while the caller keeps it alive and unchanged. This is the
+/// form for an argument of a call. A 2-D sparse CSR tensor becomes a sparse TensorData.
+/// `requires_grad` is ignored.
+///
+/// Errors: kInvalidArgument, beginning with `name`, for an undefined tensor, one without data
+/// (meta, fake, batched by vmap), another layout, or an unsupported dtype.
+Result<TensorData> borrow(const at::Tensor& tensor, std::string_view name);
+Result<TensorData> borrow(at::Tensor&& tensor, std::string_view name) = delete;  // would dangle
+
+/// The same, keeping the tensor's storage alive; for a Datum that outlives the caller's tensor. The
+/// caller must not change the elements while the Datum is in use.
+Result<TensorData> share(const at::Tensor& tensor, std::string_view name);
+
+/// A new CPU tensor of the same dtype and shape (sparse CSR if the data is), with one copy.
+at::Tensor to_tensor(const TensorData& data);
+
+}  // namespace tinkex::torch_ext

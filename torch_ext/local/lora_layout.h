@@ -60,6 +60,7 @@ class LoraLayout {
     std::string module;
     std::int64_t out;
   };
+  void add_layer(const std::string& prefix, const ModelConfig& model);
   LoraGroup add_group(const std::vector<Projection>& projections, std::int64_t in);
   std::int64_t add_matrix(std::string name, std::int64_t rows, std::int64_t cols, bool is_a);
 

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "torch_ext/local/config.h"
+
+namespace tinkex::torch_ext::local {
+
+/// What the backward pass of attention needs, beside the rows that went in.
+struct AttentionRecord {
+  at::Tensor out;  ///< (batch, heads, length, head_dim)
+  at::Tensor logsumexp;
+};
+
+/// Queries, keys and values of `rows` (batch * length, (heads + 2 kv heads) * head_dim), as views
+/// of shape (batch, heads, length, head_dim).
+struct HeadViews {
+  at::Tensor q, k, v;
+  static HeadViews of(const at::Tensor& rows, const ModelConfig& config, std::int64_t length);
+};
+
+/// Softmax attention of the queries over keys and values; query head j reads key head
+/// j / (heads / kv heads). `causal` masks later positions. Returns rows
+/// (batch * length, heads * head_dim).
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
+                     AttentionRecord* record);
+
+/// Backward of causal attention: gradient with respect to the stacked rows of HeadViews::of.
+at::Tensor attention_backward(const at::Tensor& dy, const HeadViews& heads,
+                              const AttentionRecord& record);
+
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,103 @@
+#include "torch_ext/local/config.h"
+
+#include <cmath>
+#include <utility>
+
+#include "tinkex/tokenizer.h"
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+/// Larger sizes are taken for mistakes; they also keep every product below 2^63.
+constexpr std::int64_t kLargestSize = std::int64_t{1} << 24;
+
+Error refuse(const ModelConfig& config, const std::string& what) {
+  return invalid_argument("model '" + config.name + "': " + what);
+}
+
+ModelConfig byte_level_config(std::string name, std::int64_t vocab_size) {
+  ModelConfig config;
+  config.name = std::move(name);
+  config.vocab_size = vocab_size;
+  config.eos_token_ids = {ByteTokenizer::kEndOfText};
+  return config;
+}
+
+ModelConfig tiny_config() {
+  ModelConfig config = byte_level_config("tinkex/tiny", 320);
+  config.hidden_size = 128;
+  config.intermediate_size = 384;
+  config.num_hidden_layers = 3;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 2;
+  config.head_dim = 32;
+  config.max_position_embeddings = 1024;
+  return config;
+}
+
+ModelConfig nano_config() {
+  ModelConfig config = byte_level_config("tinkex/nano", 272);
+  config.hidden_size = 32;
+  config.intermediate_size = 64;
+  config.num_hidden_layers = 2;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 2;
+  config.head_dim = 8;
+  config.max_position_embeddings = 256;
+  return config;
+}
+
+}  // namespace
+
+Status validate(const ModelConfig& config) {
+  const std::pair<const char*, std::int64_t> sizes[] = {
+      {"vocab_size", config.vocab_size},
+      {"hidden_size", config.hidden_size},
+      {"intermediate_size", config.intermediate_size},
+      {"num_hidden_layers", config.num_hidden_layers},
+      {"num_attention_heads", config.num_attention_heads},
+      {"num_key_value_heads", config.num_key_value_heads},
+      {"head_dim", config.head_dim},
+      {"max_position_embeddings", config.max_position_embeddings},
+  };
+  for (const auto& [field, value] : sizes) {
+    if (value >= 1 && value <= kLargestSize) continue;
+    return refuse(config, std::string(field) + " is " + std::to_string(value) + ", expected 1 to " +
+                              std::to_string(kLargestSize));
+  }
+  if (config.num_attention_heads % config.num_key_value_heads != 0) {
+    return refuse(config, "num_attention_heads (" + std::to_string(config.num_attention_heads) +
+                              ") must be a multiple of num_key_value_heads (" +
+                              std::to_string(config.num_key_value_heads) + ")");
+  }
+  if (config.head_dim % 2 != 0) {
+    return refuse(config, "head_dim is " + std::to_string(config.head_dim) +
+                              ", but rotary positions need an even number");
+  }
+  if (!(config.rms_norm_eps > 0) || !std::isfinite(config.rms_norm_eps)) {
+    return refuse(config, "rms_norm_eps must be a positive number");
+  }
+  if (!(config.rope_theta > 0) || !std::isfinite(config.rope_theta)) {
+    return refuse(config, "rope_theta must be a positive number");
+  }
+  for (const std::int64_t token : config.eos_token_ids) {
+    if (token >= 0 && token < config.vocab_size) continue;
+    return refuse(config, "eos_token_id " + std::to_string(token) + " is outside the vocabulary");
+  }
+  return ok_status();
+}
+
+std::vector<std::string> built_in_model_names() { return {"tinkex/tiny", "tinkex/nano"}; }
+
+Result<ModelConfig> built_in_config(std::string_view name) {
+  if (name == "tinkex/tiny") return tiny_config();
+  if (name == "tinkex/nano") return nano_config();
+  std::string known;
+  for (const std::string& each : built_in_model_names()) {
+    known += (known.empty() ? "'" : ", '") + each + "'";
+  }
+  return invalid_argument("unknown base model '" + std::string(name) + "'; this server has " +
+                          known);
+}
+
+}  // namespace tinkex::torch_ext::local

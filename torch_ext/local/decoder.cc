@@ -1,0 +1,127 @@
+#include "torch_ext/local/decoder.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/silu_backward.h>
+
+#include "torch_ext/local/kernels.h"
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+Rotation rotation_of(const ModelConfig& config, std::int64_t length, std::int64_t first) {
+  Rotation rotation;
+  rotation.heads = config.num_attention_heads + config.num_key_value_heads;
+  rotation.head_dim = config.head_dim;
+  rotation.length = length;
+  rotation.first_position = first;
+  return rotation;
+}
+
+/// One layer at work: what it shares between its two halves.
+struct LayerPass {
+  const BaseModel& model;
+  std::size_t index;
+  const LayerViews& adapter;
+  std::int64_t length;
+  KvCache* cache;
+
+  const LayerWeights& weights() const { return model.layers()[index]; }
+  double eps() const { return model.config().rms_norm_eps; }
+
+  at::Tensor attend(const HeadViews& heads, AttentionRecord* record) const {
+    if (cache == nullptr) return attention(heads.q, heads.k, heads.v, true, record);
+    cache->write(index, heads.k, heads.v);
+    // One new position sees all of the cache; several start a sequence and see each other.
+    if (length > 1) return attention(heads.q, heads.k, heads.v, true, nullptr);
+    return attention(heads.q, cache->keys(index, 1), cache->values(index, 1), false, nullptr);
+  }
+
+  at::Tensor attention_half(const at::Tensor& x, LayerRecord& r) const {
+    r.input = x;
+    r.attention_input = rms_norm(x, weights().input_norm, eps(), &r.input_inverse);
+    r.qkv = linear(r.attention_input, weights().qkv, adapter.qkv, {}, &r.qkv_low_rank);
+    const std::int64_t first = cache != nullptr ? cache->length() : 0;
+    rotate_heads(r.qkv, model.rotary_table(), rotation_of(model.config(), length, first));
+    r.attention_rows = attend(HeadViews::of(r.qkv, model.config(), length), &r.attention);
+    return linear(r.attention_rows, weights().o, adapter.o, x, &r.o_low_rank);
+  }
+
+  at::Tensor mlp_half(const at::Tensor& x, LayerRecord& r) const {
+    r.middle = x;
+    r.mlp_input = rms_norm(x, weights().post_attention_norm, eps(), &r.middle_inverse);
+    r.gate_up = linear(r.mlp_input, weights().gate_up, adapter.gate_up, {}, &r.gate_up_low_rank);
+    const std::int64_t inner = model.config().intermediate_size;
+    r.activation = at::silu(r.gate_up.narrow(1, 0, inner));
+    r.activation.mul_(r.gate_up.narrow(1, inner, inner));
+    return linear(r.activation, weights().down, adapter.down, x, &r.down_low_rank);
+  }
+
+  /// Adds the MLP's part to `dx`, which comes in as the gradient of the layer's output.
+  void mlp_backward(const LayerRecord& r, at::Tensor& dx, LayerViews& gradient) const {
+    const std::int64_t inner = model.config().intermediate_size;
+    at::Tensor d_activation = linear_backward(dx, r.activation, r.down_low_rank, weights().down,
+                                              adapter.down, gradient.down, true);
+    const at::Tensor gate = r.gate_up.narrow(1, 0, inner);
+    at::Tensor d_gate_up = at::empty(r.gate_up.sizes(), r.gate_up.options());
+    at::Tensor d_gate = d_gate_up.narrow(1, 0, inner);
+    at::Tensor d_up = d_gate_up.narrow(1, inner, inner);
+    at::silu_out(d_up, gate);
+    d_up.mul_(d_activation);
+    d_activation.mul_(r.gate_up.narrow(1, inner, inner));
+    at::silu_backward_out(d_gate, d_activation, gate);
+    const at::Tensor d_input =
+        linear_backward(d_gate_up, r.mlp_input, r.gate_up_low_rank, weights().gate_up,
+                        adapter.gate_up, gradient.gate_up, true);
+    add_rms_norm_backward(d_input, r.middle, weights().post_attention_norm, r.middle_inverse, dx);
+  }
+
+  /// The same for attention. Nothing below the first layer is trained, so it needs no dx.
+  void attention_half_backward(const LayerRecord& r, at::Tensor& dx, LayerViews& gradient) const {
+    const bool first = index == 0;
+    if (first && !adapter.o.present() && !adapter.qkv.present()) return;
+    const at::Tensor d_rows = linear_backward(dx, r.attention_rows, r.o_low_rank, weights().o,
+                                              adapter.o, gradient.o, true);
+    const HeadViews heads = HeadViews::of(r.qkv, model.config(), length);
+    at::Tensor d_qkv = attention_backward(d_rows, heads, r.attention);
+    Rotation back = rotation_of(model.config(), length, 0);
+    back.inverse = true;
+    rotate_heads(d_qkv, model.rotary_table(), back);
+    const at::Tensor d_input = linear_backward(d_qkv, r.attention_input, r.qkv_low_rank,
+                                               weights().qkv, adapter.qkv, gradient.qkv, !first);
+    if (!first) add_rms_norm_backward(d_input, r.input, weights().input_norm, r.input_inverse, dx);
+  }
+};
+
+}  // namespace
+
+at::Tensor decoder_forward(const BaseModel& model, const AdapterViews& adapter,
+                           const at::Tensor& tokens, std::int64_t length, DecoderRecord* record,
+                           KvCache* cache) {
+  at::Tensor x = at::index_select(model.embedding(), 0, tokens);
+  const std::size_t layers = model.layers().size();
+  if (record != nullptr) record->resize(layers);
+  for (std::size_t i = 0; i < layers; ++i) {
+    const LayerPass pass{model, i, adapter.layers[i], length, cache};
+    LayerRecord passing;
+    LayerRecord& r = record != nullptr ? (*record)[i] : passing;
+    x = pass.attention_half(x, r);
+    x = pass.mlp_half(x, r);
+  }
+  if (cache != nullptr) cache->advance(length);
+  return x;
+}
+
+void decoder_backward(const BaseModel& model, const AdapterViews& adapter,
+                      const DecoderRecord& record, std::int64_t length, at::Tensor d_stream,
+                      AdapterViews& gradient) {
+  for (std::size_t i = model.layers().size(); i-- > 0;) {
+    const LayerPass pass{model, i, adapter.layers[i], length, nullptr};
+    pass.mlp_backward(record[i], d_stream, gradient.layers[i]);
+    pass.attention_half_backward(record[i], d_stream, gradient.layers[i]);
+  }
+}
+
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "torch_ext/local/attention.h"
+#include "torch_ext/local/base_model.h"
+#include "torch_ext/local/kv_cache.h"
+#include "torch_ext/local/linear.h"
+
+namespace tinkex::torch_ext::local {
+
+/// What the forward pass of a layer leaves for its backward pass.
+struct LayerRecord {
+  at::Tensor input, input_inverse, attention_input, qkv, qkv_low_rank;
+  AttentionRecord attention;
+  at::Tensor attention_rows, o_low_rank;
+  at::Tensor middle, middle_inverse, mlp_input, gate_up, gate_up_low_rank, activation,
+      down_low_rank;
+};
+using DecoderRecord = std::vector<LayerRecord>;
+
+/// Runs all layers over `tokens`, int64 (batch * length) in row-major order, and returns the
+/// residual stream before the final norm, (batch * length, d). Positions are causal, so padding at
+/// the end of a row changes nothing before it.
+///
+/// `record`, if not null, receives what decoder_backward needs. `cache`, if not null, holds the
+/// positions read before and takes the new ones; new positions longer than one need an empty cache.
+at::Tensor decoder_forward(const BaseModel& model, const AdapterViews& adapter,
+                           const at::Tensor& tokens, std::int64_t length, DecoderRecord* record,
+                           KvCache* cache);
+
+/// Adds to `gradient` the gradients of the adapters, given that of the residual stream, which is
+/// used up.
+void decoder_backward(const BaseModel& model, const AdapterViews& adapter,
+                      const DecoderRecord& record, std::int64_t length, at::Tensor d_stream,
+                      AdapterViews& gradient);
+
+}  // namespace tinkex::torch_ext::local

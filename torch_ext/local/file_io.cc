@@ -1,0 +1,196 @@
+#include "torch_ext/local/file_io.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "torch_ext/local/digest.h"
+#include "torch_ext/local/random.h"
+
+namespace tinkex::torch_ext::local {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::size_t kBlock = std::size_t{1} << 20;
+
+/// Closes a descriptor when it goes out of scope; close() reports what closing found.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  bool ok() const { return fd_ >= 0; }
+  bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
+
+ private:
+  int fd_;
+};
+
+bool write_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), std::min(bytes.size(), kBlock));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return true;
+}
+
+Status sync_directory(const fs::path& path) {
+  Descriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.ok() || ::fsync(directory.get()) != 0) {
+    return io_error(path, "cannot make the directory durable", errno);
+  }
+  return ok_status();
+}
+
+fs::path parent_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+}  // namespace
+
+Error io_error(const fs::path& path, std::string_view what, int error_number) {
+  std::string message = std::string(what) + " '" + path.string() + "'";
+  if (error_number != 0) message += ": " + std::generic_category().message(error_number);
+  if (error_number == ENOSPC || error_number == EDQUOT) {
+    message += "; free some space and save again, nothing was left behind";
+  }
+  return Error(ErrorCode::kIo, std::move(message));
+}
+
+Status write_file(const fs::path& path, std::span<const std::span<const std::byte>> parts) {
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!file.ok()) return io_error(path, "cannot create", errno);
+  for (const auto& part : parts) {
+    if (!write_all(file.get(), part)) return io_error(path, "cannot write", errno);
+  }
+  if (::fsync(file.get()) != 0) return io_error(path, "cannot make durable", errno);
+  if (!file.close()) return io_error(path, "cannot close", errno);
+  return ok_status();
+}
+
+Status write_file(const fs::path& path, std::string_view text) {
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(text));
+  return write_file(path, std::span(&bytes, 1));
+}
+
+Result<std::string> read_file(const fs::path& path, std::uint64_t limit) {
+  const Result<ReadableFile> file = ReadableFile::open(path);
+  if (!file) return file.error();
+  if (file->size() > limit) {
+    return io_error(path, "more than " + std::to_string(limit) + " bytes in", 0);
+  }
+  std::string text(static_cast<std::size_t>(file->size()), '\0');
+  const Status status = file->read(0, std::as_writable_bytes(std::span(text)));
+  if (!status) return status.error();
+  return text;
+}
+
+Result<std::uint64_t> hash_file(const fs::path& path) {
+  const Result<ReadableFile> file = ReadableFile::open(path);
+  if (!file) return file.error();
+  // Blocks are chained by the seed: the digest of a file is not the plain hash64 of its bytes.
+  std::vector<std::byte> block(kBlock);
+  std::uint64_t hash = 0;
+  for (std::uint64_t offset = 0; offset < file->size(); offset += kBlock) {
+    const auto size =
+        static_cast<std::size_t>(std::min<std::uint64_t>(kBlock, file->size() - offset));
+    const std::span<std::byte> part = std::span(block).first(size);
+    const Status status = file->read(offset, part);
+    if (!status) return status.error();
+    hash = hash64(part, hash);
+  }
+  return hash;
+}
+
+ReadableFile::ReadableFile(fs::path path, int fd, std::uint64_t size)
+    : path_(std::move(path)), fd_(fd), size_(size) {}
+
+ReadableFile::ReadableFile(ReadableFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
+
+ReadableFile& ReadableFile::operator=(ReadableFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+ReadableFile::~ReadableFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Result<ReadableFile> ReadableFile::open(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return io_error(path, "cannot open", errno);
+  ReadableFile file(path, fd, 0);
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return io_error(path, "cannot look at", errno);
+  if (!S_ISREG(status.st_mode)) return io_error(path, "not a regular file:", 0);
+  file.size_ = static_cast<std::uint64_t>(status.st_size);
+  return file;
+}
+
+Status ReadableFile::read(std::uint64_t offset, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const ssize_t got = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return io_error(path_, "cannot read", errno);
+    if (got == 0) return io_error(path_, "unexpected end of", 0);
+    out = out.subspan(static_cast<std::size_t>(got));
+    offset += static_cast<std::uint64_t>(got);
+  }
+  return ok_status();
+}
+
+AtomicDirectory::AtomicDirectory(fs::path final_path, fs::path temporary)
+    : final_(std::move(final_path)), temporary_(std::move(temporary)) {}
+
+AtomicDirectory::AtomicDirectory(AtomicDirectory&& other) noexcept
+    : final_(std::move(other.final_)), temporary_(std::exchange(other.temporary_, {})) {}
+
+AtomicDirectory::~AtomicDirectory() {
+  std::error_code ignored;
+  if (!temporary_.empty()) fs::remove_all(temporary_, ignored);
+}
+
+Result<AtomicDirectory> AtomicDirectory::create(fs::path final_path) {
+  const fs::path parent = parent_of(final_path);
+  std::error_code problem;
+  fs::create_directories(parent, problem);
+  if (problem) return io_error(parent, "cannot create the directory", problem.value());
+  fs::path temporary = parent / (kTemporaryPrefix + to_hex(fresh_seed()));
+  if (::mkdir(temporary.c_str(), 0755) != 0) {
+    return io_error(temporary, "cannot create the directory", errno);
+  }
+  return AtomicDirectory(std::move(final_path), std::move(temporary));
+}
+
+Status AtomicDirectory::commit(bool overwrite) {
+  Status status = sync_directory(temporary_);
+  if (!status) return status;
+  const bool moved =
+      ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, final_.c_str(), RENAME_NOREPLACE) == 0;
+  if (!moved && errno != EEXIST) return io_error(final_, "cannot rename into", errno);
+  if (!moved && !overwrite) return io_error(final_, "there already is a checkpoint at", 0);
+  if (!moved &&
+      ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) != 0) {
+    return io_error(final_, "cannot replace", errno);
+  }
+  // After an exchange temporary_ is the old directory, which the destructor removes.
+  if (moved) temporary_.clear();
+  return sync_directory(parent_of(final_));
+}
+
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,78 @@
+#pragma once
+
+// Files that either are whole and durable or are reported as failed.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tinkex/error.h"
+
+namespace tinkex::torch_ext::local {
+
+/// An error that names the path and what the system says about `error_number`.
+Error io_error(const std::filesystem::path& path, std::string_view what, int error_number);
+
+/// Creates `path`, writes the parts one after the other and waits until they are on the disk. An
+/// existing file is truncated.
+Status write_file(const std::filesystem::path& path,
+                  std::span<const std::span<const std::byte>> parts);
+Status write_file(const std::filesystem::path& path, std::string_view text);
+
+/// The content of a file of at most `limit` bytes.
+Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t limit);
+
+/// hash64 of the file's bytes, read in blocks.
+Result<std::uint64_t> hash_file(const std::filesystem::path& path);
+
+/// A file open for reading at positions. Movable.
+class ReadableFile {
+ public:
+  static Result<ReadableFile> open(const std::filesystem::path& path);
+  ReadableFile(ReadableFile&& other) noexcept;
+  ReadableFile& operator=(ReadableFile&& other) noexcept;
+  ~ReadableFile();
+
+  const std::filesystem::path& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
+  /// Fills `out` from `offset`; a file that ends before is an error.
+  Status read(std::uint64_t offset, std::span<std::byte> out) const;
+
+ private:
+  ReadableFile(std::filesystem::path path, int fd, std::uint64_t size);
+
+  std::filesystem::path path_;
+  int fd_ = -1;
+  std::uint64_t size_ = 0;
+};
+
+/// A directory that is filled under a temporary name beside its final one. Until commit() succeeds
+/// nothing is visible under the final name; the destructor removes what was not committed.
+class AtomicDirectory {
+ public:
+  /// Makes the temporary directory, and the parents of `final_path` if they are missing.
+  static Result<AtomicDirectory> create(std::filesystem::path final_path);
+  AtomicDirectory(AtomicDirectory&& other) noexcept;
+  AtomicDirectory& operator=(AtomicDirectory&&) = delete;
+  ~AtomicDirectory();
+
+  /// Where to write. Its name begins with kTemporaryPrefix.
+  const std::filesystem::path& path() const { return temporary_; }
+  /// Renames into place and waits until that is on the disk. An existing directory is an error
+  /// unless `overwrite`; then the two change places in one step and the old one is removed.
+  Status commit(bool overwrite);
+
+  static constexpr char kTemporaryPrefix[] = ".tmp-";
+
+ private:
+  AtomicDirectory(std::filesystem::path final_path, std::filesystem::path temporary);
+
+  std::filesystem::path final_;
+  std::filesystem::path temporary_;
+};
+
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <c10/util/Exception.h>
+
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "tinkex/error.h"
+
+namespace tinkex::torch_ext::local {
+
+/// Runs `body`, which returns a Result, and turns what LibTorch throws into an Error, so that no
+/// exception leaves the engine.
+template <class Body>
+auto guarded(Body&& body) -> decltype(body()) {
+  try {
+    return std::forward<Body>(body)();
+  } catch (const Error& error) {
+    return error;
+  } catch (const c10::Error& error) {
+    return Error(ErrorCode::kInternal, error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::kInternal,
+                 "not enough memory for this request; send fewer or shorter sequences at once");
+  } catch (const std::exception& error) {
+    return Error(ErrorCode::kInternal, error.what());
+  }
+}
+
+}  // namespace tinkex::torch_ext::local

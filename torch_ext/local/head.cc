@@ -1,0 +1,94 @@
+#include "torch_ext/local/head.h"
+
+#include <ATen/ops/_log_softmax.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+
+#include "torch_ext/local/kernels.h"
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+/// Elements of the logits that exist at a time.
+constexpr std::int64_t kChunkElements = std::int64_t{1} << 18;
+
+/// Buffers of one pass over chunks of rows; every chunk uses the same memory.
+class ChunkedHead {
+ public:
+  ChunkedHead(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x)
+      : model_(model), adapter_(adapter), x_(x) {
+    const std::int64_t vocab = model.config().vocab_size;
+    chunk_rows_ = std::min(x.size(0), std::max<std::int64_t>(16, kChunkElements / vocab));
+    logits_ = at::empty({chunk_rows_, vocab}, x.options());
+    logprobs_ = at::empty({chunk_rows_, vocab}, x.options());
+  }
+
+  std::int64_t chunk_rows() const { return chunk_rows_; }
+
+  LogprobChunk forward(std::int64_t first) {
+    const std::int64_t count = std::min(chunk_rows_, x_.size(0) - first);
+    rows_ = x_.narrow(0, first, count);
+    normed_ = rms_norm(rows_, model_.final_norm(), model_.config().rms_norm_eps, &inverse_);
+    at::Tensor logits = logits_.narrow(0, 0, count);
+    linear_out(logits, normed_, model_.unembed(), adapter_.unembed, &low_rank_);
+    at::Tensor logprobs = logprobs_.narrow(0, 0, count);
+    at::_log_softmax_out(logprobs, logits, 1, false);
+    return {first, count, logprobs};
+  }
+
+  /// After forward of the same chunk; adds to `dx`, the gradient of its rows.
+  void backward(const LogprobChunk& chunk, const LogprobGradient& g, AdapterViews& gradient,
+                at::Tensor dx) {
+    at::Tensor d_logits = logits_.narrow(0, 0, chunk.count);
+    at::exp_out(d_logits, chunk.logprobs);
+    softmax_to_logit_gradient(d_logits, g.targets, g.values, g.columns);
+    const at::Tensor d_normed = linear_backward(d_logits, normed_, low_rank_, model_.unembed(),
+                                                adapter_.unembed, gradient.unembed, true);
+    add_rms_norm_backward(d_normed, rows_, model_.final_norm(), inverse_, dx);
+  }
+
+ private:
+  const BaseModel& model_;
+  const AdapterViews& adapter_;
+  const at::Tensor& x_;
+  std::int64_t chunk_rows_ = 0;
+  at::Tensor logits_, logprobs_;
+  at::Tensor rows_, normed_, inverse_, low_rank_;
+};
+
+}  // namespace
+
+at::Tensor head_logits(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x) {
+  const at::Tensor normed = rms_norm(x, model.final_norm(), model.config().rms_norm_eps, nullptr);
+  return linear(normed, model.unembed(), adapter.unembed, {}, nullptr);
+}
+
+Status head_logprobs(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
+                     const std::function<Status(const LogprobChunk&)>& visit) {
+  ChunkedHead head(model, adapter, x);
+  for (std::int64_t first = 0; first < x.size(0); first += head.chunk_rows()) {
+    const Status status = visit(head.forward(first));
+    if (!status) return status;
+  }
+  return ok_status();
+}
+
+Result<at::Tensor> head_backward(
+    const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
+    const std::function<Result<LogprobGradient>(const LogprobChunk&)>& score,
+    AdapterViews& gradient) {
+  ChunkedHead head(model, adapter, x);
+  at::Tensor dx = at::zeros_like(x);
+  for (std::int64_t first = 0; first < x.size(0); first += head.chunk_rows()) {
+    const LogprobChunk chunk = head.forward(first);
+    const Result<LogprobGradient> g = score(chunk);
+    if (!g) return g.error();
+    if (g->targets != nullptr) head.backward(chunk, *g, gradient, dx.narrow(0, first, chunk.count));
+  }
+  return dx;
+}
+
+}  // namespace tinkex::torch_ext::local

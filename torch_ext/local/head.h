@@ -1,0 +1,45 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+
+#include "tinkex/error.h"
+#include "torch_ext/local/base_model.h"
+#include "torch_ext/local/linear.h"
+
+namespace tinkex::torch_ext::local {
+
+/// Rows of log-probabilities that were computed together: `logprobs` is (count, vocab), row 0 is
+/// row `first` of the input.
+struct LogprobChunk {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  at::Tensor logprobs;
+};
+
+/// Final norm and projection of the residual stream rows `x` (n, d): logits (n, vocab).
+at::Tensor head_logits(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x);
+
+/// Calls `visit` with the log-probabilities of all rows of `x`, chunk by chunk, so that they never
+/// exist for all rows at once. Stops at the first error.
+Status head_logprobs(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
+                     const std::function<Status(const LogprobChunk&)>& visit);
+
+/// What `score` in head_backward returns: the targets of the chunk's rows and the gradients of the
+/// loss with respect to their log-probabilities, both (count, columns); null if all are zero.
+struct LogprobGradient {
+  const std::int64_t* targets = nullptr;
+  const double* values = nullptr;
+  std::int64_t columns = 1;
+};
+
+/// The same with a backward pass: `score` looks at each chunk and says the gradient. Adds the
+/// gradients of the output adapter to `gradient` and returns that of `x` (n, d).
+Result<at::Tensor> head_backward(
+    const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
+    const std::function<Result<LogprobGradient>(const LogprobChunk&)>& score,
+    AdapterViews& gradient);
+
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,193 @@
+#include "torch_ext/local/kernels.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <type_traits>
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+/// Sums are kept in this many lanes: the order is fixed, and the compiler can use vector registers.
+constexpr std::int64_t kLanes = 16;
+
+/// Elements that are worth a second thread.
+constexpr std::int64_t kGrain = 16384;
+
+template <class T, class Term>
+T lane_sum(std::int64_t count, Term term) {
+  std::array<T, kLanes> lanes{};
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
+      lanes[static_cast<std::size_t>(lane)] += term(i + lane);
+    }
+  }
+  T sum = 0;
+  for (const T lane : lanes) sum += lane;
+  for (; i < count; ++i) sum += term(i);
+  return sum;
+}
+
+template <class F>
+void with_type(const at::Tensor& tensor, F&& f) {
+  if (tensor.scalar_type() == at::ScalarType::Double) {
+    f(double{});
+  } else {
+    f(float{});
+  }
+}
+
+template <class F>
+void for_each_row(std::int64_t rows, std::int64_t row_size, const F& f) {
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, row_size));
+  at::parallel_for(0, rows, grain, [&f](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) f(row);
+  });
+}
+
+template <class T>
+void rotate_row(T* row, const T* angles, const Rotation& r) {
+  const std::int64_t half = r.head_dim / 2;
+  const T* cosines = angles;
+  const T* sines = angles + half;
+  const T sign = r.inverse ? T(-1) : T(1);
+  for (std::int64_t head = 0; head < r.heads; ++head, row += r.head_dim) {
+    for (std::int64_t i = 0; i < half; ++i) {
+      const T low = row[i];
+      const T high = row[half + i];
+      const T sine = sign * sines[i];
+      row[i] = low * cosines[i] - high * sine;
+      row[half + i] = high * cosines[i] + low * sine;
+    }
+  }
+}
+
+}  // namespace
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps,
+                    at::Tensor* inverse) {
+  const std::int64_t rows = x.size(0);
+  const std::int64_t d = x.size(1);
+  at::Tensor y = at::empty_like(x);
+  at::Tensor factors = at::empty({rows}, x.options());
+  with_type(x, [&](auto zero) {
+    using T = decltype(zero);
+    const T* in = x.const_data_ptr<T>();
+    const T* w = weight.const_data_ptr<T>();
+    T* out = y.mutable_data_ptr<T>();
+    T* factor = factors.mutable_data_ptr<T>();
+    for_each_row(rows, d, [=](std::int64_t row) {
+      const T* from = in + row * d;
+      T* to = out + row * d;
+      const T squares = lane_sum<T>(d, [from](std::int64_t i) { return from[i] * from[i]; });
+      const T f = T(1) / std::sqrt(squares / T(d) + T(eps));
+      factor[row] = f;
+      for (std::int64_t i = 0; i < d; ++i) to[i] = from[i] * f * w[i];
+    });
+  });
+  if (inverse != nullptr) *inverse = factors;
+  return y;
+}
+
+void add_rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
+                           const at::Tensor& inverse, at::Tensor& dx) {
+  const std::int64_t d = x.size(1);
+  with_type(x, [&](auto zero) {
+    using T = decltype(zero);
+    const T* gradient = dy.const_data_ptr<T>();
+    const T* in = x.const_data_ptr<T>();
+    const T* w = weight.const_data_ptr<T>();
+    const T* factor = inverse.const_data_ptr<T>();
+    T* out = dx.mutable_data_ptr<T>();
+    for_each_row(x.size(0), d, [=](std::int64_t row) {
+      const T* g = gradient + row * d;
+      const T* from = in + row * d;
+      T* to = out + row * d;
+      const T f = factor[row];
+      const T dot = lane_sum<T>(d, [=](std::int64_t i) { return g[i] * w[i] * from[i]; });
+      const T correction = f * f * f * dot / T(d);
+      for (std::int64_t i = 0; i < d; ++i) to[i] += g[i] * w[i] * f - from[i] * correction;
+    });
+  });
+}
+
+void rotate_heads(at::Tensor& rows, const at::Tensor& table, const Rotation& rotation) {
+  const std::int64_t stride = rows.stride(0);
+  with_type(rows, [&](auto zero) {
+    using T = decltype(zero);
+    T* data = rows.mutable_data_ptr<T>();
+    const T* angles = table.const_data_ptr<T>();
+    for_each_row(rows.size(0), rotation.heads * rotation.head_dim, [=](std::int64_t row) {
+      const std::int64_t position = rotation.first_position + row % rotation.length;
+      rotate_row(data + row * stride, angles + position * rotation.head_dim, rotation);
+    });
+  });
+}
+
+void softmax_to_logit_gradient(at::Tensor& rows, const std::int64_t* targets, const double* g,
+                               std::int64_t columns) {
+  const std::int64_t vocab = rows.size(1);
+  with_type(rows, [&](auto zero) {
+    using T = decltype(zero);
+    T* data = rows.mutable_data_ptr<T>();
+    for_each_row(rows.size(0), vocab, [=](std::int64_t row) {
+      T* out = data + row * vocab;
+      const double* own = g + row * columns;
+      double sum = 0;
+      for (std::int64_t k = 0; k < columns; ++k) sum += own[k];
+      const T factor = static_cast<T>(-sum);
+      for (std::int64_t i = 0; i < vocab; ++i) out[i] *= factor;
+      for (std::int64_t k = 0; k < columns; ++k) {
+        out[targets[row * columns + k]] += static_cast<T>(own[k]);
+      }
+    });
+  });
+}
+
+double sum_of_squares(const at::Tensor& flat) {
+  double sum = 0;
+  with_type(flat, [&](auto zero) {
+    using T = decltype(zero);
+    const T* data = flat.const_data_ptr<T>();
+    sum = lane_sum<double>(flat.numel(), [data](std::int64_t i) {
+      return static_cast<double>(data[i]) * static_cast<double>(data[i]);
+    });
+  });
+  return sum;
+}
+
+AdamTensors adam_step(const AdamTensors& old, const at::Tensor& gradient, const AdamStep& step) {
+  AdamTensors fresh{at::empty_like(old.theta), at::empty_like(old.theta),
+                    at::empty_like(old.theta)};
+  with_type(old.theta, [&](auto zero) {
+    using T = decltype(zero);
+    const T* g = gradient.const_data_ptr<T>();
+    const T* theta = old.theta.const_data_ptr<T>();
+    const T* m = old.m.const_data_ptr<T>();
+    const T* v = old.v.const_data_ptr<T>();
+    T* new_theta = fresh.theta.mutable_data_ptr<T>();
+    T* new_m = fresh.m.mutable_data_ptr<T>();
+    T* new_v = fresh.v.mutable_data_ptr<T>();
+    const T scale = T(step.gradient_scale), keep = T(step.decay), size = T(step.step_size);
+    const T b1 = T(step.beta1), rest1 = T(1.0 - step.beta1);
+    const T b2 = T(step.beta2), rest2 = T(1.0 - step.beta2);
+    const T correction = T(step.inverse_sqrt_correction2), eps = T(step.eps);
+    at::parallel_for(0, old.theta.numel(), kGrain, [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const T gi = g[i] * scale;
+        new_m[i] = b1 * m[i] + rest1 * gi;
+        new_v[i] = b2 * v[i] + rest2 * gi * gi;
+        new_theta[i] = theta[i] * keep - size * new_m[i] / (std::sqrt(new_v[i]) * correction + eps);
+      }
+    });
+  });
+  return fresh;
+}
+
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,49 @@
+#pragma once
+
+// Row-wise arithmetic that ATen has only as chains of several passes. Rows are independent, so the
+// results do not depend on the number of threads. float32 and float64.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace tinkex::torch_ext::local {
+
+/// y = x / sqrt(mean(x^2) + eps) * weight for the rows of x (n, d), contiguous. `inverse` receives
+/// the factor 1 / sqrt(...) of each row (n).
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, at::Tensor* inverse);
+
+/// Adds the gradient with respect to x to `dx` (n, d).
+void add_rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
+                           const at::Tensor& inverse, at::Tensor& dx);
+
+/// Turns the first `heads` heads of every row of `rows` (n, columns) in place, by the angle of the
+/// row's position: first_position + row % length. `inverse` turns back, which is the backward pass.
+/// `table` is BaseModel::rotary_table().
+struct Rotation {
+  std::int64_t heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t length = 1;
+  std::int64_t first_position = 0;
+  bool inverse = false;
+};
+void rotate_heads(at::Tensor& rows, const at::Tensor& table, const Rotation& rotation);
+
+/// Turns softmax rows (n, vocab) into the gradient of a loss with respect to the logits, in place:
+/// row = -sum(g) * row, then g[k] is added at targets[k]. Both `targets` and `g` are (n, columns).
+void softmax_to_logit_gradient(at::Tensor& rows, const std::int64_t* targets, const double* g,
+                               std::int64_t columns);
+
+/// Sum of squares in double and in a fixed order; NaN or infinite if any element is.
+double sum_of_squares(const at::Tensor& flat);
+
+/// One AdamW step: reads theta, m, v, g and writes the new theta, m, v. All contiguous, one type.
+struct AdamStep {
+  double gradient_scale, decay, beta1, beta2, step_size, inverse_sqrt_correction2, eps;
+};
+struct AdamTensors {
+  at::Tensor theta, m, v;
+};
+AdamTensors adam_step(const AdamTensors& old, const at::Tensor& gradient, const AdamStep& step);
+
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tinkex/datum.h"
+#include "tinkex/error.h"
+#include "torch_ext/local/config.h"
+#include "torch_ext/local/losses.h"
+
+namespace tinkex::torch_ext::local {
+
+/// A datum after validation: dense arrays of known types. N positions, K targets each.
+struct PreparedDatum {
+  std::vector<std::int64_t> tokens;        ///< N
+  std::vector<std::int64_t> targets;       ///< N * K
+  std::vector<std::int64_t> target_shape;  ///< (N) or (N, K)
+  std::int64_t columns = 1;                ///< K
+  std::vector<float> coefficients;         ///< N * K weights, or N advantages.
+  std::vector<float> sampled_logprobs;     ///< N, or empty.
+  std::vector<float> clip_low, clip_high;  ///< N, or empty: bounds of single positions.
+
+  std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()); }
+  /// Whether position i has a coefficient other than 0.
+  bool has_coefficient(std::size_t i) const;
+  /// Inputs of target k of position i.
+  TokenInputs inputs(const LossSpec& spec, std::size_t i, std::size_t k) const;
+};
+
+/// Checks one datum against the model and the loss. Messages begin with "datum <index>".
+Result<PreparedDatum> prepare_datum(const Datum& datum, std::size_t index, const LossSpec& spec,
+                                    const ModelConfig& model);
+
+/// The text tokens of `input`, each inside the vocabulary; an empty input, an image or a sequence
+/// longer than the context is refused. Messages begin with `what`.
+Result<std::vector<std::int64_t>> checked_tokens(const ModelInput& input, const std::string& what,
+                                                 const ModelConfig& model);
+
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tinkex/error.h"
+#include "tinkex/params.h"
+
+namespace tinkex::torch_ext::local {
+
+enum class LossKind { kCrossEntropy, kImportanceSampling, kPpo, kCispo, kDro };
+
+/// A loss with its settings. Every loss is a sum over positions of a function of p, the
+/// log-probability of the position's target, so its gradient is one number per position.
+struct LossSpec {
+  LossKind kind = LossKind::kCrossEntropy;
+  /// Bounds on the ratio exp(p - q) itself (ppo, cispo).
+  double clip_low = 0.0;
+  double clip_high = 0.0;
+  /// Strength of dro's pull towards q. The API does not publish a default; this is the one of its
+  /// documentation's example.
+  double beta = 0.05;
+
+  /// Whether the loss compares p with the log-probability recorded while sampling.
+  bool uses_sampled_logprobs() const { return kind != LossKind::kCrossEntropy; }
+  bool uses_clip() const { return kind == LossKind::kPpo || kind == LossKind::kCispo; }
+  /// Whether a position whose weight or advantage is 0 has gradient 0.
+  bool zero_without_coefficient() const { return kind != LossKind::kDro; }
+};
+
+/// The loss of that name with the settings of `config`: an unknown loss or setting is refused, and
+/// the message lists the known ones. A number may come as text.
+Result<LossSpec> parse_loss(std::string_view name, const LossConfig& config);
+
+/// What one position brings to its loss.
+struct TokenInputs {
+  double coefficient = 0;      ///< Weight (cross_entropy) or advantage.
+  double sampled_logprob = 0;  ///< q.
+  double clip_low = 0;
+  double clip_high = 0;
+};
+
+struct TokenLoss {
+  double loss = 0;
+  double gradient = 0;  ///< d loss / d p.
+};
+
+/// Pure. The results are infinite or NaN when exp(p - q) overflows float32.
+TokenLoss token_loss(LossKind kind, double beta, double p, const TokenInputs& inputs);
+
+}  // namespace tinkex::torch_ext::local

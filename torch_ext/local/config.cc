@@ -42,7 +42,7 @@ ModelConfig nano_config() {
   config.num_hidden_layers = 2;
   config.num_attention_heads = 4;
   config.num_key_value_heads = 2;
-  config.head_dim = 8;
+  config.head_dim = 16;
   config.max_position_embeddings = 256;
   return config;
 }

@@ -28,6 +28,9 @@
 
 namespace tinkex {
 
+template <class T>
+class Future;
+
 namespace internal {
 
 /// The state that a Promise and a Future share. Set once; never throws at the setter.
@@ -36,7 +39,9 @@ class ResultCell {
  public:
   using Waiter = std::function<void(ResultCell&)>;
 
-  explicit ResultCell(std::shared_ptr<Executor> executor) : executor_(std::move(executor)) {}
+  /// `on_cancel` is what cancel() tells the producer, until it is replaced.
+  explicit ResultCell(std::shared_ptr<Executor> executor, std::function<void()> on_cancel = nullptr)
+      : executor_(std::move(executor)), on_cancel_(std::move(on_cancel)) {}
 
   /// Settles the cell; false if it was settled before.
   bool set(Result<T> result) noexcept TINKEX_EXCLUDES(mutex_) {
@@ -87,10 +92,15 @@ class ResultCell {
     waiter(*this);
   }
 
-  /// What cancel() tells the producer. Ignored once the cell is settled.
-  void on_cancel(std::function<void()> hook) TINKEX_EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    if (!result_) on_cancel_ = std::move(hook);
+  /// Replaces what cancel() tells the producer. False, with nothing changed, once the cell is
+  /// settled: by then it may have been cancelled, and the producer had better stop.
+  bool on_cancel(std::function<void()> hook) TINKEX_EXCLUDES(mutex_) {
+    {
+      MutexLock lock(mutex_);
+      if (result_) return false;
+      on_cancel_.swap(hook);
+    }
+    return true;  // the hook before is destroyed here, outside the lock
   }
 
   void cancel() noexcept TINKEX_EXCLUDES(mutex_) {
@@ -119,15 +129,17 @@ class ResultCell {
 template <class T>
 struct UnwrapResult {
   using type = T;
+  static constexpr bool is_future = false;
 };
 template <class T>
-struct UnwrapResult<Result<T>> {
+struct UnwrapResult<Result<T>> : UnwrapResult<T> {};
+template <class T>
+struct UnwrapResult<Future<T>> {
   using type = T;
+  static constexpr bool is_future = true;
 };
 template <>
-struct UnwrapResult<void> {
-  using type = Unit;
-};
+struct UnwrapResult<void> : UnwrapResult<Unit> {};
 
 Error error_from_current_exception() noexcept;
 
@@ -144,6 +156,17 @@ Result<U> invoke_guarded(Fn& fn, Args&&... args) noexcept {
   } catch (...) {
     return error_from_current_exception();
   }
+}
+
+/// Settles `target` with what `source` settles, and cancels `source` when `target` is cancelled.
+template <class T>
+void pass_on(const std::shared_ptr<ResultCell<T>>& source,
+             const std::shared_ptr<ResultCell<T>>& target) {
+  const bool pending = target->on_cancel([weak = std::weak_ptr<ResultCell<T>>(source)] {
+    if (auto waiting = weak.lock()) waiting->cancel();
+  });
+  if (!pending) return source->cancel();
+  source->on_ready([target](ResultCell<T>& settled) { target->set(std::move(settled.result())); });
 }
 
 }  // namespace internal
@@ -199,8 +222,8 @@ class [[nodiscard]] Future {
   }
 
   /// Calls `fn(Result<T>)` on the executor once the result is there and gives a future of what it
-  /// returns (a U, a Result<U>, or nothing). An exception from `fn` becomes kInternal. Consumes
-  /// this future; cancelling the new one cancels this operation.
+  /// returns: a U, a Result<U>, a Future<U>, or nothing. An exception from `fn` becomes kInternal.
+  /// Consumes this future; cancelling the new one cancels this operation.
   template <class Fn>
   auto then(Fn fn) && {
     using Returned = std::invoke_result_t<Fn&, Result<T>>;
@@ -211,7 +234,16 @@ class [[nodiscard]] Future {
     });
     // The task keeps `this` cell alive: the waiter runs inside it, the task perhaps after it.
     auto task = [next, fn = std::make_shared<Fn>(std::move(fn)), cell = cell_]() {
-      next->set(internal::invoke_guarded<U>(*fn, std::move(cell->result())));
+      if constexpr (internal::UnwrapResult<Returned>::is_future) {
+        auto inner = internal::invoke_guarded<Returned>(*fn, std::move(cell->result()));
+        if (!inner.ok()) {
+          next->set(std::move(inner).error());
+        } else {
+          internal::pass_on(inner->cell(), next);
+        }
+      } else {
+        next->set(internal::invoke_guarded<U>(*fn, std::move(cell->result())));
+      }
     };
     auto cell = std::move(cell_);
     cell->on_ready([task = std::move(task)](Cell& settled) { run_on(settled.executor(), task); });

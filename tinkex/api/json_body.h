@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "tinkex/base/byte_buffer.h"
+#include "tinkex/error.h"
+
+namespace tinkex::api {
+
+// Ordered: the wire order of a request is then the order in which the code names its fields.
+using Json = nlohmann::ordered_json;
+
+/// The text of `json`. Invalid UTF-8 becomes U+FFFD instead of an exception.
+inline std::shared_ptr<ByteBuffer> to_body(const Json& json) {
+  auto body = std::make_shared<ByteBuffer>();
+  body->append(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  return body;
+}
+
+/// The text of the object `json` without its closing brace; more members follow.
+inline std::shared_ptr<ByteBuffer> to_open_body(const Json& json) {
+  auto body = to_body(json);
+  body->truncate(body->size() - 1);
+  return body;
+}
+
+/// Parses a reply that must be a JSON object of bounded depth. `what` names it in the error.
+Result<Json> parse_object(std::string_view body, std::string_view what);
+
+/// A string member, or an error that names it.
+Result<std::string> string_member(const Json& object, const char* key, std::string_view what);
+
+/// The member, or the fallback when it is absent or of another type.
+template <class T>
+T value_or(const Json& object, const char* key, T fallback) {
+  const auto found = object.find(key);
+  if (found == object.end()) return fallback;
+  if constexpr (std::is_same_v<T, std::string>) {
+    return found->is_string() ? found->template get<T>() : fallback;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return found->is_boolean() ? found->template get<T>() : fallback;
+  } else {
+    return found->is_number() ? found->template get<T>() : fallback;
+  }
+}
+
+}  // namespace tinkex::api

@@ -1,0 +1,123 @@
+#include <string>
+
+#include "tinkex/api/json_body.h"
+#include "tinkex/api/messages.h"
+#include "tinkex/version.h"
+
+namespace tinkex::api {
+
+void append_seq_id(std::int64_t seq_id, ByteBuffer& body) {
+  body.append(",\"seq_id\":" + std::to_string(seq_id) + "}");
+}
+
+std::string parse_request_id(std::string_view body) {
+  const Result<Json> json = parse_object(body, "submission");
+  return json.ok() ? value_or<std::string>(*json, "request_id", "") : std::string();
+}
+
+Body client_config_request() { return to_body({{"sdk_version", kSdkVersion}}); }
+
+ServerConfig parse_client_config(std::string_view body) {
+  ServerConfig config;
+  const Result<Json> json = parse_object(body, "client/config");
+  if (!json.ok()) return config;  // every key is optional; so is the whole object
+  const auto positive = [&json](const char* key) -> std::optional<std::size_t> {
+    const auto found = json->find(key);
+    if (found == json->end() || !found->is_number_integer()) return std::nullopt;
+    const auto value = found->get<std::int64_t>();
+    return value > 0 ? std::optional(static_cast<std::size_t>(value)) : std::nullopt;
+  };
+  config.max_chunk_examples = positive("fwdbwd_max_chunk_len");
+  config.max_chunk_bytes = positive("fwdbwd_max_chunk_bytes_count");
+  return config;
+}
+
+Body create_session_request(const ClientOptions& options) {
+  Json json{{"tags", options.tags},
+            {"user_metadata", Json::object()},
+            {"sdk_version", kSdkVersion},
+            {"type", "create_session"}};
+  for (const auto& [key, value] : options.user_metadata) json["user_metadata"][key] = value;
+  if (!options.project_id.empty()) json["project_id"] = options.project_id;
+  return to_body(json);
+}
+
+Result<std::string> parse_session_id(std::string_view body) {
+  const Result<Json> json = parse_object(body, "create_session");
+  if (!json.ok()) return json.error();
+  return string_member(*json, "session_id", "create_session");
+}
+
+Body session_request(std::string_view session_id, std::string_view type) {
+  return to_body({{"session_id", session_id}, {"type", type}});
+}
+
+Body finish_session_request() {
+  return to_body({{"reason", {{"type", "success"}}}, {"detail", nullptr}});
+}
+
+Result<std::vector<SupportedModel>> parse_supported_models(std::string_view body) {
+  const Result<Json> json = parse_object(body, "get_server_capabilities");
+  if (!json.ok()) return json.error();
+  std::vector<SupportedModel> models;
+  const auto list = json->find("supported_models");
+  if (list == json->end() || !list->is_array()) return models;
+  for (const Json& entry : *list) {
+    SupportedModel model;
+    if (entry.is_string()) {
+      model.model_name = entry.get<std::string>();
+    } else if (entry.is_object()) {
+      model.model_name = value_or<std::string>(entry, "model_name", "");
+      // hatchery says model_id instead.
+      if (model.model_name.empty()) model.model_name = value_or<std::string>(entry, "model_id", "");
+      const auto length = value_or<std::int64_t>(entry, "max_context_length", 0);
+      if (length > 0) model.max_context_length = length;
+    }
+    if (!model.model_name.empty()) models.push_back(std::move(model));
+  }
+  return models;
+}
+
+Body create_model_request(std::string_view session_id, std::int64_t model_seq_id,
+                          std::string_view base_model, const LoraConfig& config) {
+  Json lora{{"rank", config.rank}};
+  if (config.seed) lora["seed"] = *config.seed;
+  lora["train_unembed"] = config.train_unembed;
+  lora["train_mlp"] = config.train_mlp;
+  lora["train_attn"] = config.train_attn;
+  return to_body({{"session_id", session_id},
+                  {"model_seq_id", model_seq_id},
+                  {"base_model", base_model},
+                  {"lora_config", lora},
+                  {"type", "create_model"}});
+}
+
+Result<std::string> parse_model_id(std::string_view body) {
+  const Result<Json> json = parse_object(body, "create_model");
+  if (!json.ok()) return json.error();
+  return string_member(*json, "model_id", "create_model");
+}
+
+Body get_info_request(std::string_view model_id) {
+  return to_body({{"model_id", model_id}, {"type", "get_info"}});
+}
+
+Result<ModelInfo> parse_model_info(std::string_view body) {
+  const Result<Json> json = parse_object(body, "get_info");
+  if (!json.ok()) return json.error();
+  ModelInfo info;
+  info.model_id = value_or<std::string>(*json, "model_id", "");
+  const auto data = json->find("model_data");
+  if (data != json->end() && data->is_object()) {
+    info.model_name = value_or<std::string>(*data, "model_name", "");
+    info.tokenizer_id = value_or<std::string>(*data, "tokenizer_id", "");
+    info.arch = value_or<std::string>(*data, "arch", "");
+  }
+  if (info.model_name.empty()) info.model_name = value_or<std::string>(*json, "model_name", "");
+  info.is_lora = value_or<bool>(*json, "is_lora", true);
+  const auto rank = value_or<std::int64_t>(*json, "lora_rank", 0);
+  if (rank > 0) info.lora_rank = rank;
+  return info;
+}
+
+}  // namespace tinkex::api

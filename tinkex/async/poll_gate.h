@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "tinkex/base/mutex.h"
+#include "tinkex/executor.h"
+
+namespace tinkex::internal {
+
+/// Bounds how many polls are on the wire at a time, first come first served. A poll that was
+/// answered "not yet" queues again at the end, so with n waiting futures and a bound of m none waits
+/// longer than n / m polls.
+///
+/// Races. Counters and queue are under one mutex. A turn that had to wait runs as a task of its own:
+/// when the service closes, thousands of them follow each other and must not nest.
+class PollGate {
+ public:
+  using Turn = std::function<void()>;
+
+  PollGate(std::size_t limit, std::shared_ptr<Executor> executor)
+      : limit_(limit), executor_(std::move(executor)) {}
+
+  /// Calls `turn` now or when its turn comes. Every turn must be followed by one leave().
+  void enter(Turn turn) TINKEX_EXCLUDES(mutex_);
+  void leave() TINKEX_EXCLUDES(mutex_);
+
+ private:
+  const std::size_t limit_;
+  const std::shared_ptr<Executor> executor_;
+  Mutex mutex_;
+  std::size_t inside_ TINKEX_GUARDED_BY(mutex_) = 0;
+  std::deque<Turn> waiting_ TINKEX_GUARDED_BY(mutex_);
+};
+
+}  // namespace tinkex::internal

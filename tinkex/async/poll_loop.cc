@@ -1,0 +1,151 @@
+#include "tinkex/async/poll_loop.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "tinkex/retry/backoff.h"
+#include "tinkex/retry/classify.h"
+
+namespace tinkex::internal {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFailureBackoff{500};
+constexpr milliseconds kMaxFailureBackoff{30'000};
+constexpr milliseconds kMaxRetryAfter{60'000};
+constexpr milliseconds kBillingRecheck{5'000};
+// An answer faster than this was not held by the server.
+constexpr milliseconds kQuickAnswer{50};
+constexpr milliseconds kQuickBackoff{10};
+constexpr milliseconds kMaxQuickBackoff{1'000};
+
+std::shared_ptr<const ByteBuffer> poll_body(const std::string& request_id, bool allow_metadata) {
+  const nlohmann::json json{{"request_id", request_id}, {"allow_metadata_only", allow_metadata}};
+  auto body = std::make_shared<ByteBuffer>();
+  body->append(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  return body;
+}
+
+}  // namespace
+
+std::shared_ptr<PollLoop> PollLoop::start(std::shared_ptr<Runtime> runtime,
+                                          std::shared_ptr<PollGate> gate, PollTarget target,
+                                          Done done) {
+  std::shared_ptr<PollLoop> loop(
+      new PollLoop(std::move(runtime), std::move(gate), std::move(target), std::move(done)));
+  loop->failing_since_ = loop->runtime().clock->now();
+  loop->poll();
+  return loop;
+}
+
+PollLoop::PollLoop(std::shared_ptr<Runtime> runtime, std::shared_ptr<PollGate> gate,
+                   PollTarget target, Done done)
+    : StepChain(std::move(runtime)),
+      gate_(std::move(gate)),
+      target_(std::move(target)),
+      done_(std::move(done)) {
+  target_.http.body = poll_body(target_.request_id, /*allow_metadata=*/true);
+}
+
+void PollLoop::poll() {
+  if (auto error = stopped()) return finish(*std::move(error));
+  gate_->enter([self = self()] { self->send(); });
+}
+
+void PollLoop::send() {
+  if (auto error = stopped()) {
+    gate_->leave();
+    return finish(*std::move(error));
+  }
+  sent_ = runtime().clock->now();
+  HttpRequest request = target_.http;
+  request.headers.emplace_back("X-Tinker-Request-Iteration", std::to_string(iteration_++));
+  exchange(std::move(request), [self = self()](Result<HttpResponse> reply) {
+    self->gate_->leave();
+    self->on_reply(std::move(reply));
+  });
+}
+
+void PollLoop::on_reply(Result<HttpResponse> result) {
+  if (!result.ok()) {
+    Error error = std::move(result).error();
+    if (error.code() == ErrorCode::kTimeout) return again_after({});  // held longer than we wait
+    if (!error.retryable()) {
+      return finish(std::move(error).with_context(target_.what).with_request_id(target_.request_id));
+    }
+    return on_failure_to_ask(std::move(error));
+  }
+  PollReply reply = interpret_poll_reply(*result, target_.what, target_.request_id);
+  if (result->status == 429 && target_.limiter != nullptr) {
+    const milliseconds delay = reply.error->retry_after().value_or(milliseconds(1'000));
+    target_.limiter->extend_until(runtime().clock->now() + std::min(delay, kMaxRetryAfter));
+  }
+  const bool billing = reply.kind == PollReply::Kind::kBillingPause;
+  if (reply.kind != PollReply::Kind::kAskLater && !billing) {
+    failures_ = 0;
+    failing_since_ = runtime().clock->now();
+  }
+  switch (reply.kind) {
+    case PollReply::Kind::kDone: return finish(std::move(result));
+    case PollReply::Kind::kFailed: return finish(*std::move(reply.error));
+    case PollReply::Kind::kPending: return on_pending(reply);
+    case PollReply::Kind::kAskLater: return on_failure_to_ask(*std::move(reply.error));
+    case PollReply::Kind::kBillingPause:
+      if (runtime().clock->now() - failing_since_ > target_.max_billing_pause) {
+        return finish(*std::move(reply.error));
+      }
+      return again_after(kBillingRecheck);
+    case PollReply::Kind::kMetadataOnly:
+      if (metadata_seen_) {
+        return finish(Error(ErrorCode::kDecode, target_.what + ": the server announced the size of "
+                                                "the result twice instead of sending it")
+                          .with_request_id(target_.request_id));
+      }
+      metadata_seen_ = true;
+      target_.http.body = poll_body(target_.request_id, /*allow_metadata=*/false);
+      return again_after({});
+  }
+}
+
+void PollLoop::on_pending(const PollReply& reply) {
+  if (reply.delay) {
+    quick_answers_ = 0;
+    return again_after(std::min(*reply.delay, kMaxRetryAfter));
+  }
+  if (runtime().clock->now() - sent_ >= kQuickAnswer) {
+    quick_answers_ = 0;
+    return again_after({});
+  }
+  again_after(backoff_delay(quick_answers_++, kQuickBackoff, kMaxQuickBackoff, *runtime().random));
+}
+
+void PollLoop::on_failure_to_ask(Error error) {
+  const auto failing = runtime().clock->now() - failing_since_;
+  milliseconds delay =
+      backoff_delay(failures_++, kFailureBackoff, kMaxFailureBackoff, *runtime().random);
+  if (error.retry_after()) delay = std::min(std::max(delay, *error.retry_after()), kMaxRetryAfter);
+  if (failing + delay > target_.max_failing) {
+    const auto spent = std::chrono::duration_cast<milliseconds>(failing).count();
+    return finish(std::move(error)
+                      .with_context(target_.what + ": asking for the result failed " +
+                                    std::to_string(failures_) + " times in a row over " +
+                                    std::to_string(spent) + " ms")
+                      .with_request_id(target_.request_id));
+  }
+  again_after(delay);
+}
+
+void PollLoop::again_after(Clock::duration delay) {
+  if (delay <= Clock::duration::zero()) return poll();
+  pause_until(runtime().clock->now() + delay, [self = self()] { self->poll(); });
+}
+
+void PollLoop::finish(Result<HttpResponse> result) {
+  const Done done = std::move(done_);
+  done(std::move(result));
+}
+
+}  // namespace tinkex::internal

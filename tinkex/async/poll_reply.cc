@@ -1,0 +1,115 @@
+#include "tinkex/async/poll_reply.h"
+
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
+
+#include "tinkex/retry/classify.h"
+
+namespace tinkex::internal {
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+// How long to wait before asking a server again that says it is paused.
+constexpr milliseconds kPausedDelay{1'000};
+// Envelopes (try_again, errors, metadata) are small; anything longer is a result.
+constexpr std::size_t kMaxEnvelopeBytes = 64 * 1024;
+constexpr int kMaxDepth = 32;
+
+bool too_deep(int depth, json::parse_event_t event, json&) {
+  return !((event == json::parse_event_t::object_start ||
+            event == json::parse_event_t::array_start) &&
+           depth > kMaxDepth);
+}
+
+std::string string_at(const json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+PollReply failed(const json& object, const std::string& what, const std::string& request_id) {
+  const json& error = object.at("error");
+  const json& inner = error.is_object() ? error : object;
+  std::string text = error.is_string() ? error.get<std::string>() : string_at(inner, "message");
+  if (text.empty()) text = "the server gave no reason";
+  std::string category = string_at(object, "category");
+  if (category.empty()) category = string_at(inner, "category");
+  PollReply reply;
+  reply.kind = PollReply::Kind::kFailed;
+  reply.error = Error(ErrorCode::kRequestFailed, what + " failed: " + text)
+                    .with_category(parse_error_category(category))
+                    .with_retryable(parse_error_category(category) == ErrorCategory::kServer)
+                    .with_request_id(request_id);
+  return reply;
+}
+
+PollReply pending(const json& object) {
+  PollReply reply;
+  const auto after = object.find("retry_after_ms");
+  if (after != object.end() && after->is_number() && after->get<double>() >= 0 &&
+      after->get<double>() < 1e9) {
+    reply.delay = milliseconds(static_cast<std::int64_t>(after->get<double>()));
+  } else if (string_at(object, "queue_state").rfind("paused", 0) == 0) {
+    reply.delay = kPausedDelay;
+  }
+  return reply;
+}
+
+PollReply done() { return {.kind = PollReply::Kind::kDone, .delay = {}, .error = {}}; }
+
+PollReply interpret_success(const HttpResponse& response, const std::string& what,
+                            const std::string& request_id) {
+  if (response.header("content-type").find("protobuf") != std::string_view::npos ||
+      response.body.size() > kMaxEnvelopeBytes) {
+    return done();
+  }
+  const json object = json::parse(response.body, too_deep, /*allow_exceptions=*/false);
+  if (!object.is_object()) {
+    PollReply reply;
+    reply.kind = PollReply::Kind::kFailed;
+    reply.error = Error(ErrorCode::kDecode, what + ": the reply to a poll is not a JSON object")
+                      .with_http_status(response.status)
+                      .with_request_id(request_id);
+    return reply;
+  }
+  const std::string status = string_at(object, "status");
+  if (string_at(object, "type") == "try_again" || status == "pending") return pending(object);
+  if (status == "complete_metadata") {
+    return {.kind = PollReply::Kind::kMetadataOnly, .delay = {}, .error = {}};
+  }
+  if (object.contains("error")) return failed(object, what, request_id);
+  return done();
+}
+
+}  // namespace
+
+PollReply interpret_poll_reply(const HttpResponse& response, const std::string& what,
+                               const std::string& request_id) {
+  if (response.status >= 200 && response.status < 300) {
+    return interpret_success(response, what, request_id);
+  }
+  PollReply reply;
+  if (response.status == 408) {
+    const json object = json::parse(response.body.substr(0, kMaxEnvelopeBytes), too_deep,
+                                    /*allow_exceptions=*/false);
+    return object.is_object() ? pending(object) : reply;
+  }
+  reply.error = error_from_response(response, what).with_request_id(request_id);
+  if (response.status == 402) {
+    reply.kind = PollReply::Kind::kBillingPause;
+  } else if (response.status == 429 || response.status >= 500) {
+    reply.kind = PollReply::Kind::kAskLater;
+  } else {
+    reply.kind = PollReply::Kind::kFailed;
+    if (response.status == 410) {
+      reply.error = std::move(*reply.error)
+                        .with_context("the result has expired on the server")
+                        .with_retryable(true);
+    }
+  }
+  return reply;
+}
+
+}  // namespace tinkex::internal

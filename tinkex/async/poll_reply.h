@@ -1,0 +1,31 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "tinkex/error.h"
+#include "tinkex/transport.h"
+
+namespace tinkex::internal {
+
+/// What one answer of retrieve_future means.
+struct PollReply {
+  enum class Kind {
+    kDone,          ///< The body is the result.
+    kPending,       ///< Ask again; `delay` says when, if the server does.
+    kMetadataOnly,  ///< Done but large: ask again without allow_metadata_only.
+    kFailed,        ///< The operation failed; `error` says how.
+    kAskLater,      ///< The question failed (429, 5xx); `error` says how.
+    kBillingPause,  ///< 402.
+  };
+  Kind kind = Kind::kPending;
+  std::optional<std::chrono::milliseconds> delay;
+  std::optional<Error> error;
+};
+
+/// Reads one answer. Pure. `what` and `request_id` go into the error.
+PollReply interpret_poll_reply(const HttpResponse& response, const std::string& what,
+                               const std::string& request_id);
+
+}  // namespace tinkex::internal

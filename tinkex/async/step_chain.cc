@@ -1,0 +1,54 @@
+#include "tinkex/async/step_chain.h"
+
+#include <utility>
+
+#include "tinkex/future.h"
+
+namespace tinkex::internal {
+
+void StepChain::exchange(HttpRequest request, Next next) {
+  auto self = shared_from_this();
+  const Transport::RequestId id = runtime_->transport->send(
+      std::move(request), [self, next = std::move(next)](Result<HttpResponse> reply) {
+        self->exchange_.store(0);
+        auto shared = std::make_shared<Result<HttpResponse>>(std::move(reply));
+        run_on(self->runtime_->executor.get(), [self, next, shared] { next(std::move(*shared)); });
+      });
+  exchange_.store(id);
+  if (cancelled_.load()) runtime_->transport->cancel(id);
+}
+
+void StepChain::pause_until(Clock::time_point when, std::function<void()> next) {
+  after_pause_ = std::move(next);
+  const std::uint64_t pause = pause_.fetch_add(1) + 1;
+  timer_.store(runtime_->timers->schedule(
+      when, [self = shared_from_this(), pause] { self->wake(pause); }));
+  if (cancelled_.load()) wake(pause);
+}
+
+void StepChain::wake(std::uint64_t pause) noexcept {
+  std::uint64_t expected = pause;
+  if (!pause_.compare_exchange_strong(expected, pause + 1)) return;
+  run_on(runtime_->executor.get(), [self = shared_from_this()] {
+    const std::function<void()> next = std::move(self->after_pause_);
+    next();
+  });
+}
+
+void StepChain::cancel() noexcept {
+  cancelled_.store(true);
+  if (const Transport::RequestId id = exchange_.load(); id != 0) runtime_->transport->cancel(id);
+  const std::uint64_t pause = pause_.load();
+  if (pause % 2 == 1) {
+    runtime_->timers->cancel(timer_.load());
+    wake(pause);
+  }
+}
+
+std::optional<Error> StepChain::stopped() const {
+  if (cancelled_.load()) return Error(ErrorCode::kCancelled, "the caller cancelled this request");
+  if (runtime_->closed.load()) return Error(ErrorCode::kClosed, "the service client was closed");
+  return std::nullopt;
+}
+
+}  // namespace tinkex::internal

@@ -1,0 +1,110 @@
+#include "tinkex/connection/remote_sampling.h"
+
+#include <utility>
+
+#include "tinkex/api/messages.h"
+#include "tinkex/connection/result_poll.h"
+#include "tinkex/retry/retry_loop.h"
+#include "tinkex/training/validate.h"
+
+namespace tinkex::internal {
+namespace {
+
+using Cell = ResultCell<SampleResponse>;
+
+Result<SampleResponse> decode_samples(const HttpResponse& reply,
+                                      const std::vector<std::string>& sequence_ids) {
+  auto response =
+      wire::codec_for_content_type(reply.header("content-type")).decode_sample_response(reply.body);
+  if (!response.ok()) return response;
+  const std::size_t named = std::min(sequence_ids.size(), response->sequences.size());
+  for (std::size_t i = 0; i < named; ++i) response->sequences[i].sequence_id = sequence_ids[i];
+  return response;
+}
+
+void on_submitted(const std::shared_ptr<const ServiceContext>& service,
+                  Result<HttpResponse> reply, const std::shared_ptr<Cell>& cell) {
+  if (!reply.ok()) {
+    cell->set(std::move(reply).error());
+    return;
+  }
+  Result<api::SampleAccepted> accepted = api::parse_sample_accepted(reply->body);
+  if (!accepted.ok()) {
+    cell->set(std::move(accepted).error());
+    return;
+  }
+  const ResultSpec<SampleResponse> spec{
+      .what = "sample",
+      .request_type = "Sample",
+      .may_be_binary = true,
+      .decode = [ids = std::move(accepted->sequence_ids)](const HttpResponse& result) {
+        return decode_samples(result, ids);
+      }};
+  poll_into(service, std::move(accepted->request_id), spec, cell);
+}
+
+}  // namespace
+
+RemoteSampling::RemoteSampling(std::shared_ptr<SamplingRegistry> registry,
+                               SamplingRegistry::Handle handle, std::string session_id)
+    : registry_(std::move(registry)), handle_(handle), session_id_(std::move(session_id)) {}
+
+RemoteSampling::~RemoteSampling() { close(); }
+
+void RemoteSampling::close() { registry_->retire(handle_); }
+
+Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int64_t num_samples,
+                                              const SamplingParams& params,
+                                              const SampleOptions& options) {
+  const auto entry = registry_->acquire(handle_);
+  if (!entry) {
+    return Future<SampleResponse>::ready_with(
+        Error(ErrorCode::kClosed, "sample: this sampling client was closed or never initialised"));
+  }
+  const std::shared_ptr<const ServiceContext>& service = entry->service;
+  const auto refuse = [&service](Error error) {
+    return Future<SampleResponse>::ready_with(std::move(error), service->runtime->executor);
+  };
+  if (Status valid = validate(prompt, params, num_samples); !valid.ok()) {
+    return refuse(std::move(valid).error());
+  }
+  auto body = api::asample_request({.sampling_session_id = entry->session_id,
+                                    .seq_id = entry->counter.fetch_add(1) + 1,
+                                    .prompt = prompt,
+                                    .num_samples = num_samples,
+                                    .params = params,
+                                    .options = options});
+  if (!body.ok()) return refuse(std::move(body).error());
+
+  RetryableRequest request;
+  request.http = service->request("asample");
+  request.http.headers.emplace_back("X-Tinker-Sampling-Backpressure", "1");
+  request.http.body = *std::move(body);
+  request.retry = service->options.sample_retry;
+  request.what = "sample";
+  request.limiter = entry->limiter;
+  request.wait_for_limiter = true;
+
+  // The hook is given at construction and the loop starts last: no lock, and no reply can be earlier.
+  auto submission = std::make_shared<RetryLoop>(service->runtime, std::move(request));
+  auto cell = std::make_shared<Cell>(service->runtime->executor,
+                                     [weak = std::weak_ptr<RetryLoop>(submission)] {
+                                       if (auto loop = weak.lock()) loop->cancel();
+                                     });
+  submission->start([service, cell](Result<HttpResponse> reply) {
+    on_submitted(service, std::move(reply), cell);
+  });
+  return Future<SampleResponse>(std::move(cell));
+}
+
+Result<SamplingClient> make_sampling_client(std::shared_ptr<const ServiceContext> service,
+                                            std::string session_id) {
+  const std::shared_ptr<SamplingRegistry> registry = service->sampling;
+  auto entry = std::make_shared<const SamplingEntry>(session_id, service, service->limiter);
+  const auto handle = registry->publish(std::move(entry));
+  if (!handle.ok()) return handle.error();
+  return SamplingClient(
+      std::make_shared<RemoteSampling>(registry, *handle, std::move(session_id)));
+}
+
+}  // namespace tinkex::internal

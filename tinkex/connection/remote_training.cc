@@ -1,0 +1,217 @@
+#include "tinkex/connection/remote_training.h"
+
+#include <utility>
+
+#include "tinkex/api/messages.h"
+#include "tinkex/connection/remote_sampling.h"
+#include "tinkex/connection/result_poll.h"
+#include "tinkex/training/combine.h"
+#include "tinkex/training/validate.h"
+
+namespace tinkex::internal {
+namespace {
+
+Result<ForwardBackwardOutput> decode_output(const HttpResponse& reply) {
+  return wire::codec_for_content_type(reply.header("content-type")).decode_output(reply.body);
+}
+
+/// Starts one poll per accepted chunk; a result that came with the acceptance needs none.
+template <class T>
+std::vector<Future<T>> results_of(const std::shared_ptr<const ServiceContext>& service,
+                                  std::vector<Accepted> accepted, const ResultSpec<T>& spec) {
+  std::vector<Future<T>> results;
+  results.reserve(accepted.size());
+  for (Accepted& one : accepted) {
+    auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor);
+    if (one.immediate) {
+      const auto decode = [&spec, &one] { return spec.decode(*one.immediate); };
+      cell->set(invoke_guarded<T>(decode));
+    } else {
+      poll_into(service, std::move(one.request_id), spec, cell);
+    }
+    results.emplace_back(std::move(cell));
+  }
+  return results;
+}
+
+Error partial_send_error(Error error, const std::vector<Accepted>& accepted, std::size_t total) {
+  std::vector<std::string> ids;
+  for (const Accepted& one : accepted) ids.push_back(one.request_id);
+  if (total == 1) return error;
+  return std::move(error).with_chunk(accepted.size(), total).with_accepted(std::move(ids));
+}
+
+}  // namespace
+
+std::shared_ptr<RemoteTraining> RemoteTraining::create(std::shared_ptr<ServiceContext> service,
+                                                       ModelInfo info) {
+  std::shared_ptr<RemoteTraining> training(
+      new RemoteTraining(std::move(service), std::move(info)));
+  training->service_->watch(training->strand_);
+  return training;
+}
+
+RemoteTraining::RemoteTraining(std::shared_ptr<ServiceContext> service, ModelInfo info)
+    : service_(std::move(service)),
+      info_(std::move(info)),
+      strand_(std::make_shared<Strand>(service_->runtime, service_->options.retry,
+                                       service_->options.max_queued_bytes)) {}
+
+Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const Datum> data,
+                                                               std::string loss_fn,
+                                                               LossConfig config,
+                                                               bool forward_only) {
+  using Output = ForwardBackwardOutput;
+  auto cell = std::make_shared<ResultCell<Output>>(service_->runtime->executor);
+  Future<Output> future(cell);
+  if (Status valid = validate_batch(data, loss_fn, config); !valid.ok()) {
+    cell->set(std::move(valid).error());
+    return future;
+  }
+  const std::vector<ChunkRange> chunks = chunk_data(data, service_->options.chunk_limits);
+  const wire::Codec& codec = service_->codec();
+
+  SubmissionSpec spec;
+  spec.what = forward_only ? "forward" : "forward_backward";
+  spec.http = service_->request(codec.path(forward_only));
+  for (auto& [name, value] : spec.http.headers) {
+    if (name == "Content-Type") value = codec.content_type();
+  }
+  spec.total_chunks = chunks.size();
+  spec.append_seq_id = [&codec](std::int64_t seq_id, ByteBuffer& body) {
+    codec.append_seq_id(seq_id, body);
+  };
+  const ResultSpec<Output> results{.what = spec.what,
+                                   .request_type = forward_only ? "Forward" : "ForwardBackward",
+                                   .may_be_binary = true,
+                                   .decode = decode_output};
+  spec.done = [service = service_, cell, results, total = chunks.size()](
+                  std::vector<Accepted> accepted, std::optional<Error> error) {
+    if (error) cell->set(partial_send_error(*std::move(error), accepted, total));
+    // After a failed send the accepted chunks are still polled to their end, for nobody.
+    auto polled = results_of(service, std::move(accepted), results);
+    if (error) return;
+    auto combined = when_all(std::move(polled), OnFailure::kStopAtFirst)
+                        .then([](Result<std::vector<Output>> outputs) -> Result<Output> {
+                          if (!outputs.ok()) return std::move(outputs).error();
+                          return combine_forward_backward_results(*std::move(outputs));
+                        });
+    pass_on(combined.cell(), cell);
+  };
+  const auto submission = strand_->open(std::move(spec));
+  encode_chunks(submission,
+                {.model_id = info_.model_id,
+                 .data = data,
+                 .loss_fn = loss_fn,
+                 .loss_fn_config = config,
+                 .forward_only = forward_only},
+                chunks);
+  return future;
+}
+
+void RemoteTraining::encode_chunks(const std::shared_ptr<Strand::Submission>& submission,
+                                   const wire::ForwardBackwardInput& input,
+                                   std::span<const ChunkRange> chunks) {
+  for (const ChunkRange& chunk : chunks) {
+    const std::span<const Datum> part = input.data.subspan(chunk.begin, chunk.end - chunk.begin);
+    auto body = service_->runtime->buffers->acquire();
+    const wire::ForwardBackwardInput request{.model_id = input.model_id,
+                                             .data = part,
+                                             .loss_fn = input.loss_fn,
+                                             .loss_fn_config = input.loss_fn_config,
+                                             .forward_only = input.forward_only};
+    const auto encode = [&] { return service_->codec().encode_request(request, *body); };
+    if (Status encoded = invoke_guarded<Unit>(encode); !encoded.ok()) {
+      return strand_->abort(submission, std::move(encoded).error());
+    }
+    if (!strand_->add(submission, std::move(body))) return;
+  }
+}
+
+template <class T>
+Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view request_type,
+                                     std::shared_ptr<ByteBuffer> body,
+                                     std::function<Result<T>(std::string_view)> parse) {
+  auto cell = std::make_shared<ResultCell<T>>(service_->runtime->executor);
+  Future<T> future(cell);
+  SubmissionSpec spec;
+  spec.what = path;
+  spec.http = service_->request(path);
+  spec.append_seq_id = api::append_seq_id;
+  const ResultSpec<T> result{.what = spec.what,
+                             .request_type = std::string(request_type),
+                             .may_be_binary = false,
+                             .decode = [parse = std::move(parse)](const HttpResponse& reply) {
+                               return parse(reply.body);
+                             }};
+  spec.done = [service = service_, cell, result](std::vector<Accepted> accepted,
+                                                 std::optional<Error> error) {
+    if (error) {
+      cell->set(*std::move(error));
+      return;
+    }
+    pass_on(results_of(service, std::move(accepted), result).front().cell(), cell);
+  };
+  strand_->add(strand_->open(std::move(spec)), std::move(body));
+  return future;
+}
+
+Future<OptimStepResponse> RemoteTraining::optim_step(const AdamParams& params) {
+  if (Status valid = validate(params); !valid.ok()) {
+    return Future<OptimStepResponse>::ready_with(std::move(valid).error(),
+                                                 service_->runtime->executor);
+  }
+  return submit_one<OptimStepResponse>("optim_step", "OptimStep",
+                                       api::optim_step_request(info_.model_id, params),
+                                       api::parse_optim_step);
+}
+
+Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool overwrite) {
+  if (Status valid = validate_checkpoint_name(name); !valid.ok()) {
+    return Future<SaveWeightsResponse>::ready_with(std::move(valid).error(),
+                                                   service_->runtime->executor);
+  }
+  return submit_one<SaveWeightsResponse>(
+      "save_weights", "SaveWeights", api::save_weights_request(info_.model_id, name, overwrite),
+      api::parse_save_weights);
+}
+
+Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer) {
+  if (Status valid = validate_tinker_path(path, CheckpointKind::kTraining); !valid.ok()) {
+    return Future<LoadWeightsResponse>::ready_with(std::move(valid).error(),
+                                                   service_->runtime->executor);
+  }
+  return submit_one<LoadWeightsResponse>(
+      "load_weights", "LoadWeights",
+      api::load_weights_request(info_.model_id, path, with_optimizer), api::parse_load_weights);
+}
+
+Future<SaveWeightsForSamplerResponse> RemoteTraining::save_weights_for_sampler(std::string name) {
+  if (Status valid = validate_checkpoint_name(name); !valid.ok()) {
+    return Future<SaveWeightsForSamplerResponse>::ready_with(std::move(valid).error(),
+                                                             service_->runtime->executor);
+  }
+  return submit_one<SaveWeightsForSamplerResponse>(
+      "save_weights_for_sampler", "SaveWeightsForSampler",
+      api::save_weights_for_sampler_request(info_.model_id, name, 0),
+      api::parse_save_weights_for_sampler);
+}
+
+Future<SamplingClient> RemoteTraining::save_weights_and_get_sampling_client() {
+  const std::int64_t number = service_->next_sampling_session_seq_id.fetch_add(1);
+  return submit_one<SaveWeightsForSamplerResponse>(
+             "save_weights_for_sampler", "SaveWeightsForSampler",
+             api::save_weights_for_sampler_request(info_.model_id, "", number),
+             api::parse_save_weights_for_sampler)
+      .then([service = service_](Result<SaveWeightsForSamplerResponse> saved)
+                -> Result<SamplingClient> {
+        if (!saved.ok()) return std::move(saved).error();
+        if (!saved->sampling_session_id) {
+          return Error(ErrorCode::kDecode,
+                       "save_weights_for_sampler: the reply names no sampling session");
+        }
+        return make_sampling_client(service, *std::move(saved->sampling_session_id));
+      });
+}
+
+}  // namespace tinkex::internal

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "tinkex/connection.h"
+#include "tinkex/connection/service_context.h"
+#include "tinkex/training/chunker.h"
+#include "tinkex/training/strand.h"
+
+namespace tinkex::internal {
+
+/// The default TrainingConnection: validate, encode, queue on the strand, poll side by side, combine.
+/// Read forward_backward from top to bottom for the way of a batch.
+class RemoteTraining final : public TrainingConnection,
+                             public std::enable_shared_from_this<RemoteTraining> {
+ public:
+  static std::shared_ptr<RemoteTraining> create(std::shared_ptr<ServiceContext> service,
+                                                ModelInfo info);
+
+  const ModelInfo& info() const override { return info_; }
+  Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data, std::string loss_fn,
+                                                 LossConfig config, bool forward_only) override;
+  Future<OptimStepResponse> optim_step(const AdamParams& params) override;
+  Future<SaveWeightsResponse> save_state(std::string name, bool overwrite) override;
+  Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer) override;
+  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name) override;
+  Future<SamplingClient> save_weights_and_get_sampling_client() override;
+
+ private:
+  RemoteTraining(std::shared_ptr<ServiceContext> service, ModelInfo info);
+
+  template <class T>
+  Future<T> submit_one(std::string_view path, std::string_view request_type,
+                       std::shared_ptr<ByteBuffer> body,
+                       std::function<Result<T>(std::string_view)> parse);
+
+  void encode_chunks(const std::shared_ptr<Strand::Submission>& submission,
+                     const wire::ForwardBackwardInput& input, std::span<const ChunkRange> chunks);
+
+  const std::shared_ptr<ServiceContext> service_;
+  const ModelInfo info_;
+  const std::shared_ptr<Strand> strand_;
+};
+
+}  // namespace tinkex::internal

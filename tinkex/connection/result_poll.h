@@ -1,0 +1,54 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "tinkex/async/poll_loop.h"
+#include "tinkex/async/spawn_guarded.h"
+#include "tinkex/connection/service_context.h"
+#include "tinkex/future.h"
+
+namespace tinkex::internal {
+
+/// How the result of one operation is asked for and read.
+template <class T>
+struct ResultSpec {
+  std::string what;          ///< Named in errors.
+  std::string request_type;  ///< X-Tinker-Request-Type: "OptimStep".
+  bool may_be_binary = false;
+  std::function<Result<T>(const HttpResponse&)> decode;
+};
+
+/// The poll request of `spec`, without id and iteration.
+HttpRequest poll_request(const ServiceContext& service, const std::string& request_type,
+                         bool may_be_binary);
+
+/// Polls for `request_id` and settles `cell` with the decoded result. Cancelling the cell stops the
+/// poll. The decoder runs on the executor; whatever it throws becomes the error.
+template <class T>
+void poll_into(const std::shared_ptr<const ServiceContext>& service, std::string request_id,
+               const ResultSpec<T>& spec, const std::shared_ptr<ResultCell<T>>& cell) {
+  PollTarget target;
+  target.request_id = std::move(request_id);
+  target.http = poll_request(*service, spec.request_type, spec.may_be_binary);
+  target.what = spec.what;
+  target.limiter = service->limiter;
+  auto loop = PollLoop::start(
+      service->runtime, service->polls, std::move(target),
+      [cell, decode = spec.decode](Result<HttpResponse> reply) {
+        if (!reply.ok()) {
+          cell->set(std::move(reply).error());
+          return;
+        }
+        const auto decode_reply = [&decode, &reply] { return decode(*reply); };
+        cell->set(invoke_guarded<T>(decode_reply));
+      });
+  const bool pending = cell->on_cancel([weak = std::weak_ptr<PollLoop>(loop)] {
+    if (auto poll = weak.lock()) poll->cancel();
+  });
+  if (!pending) loop->cancel();
+}
+
+}  // namespace tinkex::internal

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tinkex/async/poll_gate.h"
+#include "tinkex/async/runtime.h"
+#include "tinkex/base/mutex.h"
+#include "tinkex/limits/rate_limiter.h"
+#include "tinkex/options.h"
+#include "tinkex/sampling/sampling_registry.h"
+#include "tinkex/wire/codec.h"
+
+namespace tinkex::internal {
+
+class Strand;
+
+/// What the connections of one service share. Constant after the session is open, except the
+/// counters and the list of strands, which synchronise themselves.
+struct ServiceContext {
+  ClientOptions options;
+  std::shared_ptr<Runtime> runtime;
+  std::shared_ptr<PollGate> polls;
+  /// Of this {base URL, API key}; shared with every client of the process that has the same.
+  std::shared_ptr<RateLimiter> limiter;
+  std::shared_ptr<SamplingRegistry> sampling;
+  std::string session_id;
+  std::atomic<std::int64_t> next_model_seq_id{0};
+  std::atomic<std::int64_t> next_sampling_session_seq_id{0};
+
+  const wire::Codec& codec() const { return wire::codec_for(options.wire_format); }
+
+  /// A request to `/api/v1/<path>` with every header that the API wants, and no body.
+  HttpRequest request(std::string_view path, std::string_view method = "POST") const;
+
+  /// Lets close() wake the callers that wait for this strand's budget.
+  void watch(const std::shared_ptr<Strand>& strand) TINKEX_EXCLUDES(mutex);
+  void wake_strands() TINKEX_EXCLUDES(mutex);
+
+ private:
+  Mutex mutex;
+  std::vector<std::weak_ptr<Strand>> strands TINKEX_GUARDED_BY(mutex);
+};
+
+}  // namespace tinkex::internal

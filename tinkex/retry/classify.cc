@@ -1,0 +1,145 @@
+#include "tinkex/retry/classify.h"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace tinkex::internal {
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+constexpr std::size_t kMaxText = 1'000;
+// A body longer than this is no error message; its beginning is shown.
+constexpr std::size_t kMaxParsedBody = 256 * 1024;
+constexpr int kMaxDepth = 32;
+
+bool equals_ignoring_case(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
+    return std::tolower(static_cast<unsigned char>(x)) == std::tolower(static_cast<unsigned char>(y));
+  });
+}
+
+std::optional<double> parse_number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+std::optional<milliseconds> positive_delay(double delay_ms, milliseconds cap) {
+  if (!(delay_ms > 0)) return std::nullopt;
+  const double capped = std::min(delay_ms, static_cast<double>(cap.count()));
+  return milliseconds(static_cast<std::int64_t>(std::ceil(capped)));
+}
+
+json parse_bounded(std::string_view body) {
+  const auto bounded = [](int depth, json::parse_event_t event, json&) {
+    const bool opens =
+        event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
+    return !opens || depth <= kMaxDepth;
+  };
+  if (body.size() > kMaxParsedBody) return nullptr;
+  return json::parse(body, bounded, /*allow_exceptions=*/false);
+}
+
+std::string text_of(const json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_null()) return {};
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::string message_of(const json& object) {
+  if (!object.is_object()) return {};
+  for (const char* key : {"detail", "message", "error"}) {
+    const auto found = object.find(key);
+    if (found == object.end()) continue;
+    if (found->is_object()) {
+      if (std::string inner = message_of(*found); !inner.empty()) return inner;
+    }
+    if (std::string text = text_of(*found); !text.empty()) return text;
+  }
+  return {};
+}
+
+/// Printable on one line: control characters become blanks, and it ends somewhere.
+std::string tidy(std::string_view text) {
+  std::string out(text.substr(0, kMaxText));
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  if (text.size() > kMaxText) out += "...";
+  return out;
+}
+
+std::string_view hint_for(int status) {
+  switch (status) {
+    case 401: return " (is TINKER_API_KEY set and valid?)";
+    case 403: return " (this key may not do that)";
+    case 404: return " (does this server have it, and is the base URL right?)";
+    default: return "";
+  }
+}
+
+}  // namespace
+
+RetryDecision decide(const HttpResponse& reply, ErrorCategory category, bool outcome_unknown) {
+  const std::string_view hint = reply.header("x-should-retry");
+  if (equals_ignoring_case(hint, "true")) return RetryDecision::kRetry;
+  if (equals_ignoring_case(hint, "false")) return RetryDecision::kGiveUp;
+  if (category == ErrorCategory::kUser) return RetryDecision::kGiveUp;
+  const int status = reply.status;
+  if (status == 408 || status == 429 || status >= 500) return RetryDecision::kRetry;
+  if (status == 409 && outcome_unknown) return RetryDecision::kRetry;
+  return RetryDecision::kGiveUp;
+}
+
+std::optional<milliseconds> parse_retry_after(const HttpResponse& reply,
+                                              std::chrono::system_clock::time_point wall_clock_now,
+                                              milliseconds cap) {
+  if (const auto ms = parse_number(reply.header("retry-after-ms"))) return positive_delay(*ms, cap);
+  const std::string value(reply.header("retry-after"));
+  if (value.empty()) return std::nullopt;
+  if (const auto seconds = parse_number(value)) return positive_delay(*seconds * 1000.0, cap);
+  const std::time_t date = curl_getdate(value.c_str(), nullptr);
+  if (date == -1) return std::nullopt;
+  const auto delay = std::chrono::system_clock::from_time_t(date) - wall_clock_now;
+  return positive_delay(std::chrono::duration<double, std::milli>(delay).count(), cap);
+}
+
+Error error_from_response(const HttpResponse& reply, std::string_view what) {
+  const json body = parse_bounded(reply.body);
+  std::string text = message_of(body);
+  if (text.empty()) text = reply.body;
+  std::string message = std::string(what) + ": the server answered " + std::to_string(reply.status);
+  if (!text.empty()) message += ": " + tidy(text);
+  message += hint_for(reply.status);
+
+  ErrorCategory category = ErrorCategory::kUnknown;
+  if (body.is_object()) {
+    if (const auto found = body.find("category"); found != body.end() && found->is_string()) {
+      category = parse_error_category(found->get<std::string>());
+    }
+  }
+  std::optional<milliseconds> delay = parse_retry_after(reply);
+  if (!delay && body.is_object()) {
+    if (const auto found = body.find("retry_after_ms"); found != body.end() && found->is_number()) {
+      delay = positive_delay(found->get<double>(), std::chrono::hours(1));
+    }
+  }
+  return Error(ErrorCode::kHttpStatus, std::move(message))
+      .with_http_status(reply.status)
+      .with_category(category)
+      .with_retryable(decide(reply, category, false) == RetryDecision::kRetry)
+      .with_retry_after(delay);
+}
+
+}  // namespace tinkex::internal

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string_view>
+
+#include "tinkex/error.h"
+#include "tinkex/transport.h"
+
+namespace tinkex::internal {
+
+enum class RetryDecision { kRetry, kGiveUp };
+
+/// Whether a request that was answered with `reply` is worth repeating. The first rule that applies
+/// decides (H8):
+///
+/// | rule                                                        | decision |
+/// |-------------------------------------------------------------|----------|
+/// | header `x-should-retry: true` / `false`                     | as it says |
+/// | category user                                               | give up  |
+/// | 408, 429, 5xx                                               | retry    |
+/// | 409, after an attempt whose outcome is unknown              | retry    |
+/// | any other 4xx, and a redirect (never followed)              | give up  |
+RetryDecision decide(const HttpResponse& reply, ErrorCategory category, bool outcome_unknown);
+
+/// How long the server asks to wait: `retry-after-ms`, else `retry-after` in seconds or as an HTTP
+/// date, relative to `wall_clock_now`. Nothing for nonsense and for the past; at most `cap`.
+std::optional<std::chrono::milliseconds> parse_retry_after(
+    const HttpResponse& reply,
+    std::chrono::system_clock::time_point wall_clock_now = std::chrono::system_clock::now(),
+    std::chrono::milliseconds cap = std::chrono::hours(1));
+
+/// The Error of a reply that is no success: status, category and delay, and the server's own text
+/// (`detail`, `message` or `error` of a JSON body, else the body itself), cut to a readable length.
+Error error_from_response(const HttpResponse& reply, std::string_view what);
+
+}  // namespace tinkex::internal

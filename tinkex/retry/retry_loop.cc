@@ -1,0 +1,105 @@
+#include "tinkex/retry/retry_loop.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "tinkex/executor.h"
+#include "tinkex/retry/backoff.h"
+#include "tinkex/retry/classify.h"
+
+namespace tinkex::internal {
+namespace {
+
+// A 429 that names no delay (ruling S10).
+constexpr std::chrono::milliseconds kDefaultRateLimitPause{1'000};
+
+}  // namespace
+
+RetryLoop::RetryLoop(std::shared_ptr<Runtime> runtime, RetryableRequest request)
+    : StepChain(std::move(runtime)), request_(std::move(request)) {}
+
+void RetryLoop::start(Done done) {
+  done_ = std::move(done);
+  first_attempt_ = runtime().clock->now();
+  if (stopped()) {  // `done` never runs inside start()
+    return run_on(runtime().executor.get(), [self = self()] { self->attempt(); });
+  }
+  attempt();
+}
+
+void RetryLoop::attempt() {
+  if (auto error = stopped()) return fail(*std::move(error));
+  if (request_.wait_for_limiter && request_.limiter != nullptr) {
+    // Looked at again after every wait: the window may have grown meanwhile.
+    const Clock::time_point until = request_.limiter->until();
+    if (runtime().clock->now() < until) {
+      return pause_until(until, [self = self()] { self->attempt(); });
+    }
+  }
+  ++attempts_;
+  exchange(request_.http, [self = self()](Result<HttpResponse> reply) {
+    self->on_reply(std::move(reply));
+  });
+}
+
+void RetryLoop::on_reply(Result<HttpResponse> reply) {
+  if (!reply.ok()) {
+    Error error = std::move(reply).error();
+    if (!error.not_accepted()) outcome_unknown_ = true;
+    if (!error.retryable()) return fail(std::move(error).with_context(request_.what));
+    return retry_or_fail(std::move(error).with_context(request_.what));
+  }
+  if (reply->status >= 200 && reply->status < 300) {
+    const Done done = std::move(done_);
+    return done(std::move(reply));
+  }
+  on_refusal(*reply);
+}
+
+void RetryLoop::on_refusal(const HttpResponse& reply) {
+  Error error = error_from_response(reply, request_.what);
+  if (reply.status == 429 && request_.limiter != nullptr) {
+    const auto delay = error.retry_after().value_or(kDefaultRateLimitPause);
+    request_.limiter->extend_until(runtime().clock->now() +
+                                   std::min(delay, request_.retry.max_retry_after));
+  }
+  const bool again =
+      decide(reply, error.category(), outcome_unknown_) == RetryDecision::kRetry;
+  // A 5xx may come from a proxy behind which the work was done; a 4xx is the server's own refusal.
+  if (reply.status >= 500 || reply.status == 408) outcome_unknown_ = true;
+  if (!again) return fail(std::move(error));
+  retry_or_fail(std::move(error));
+}
+
+void RetryLoop::retry_or_fail(Error error) {
+  const RetryOptions& budget = request_.retry;
+  if (budget.max_attempts <= 1) return fail(std::move(error).with_retryable(true));
+
+  auto delay = backoff_delay(attempts_ - 1, budget.initial_backoff, budget.max_backoff,
+                             *runtime().random);
+  if (error.retry_after()) {
+    delay = std::min(std::max(delay, *error.retry_after()), budget.max_retry_after);
+  }
+  const auto now = runtime().clock->now();
+  const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now - first_attempt_);
+  if (attempts_ >= budget.max_attempts || elapsed + delay > budget.max_elapsed) {
+    const std::string spent = "gave up after " + std::to_string(attempts_) + " of at most " +
+                              std::to_string(budget.max_attempts) + " attempts and " +
+                              std::to_string(elapsed.count()) + " of at most " +
+                              std::to_string(budget.max_elapsed.count()) + " ms";
+    return fail(std::move(error).with_context(spent).with_retryable(true));
+  }
+  pause_until(now + delay, [self = self()] { self->attempt(); });
+}
+
+void RetryLoop::fail(Error error) {
+  const bool refused = error.http_status() >= 400 && error.http_status() < 500 &&
+                       error.http_status() != 408 && error.http_status() != 409;
+  const bool not_accepted = !outcome_unknown_ && (attempts_ == 0 || refused || error.not_accepted());
+  const Done done = std::move(done_);
+  done(std::move(error).with_not_accepted(not_accepted));
+}
+
+}  // namespace tinkex::internal

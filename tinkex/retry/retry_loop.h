@@ -1,0 +1,57 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "tinkex/async/step_chain.h"
+#include "tinkex/limits/rate_limiter.h"
+#include "tinkex/options.h"
+
+namespace tinkex::internal {
+
+/// One logical request and how it may be repeated.
+struct RetryableRequest {
+  HttpRequest http;
+  RetryOptions retry;
+  /// Named in errors: "forward_backward".
+  std::string what;
+  /// Fed by every 429. May be null.
+  std::shared_ptr<RateLimiter> limiter;
+  /// Whether to wait until the limiter's window has passed before each attempt.
+  bool wait_for_limiter = false;
+};
+
+/// Sends a request until it succeeds, is refused for good, or the budget in count and time is spent.
+/// Every attempt sends the same bytes. `classify.h` says what is worth repeating.
+///
+/// The final error is not_accepted() only if no attempt can have been taken by the server.
+class RetryLoop final : public StepChain {
+ public:
+  /// Runs on the executor, exactly once, with a 2xx reply or an error.
+  using Done = std::function<void(Result<HttpResponse>)>;
+
+  RetryLoop(std::shared_ptr<Runtime> runtime, RetryableRequest request);
+
+  /// Begins. Takes no lock; call it once.
+  void start(Done done);
+
+ private:
+
+  void attempt();
+  void on_reply(Result<HttpResponse> reply);
+  void on_refusal(const HttpResponse& reply);
+  void retry_or_fail(Error error);
+  void fail(Error error);
+  std::shared_ptr<RetryLoop> self() {
+    return std::static_pointer_cast<RetryLoop>(shared_from_this());
+  }
+
+  RetryableRequest request_;
+  Done done_;
+  Clock::time_point first_attempt_{};
+  int attempts_ = 0;
+  bool outcome_unknown_ = false;
+};
+
+}  // namespace tinkex::internal

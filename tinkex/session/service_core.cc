@@ -1,0 +1,144 @@
+#include "tinkex/session/service_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "tinkex/api/messages.h"
+#include "tinkex/connection/call.h"
+#include "tinkex/http/io_thread.h"
+#include "tinkex/limits/limiter_key.h"
+#include "tinkex/limits/rate_limiter_registry.h"
+#include "tinkex/service_client.h"
+
+namespace tinkex::internal {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kHeartbeatTimeout{10'000};
+constexpr milliseconds kFinishTimeout{1'000};
+
+HttpRequest with_body(HttpRequest request, std::shared_ptr<const ByteBuffer> body) {
+  request.body = std::move(body);
+  return request;
+}
+
+Result<std::string> body_of(const HttpResponse& reply) { return reply.body; }
+
+}  // namespace
+
+Result<std::shared_ptr<ServiceCore>> ServiceCore::connect(ClientOptions options) {
+  Result<ClientOptions> resolved = resolve_options(std::move(options));
+  if (!resolved.ok()) return resolved.error();
+
+  std::shared_ptr<ServiceCore> core(new ServiceCore);
+  core->context_ = std::make_shared<ServiceContext>();
+  ServiceContext& context = *core->context_;
+  context.options = *std::move(resolved);
+  const ClientOptions& settings = context.options;
+
+  auto runtime = std::make_shared<Runtime>();
+  runtime->clock = settings.clock ? settings.clock : std::make_shared<SteadyClock>();
+  Result<std::shared_ptr<IoThread>> io = IoThread::start(runtime->clock);
+  if (!io.ok()) return io.error();
+  core->io_ = *std::move(io);
+  if (!settings.executor) {
+    core->own_executor_ = std::make_shared<TbbExecutor>(settings.executor_threads);
+  }
+  runtime->executor = settings.executor ? settings.executor : core->own_executor_;
+  runtime->transport = settings.transport ? settings.transport : core->io_;
+  runtime->timers = core->io_;
+  runtime->buffers = BufferPool::create();
+  runtime->random = std::make_shared<RandomSource>();
+
+  const auto& limiters = settings.rate_limiters ? settings.rate_limiters
+                                                : RateLimiterRegistry::process_wide();
+  context.limiter = limiters->get(LimiterKey(settings.base_url, settings.api_key));
+  context.polls = std::make_shared<PollGate>(settings.max_concurrent_polls, runtime->executor);
+  context.sampling = std::make_shared<SamplingRegistry>();
+  context.runtime = std::move(runtime);
+  if (Status opened = core->open_session(); !opened.ok()) {
+    core->close();
+    return opened.error();
+  }
+  return core;
+}
+
+Status ServiceCore::open_session() {
+  const std::shared_ptr<const ServiceContext> service = context_;
+  Result<std::string> config = send_call<std::string>(
+      service, {.what = "client/config",
+                .http = with_body(service->request("client/config"), api::client_config_request()),
+                .decode = body_of})
+                                   .get();
+  if (config.ok()) {
+    apply_server_config(*config);
+  } else if (config.error().http_status() != 404) {  // older servers do not have it
+    return config.error();
+  }
+  Result<std::string> session = send_call<std::string>(
+      service,
+      {.what = "create_session",
+       .http = with_body(service->request("create_session"),
+                         api::create_session_request(service->options)),
+       .decode = [](const HttpResponse& reply) { return api::parse_session_id(reply.body); }})
+                                    .get();
+  if (!session.ok()) return session.error();
+  context_->session_id = *std::move(session);
+
+  HttpRequest beat =
+      with_body(service->request("session_heartbeat"),
+                api::session_request(service->session_id, "session_heartbeat"));
+  beat.timeout = kHeartbeatTimeout;
+  heartbeat_ = std::make_shared<Heartbeat>(service->runtime, std::move(beat),
+                                           service->options.heartbeat_interval);
+  heartbeat_->start();
+  return ok_status();
+}
+
+void ServiceCore::apply_server_config(std::string_view body) {
+  const api::ServerConfig server = api::parse_client_config(body);
+  ChunkLimits& limits = context_->options.chunk_limits;
+  const bool larger = context_->options.accept_larger_server_chunks;
+  if (server.max_chunk_examples) {
+    limits.max_examples = larger ? *server.max_chunk_examples
+                                 : std::min(limits.max_examples, *server.max_chunk_examples);
+  }
+  if (server.max_chunk_bytes) {
+    limits.max_bytes = larger || !limits.max_bytes
+                           ? *server.max_chunk_bytes
+                           : std::min(*limits.max_bytes, *server.max_chunk_bytes);
+    // The server counts bytes; the older count of numbers would cut earlier.
+    if (larger) limits.max_numbers = std::numeric_limits<std::size_t>::max();
+  }
+}
+
+ServiceCore::~ServiceCore() { close(); }
+
+void ServiceCore::close() {
+  {
+    MutexLock lock(mutex_);
+    if (closed_) return;
+    closed_ = true;
+  }
+  Runtime& runtime = *context_->runtime;
+  const auto deadline = std::chrono::steady_clock::now() + context_->options.close_timeout;
+  if (heartbeat_) {
+    heartbeat_->cancel();
+    // Best effort: a server that does not know the call, or is gone, changes nothing.
+    auto finished = send_call<std::string>(
+        context_, {.what = "finish",
+                   .http = with_body(
+                       context_->request("sessions/" + context_->session_id + "/finish"),
+                       api::finish_session_request()),
+                   .decode = body_of});
+    finished.wait_for(std::min(kFinishTimeout, context_->options.close_timeout));
+  }
+  runtime.closed.store(true);
+  runtime.transport->shutdown();
+  io_->shutdown();
+  context_->wake_strands();
+  if (own_executor_ && !own_executor_->is_worker_thread()) own_executor_->shutdown(deadline);
+}
+
+}  // namespace tinkex::internal

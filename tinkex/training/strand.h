@@ -1,0 +1,100 @@
+#pragma once
+
+// The queue of one model's submissions, of which one request at a time is on the wire.
+//
+// Order. open() takes a place; the chunks of a batch follow as they are encoded. The head of the queue
+// sends its chunks one after another, each after the reply to the one before, and leaves the queue
+// when its last chunk was accepted or one failed. Only then does the next one start.
+//
+// Send mutex. `on_wire_` is the client's send mutex: whoever sets it owns the wire until the reply, and
+// hands it on from there. It is held by a chain of short steps and never by a thread.
+//
+// Sequence ids. An id is taken when a send starts and put into the body then; a repeat sends the same
+// bytes. It is given back only when the server certainly did not take the request: it never left, or it
+// was refused outright. Otherwise a server that executes by id would wait for ever for the missing one.
+//
+// Budget. Encoded bodies that the server has not accepted yet are counted. add() waits while they
+// exceed the limit, except for the head of the queue when it has nothing to send: so the head always
+// makes progress, and with it everything behind it. On an executor thread add() never waits.
+//
+// Races. All fields are under `mutex_`; sending, callbacks and waiting callers run without it. The
+// wire is a baton: pump() takes it under the lock, and only the holder's reply returns it.
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tinkex/async/runtime.h"
+#include "tinkex/base/mutex.h"
+#include "tinkex/error.h"
+#include "tinkex/retry/retry_loop.h"
+#include "tinkex/transport.h"
+
+namespace tinkex::internal {
+
+/// A server's answer to a submission: the id of a future, or the result itself.
+struct Accepted {
+  std::string request_id;
+  std::optional<HttpResponse> immediate;
+};
+
+/// What a submission needs beside its bodies.
+struct SubmissionSpec {
+  /// URL, headers and timeouts; the body is set per chunk.
+  HttpRequest http;
+  std::string what;
+  std::size_t total_chunks = 1;
+  /// Writes the sequence id into a body, when its send starts.
+  std::function<void(std::int64_t seq_id, ByteBuffer& body)> append_seq_id;
+  /// Runs on the executor, once: all chunks accepted, or the error that stopped the batch (it lists
+  /// what was accepted).
+  std::function<void(std::vector<Accepted> accepted, std::optional<Error> error)> done;
+};
+
+class Strand : public std::enable_shared_from_this<Strand> {
+ public:
+  class Submission;
+
+  Strand(std::shared_ptr<Runtime> runtime, RetryOptions retry, std::size_t max_queued_bytes);
+
+  /// Takes the next place in the order.
+  std::shared_ptr<Submission> open(SubmissionSpec spec) TINKEX_EXCLUDES(mutex_);
+
+  /// Adds the next chunk of a submission; may wait for the budget. False once the submission has
+  /// failed, when encoding the rest would be in vain.
+  bool add(const std::shared_ptr<Submission>& submission, std::shared_ptr<ByteBuffer> body)
+      TINKEX_EXCLUDES(mutex_);
+
+  /// Ends a submission whose remaining chunks cannot be made.
+  void abort(const std::shared_ptr<Submission>& submission, Error error) TINKEX_EXCLUDES(mutex_);
+
+  /// Wakes callers that wait for the budget, after the runtime was marked closed.
+  void wake() TINKEX_EXCLUDES(mutex_);
+
+ private:
+  void pump() TINKEX_EXCLUDES(mutex_);
+  bool head_can_send() const TINKEX_REQUIRES(mutex_);
+  void send(const std::shared_ptr<Submission>& head, std::shared_ptr<ByteBuffer> body,
+            std::int64_t seq_id);
+  void on_reply(const std::shared_ptr<Submission>& head, std::size_t bytes,
+                Result<HttpResponse> reply) TINKEX_EXCLUDES(mutex_);
+  void drop_waiting(Submission& submission) TINKEX_REQUIRES(mutex_);
+  bool must_wait(const Submission& submission, std::size_t bytes) const TINKEX_REQUIRES(mutex_);
+
+  const std::shared_ptr<Runtime> runtime_;
+  const RetryOptions retry_;
+  const std::size_t max_queued_bytes_;
+
+  Mutex mutex_;
+  CondVar room_;
+  std::deque<std::shared_ptr<Submission>> queue_ TINKEX_GUARDED_BY(mutex_);
+  std::size_t queued_bytes_ TINKEX_GUARDED_BY(mutex_) = 0;
+  std::int64_t next_seq_id_ TINKEX_GUARDED_BY(mutex_) = 1;  // 0 means "none" on the wire
+  bool on_wire_ TINKEX_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace tinkex::internal

@@ -1,0 +1,44 @@
+#include "tinkex/training_client.h"
+
+#include <utility>
+
+#include "tinkex/connection.h"
+
+namespace tinkex {
+
+const std::string& TrainingClient::model_id() const { return connection_->info().model_id; }
+
+const ModelInfo& TrainingClient::info() const { return connection_->info(); }
+
+Future<ForwardBackwardOutput> TrainingClient::forward_backward(std::span<const Datum> data,
+                                                               std::string loss_fn,
+                                                               LossConfig config) {
+  return connection_->forward_backward(data, std::move(loss_fn), std::move(config), false);
+}
+
+Future<ForwardBackwardOutput> TrainingClient::forward(std::span<const Datum> data,
+                                                      std::string loss_fn, LossConfig config) {
+  return connection_->forward_backward(data, std::move(loss_fn), std::move(config), true);
+}
+
+Future<OptimStepResponse> TrainingClient::optim_step(AdamParams params) {
+  return connection_->optim_step(params);
+}
+
+Future<SaveWeightsResponse> TrainingClient::save_state(std::string name, bool overwrite) {
+  return connection_->save_state(std::move(name), overwrite);
+}
+
+Future<LoadWeightsResponse> TrainingClient::load_state(std::string path, bool with_optimizer) {
+  return connection_->load_state(std::move(path), with_optimizer);
+}
+
+Future<SaveWeightsForSamplerResponse> TrainingClient::save_weights_for_sampler(std::string name) {
+  return connection_->save_weights_for_sampler(std::move(name));
+}
+
+Future<SamplingClient> TrainingClient::save_weights_and_get_sampling_client() {
+  return connection_->save_weights_and_get_sampling_client();
+}
+
+}  // namespace tinkex

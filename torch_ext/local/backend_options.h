@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "tinkex/async/timer_service.h"
 #include "tinkex/clock.h"
 
 namespace tinkex::torch_ext::local {
@@ -37,12 +38,14 @@ struct BackendOptions {
   std::size_t max_queued_samples = 16'384;
   /// Results kept for repeated retrieval; the oldest go first.
   std::size_t max_result_bytes = std::size_t{256} << 20;
-  /// Models, and sampling sessions, that may be loaded at a time.
+  /// Models that may be loaded at a time; one more fails.
   std::size_t max_models = 64;
-  std::size_t max_sampling_sessions = 4096;
+  /// Sampling sessions kept; beyond, the one that was not used for longest is dropped.
+  std::size_t max_sampling_sessions = 256;
 
-  /// Null: the real one.
+  /// Seams for tests; null means the real ones.
   std::shared_ptr<Clock> clock;
+  std::shared_ptr<internal::TimerService> timers;
 };
 
 }  // namespace tinkex::torch_ext::local

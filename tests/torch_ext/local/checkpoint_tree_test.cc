@@ -1,0 +1,133 @@
+#include "torch_ext/local/checkpoint_tree.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class CheckpointTreeTest : public ::testing::Test {
+ protected:
+  CheckpointTreeTest()
+      : root_(fs::path(::testing::TempDir()) /
+              ::testing::UnitTest::GetInstance()->current_test_info()->name()) {
+    fs::remove_all(root_);
+  }
+  ~CheckpointTreeTest() override { fs::remove_all(root_); }
+
+  std::unique_ptr<CheckpointTree> open() {
+    auto tree = CheckpointTree::open(root_);
+    EXPECT_TRUE(tree) << tree.error().what();
+    return tree ? *std::move(tree) : nullptr;
+  }
+
+  const fs::path root_;
+};
+
+TEST(CheckpointPathTest, TextRoundTrips) {
+  for (const char* text : {"tinker://s:train:0/weights/000010",
+                           "tinker://session-0a:train:12/sampler_weights/final.v-2_x"}) {
+    const auto path = CheckpointPath::parse(text);
+    ASSERT_TRUE(path) << text;
+    EXPECT_EQ(path->text(), text);
+  }
+}
+
+TEST(CheckpointPathTest, OtherShapesAndEscapesAreRefused) {
+  for (const char* text :
+       {"", "tinker://", "weights/x", "http://r/weights/x", "tinker://r/x", "tinker://r/weights/",
+        "tinker:///weights/x", "tinker://r/other/x", "tinker://r/weights/x/y",
+        "tinker://../weights/x", "tinker://r/weights/..", "tinker://r/weights/.hidden",
+        "tinker://.r/weights/x", "tinker://r/weights/a b", "tinker://r%2f/weights/x"}) {
+    const auto path = CheckpointPath::parse(text);
+    ASSERT_FALSE(path) << text;
+    EXPECT_THAT(path.error().message(), HasSubstr("tinker://<run>/weights/<name>"));
+  }
+}
+
+TEST(CheckpointNameTest, OnlyPlainNamesPass) {
+  EXPECT_TRUE(check_checkpoint_name("final"));
+  EXPECT_TRUE(check_checkpoint_name(std::string(128, 'x')));
+  for (const std::string& name :
+       {std::string(), std::string(129, 'x'), std::string("."), std::string(".."),
+        std::string("a/b"), std::string("a:b"), std::string("a\0b", 3), std::string("\xc3\xa4")}) {
+    EXPECT_FALSE(check_checkpoint_name(name)) << name;
+  }
+}
+
+TEST_F(CheckpointTreeTest, ListsWhatIsOnDiskAndNothingElse) {
+  const auto tree = open();
+  for (const char* folder : {"r:train:0/weights/a", "r:train:0/sampler_weights/b",
+                             "r:train:0/weights/.a.partial", "empty/weights", "stray"}) {
+    fs::create_directories(root_ / folder);
+  }
+  std::ofstream(root_ / "r:train:0/weights/file") << "x";
+  fs::create_directory_symlink("/", root_ / "r:train:0/weights/link");
+  std::vector<std::string> texts;
+  for (const auto& item : tree->list("r:train:0")) texts.push_back(item.path.text());
+  EXPECT_THAT(texts, ::testing::UnorderedElementsAre("tinker://r:train:0/weights/a",
+                                                     "tinker://r:train:0/sampler_weights/b"));
+  EXPECT_THAT(tree->runs(), ElementsAre("r:train:0"));
+  EXPECT_TRUE(tree->list("../" + root_.filename().string()).empty());
+}
+
+TEST_F(CheckpointTreeTest, FindNamesTheNeighboursOfWhatIsMissing) {
+  const auto tree = open();
+  fs::create_directories(root_ / "r/weights/step-1");
+  const auto there = CheckpointPath::parse("tinker://r/weights/step-1");
+  EXPECT_TRUE(tree->find(*there));
+  const auto missing = tree->find(*CheckpointPath::parse("tinker://r/weights/step-2"));
+  ASSERT_FALSE(missing);
+  EXPECT_THAT(missing.error().message(), HasSubstr("the run has tinker://r/weights/step-1"));
+}
+
+TEST_F(CheckpointTreeTest, SecondBackendIsKeptOutUntilTheFirstIsGone) {
+  auto tree = open();
+  const auto second = CheckpointTree::open(root_);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), ErrorCode::kIo);
+  EXPECT_THAT(second.error().message(), HasSubstr("in use by another backend (process "));
+  tree.reset();
+  EXPECT_TRUE(CheckpointTree::open(root_));
+}
+
+TEST_F(CheckpointTreeTest, RemainsOfAnInterruptedSaveAreRemovedAtStart) {
+  fs::create_directories(root_ / "r/weights/.a.partial");
+  fs::create_directories(root_ / "r/weights/a");
+  fs::create_directories(root_ / ".git/weights/.keep");
+  const auto tree = open();
+  EXPECT_FALSE(fs::exists(root_ / "r/weights/.a.partial"));
+  EXPECT_TRUE(fs::exists(root_ / "r/weights/a"));
+  EXPECT_TRUE(fs::exists(root_ / ".git/weights/.keep"));
+}
+
+TEST_F(CheckpointTreeTest, DirectoryThatCannotBeMadeIsNamed) {
+  std::ofstream(root_) << "a file";
+  const auto tree = CheckpointTree::open(root_);
+  ASSERT_FALSE(tree);
+  EXPECT_THAT(tree.error().message(), HasSubstr(root_.string()));
+}
+
+TEST(TemporaryCheckpointTreeTest, IsRemovedAtTheEndWithWhatIsInIt) {
+  fs::path root;
+  {
+    const auto tree = CheckpointTree::open({});
+    ASSERT_TRUE(tree);
+    root = (*tree)->root();
+    const auto path = CheckpointPath::parse("tinker://r/weights/a");
+    ASSERT_TRUE((*tree)->make_parent(*path));
+    EXPECT_TRUE(fs::exists(root / "r/weights"));
+  }
+  EXPECT_FALSE(fs::exists(root));
+}
+
+}  // namespace
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,32 @@
+#include "torch_ext/local/api.h"
+
+#include "torch_ext/local/json_fields.h"
+
+namespace tinkex::torch_ext::local {
+
+Handler immediate(Reply (*handler)(Service&, const Call&)) {
+  return [handler](Service& service, const Call& call, const Responder& respond) {
+    respond(handler(service, call));
+  };
+}
+
+Reply json_reply(const nlohmann::json& body, int status) {
+  Reply reply;
+  reply.status = status;
+  reply.body = dump(body);
+  return reply;
+}
+
+Reply error_reply(int status, const std::string& text) {
+  return json_reply({{"detail", text}}, status);
+}
+
+Reply unprocessable(const std::string& text) { return error_reply(422, text); }
+
+Reply busy(const std::string& text) {
+  Reply reply = error_reply(429, text);
+  reply.headers.emplace_back("retry-after", "1");
+  return reply;
+}
+
+}  // namespace tinkex::torch_ext::local

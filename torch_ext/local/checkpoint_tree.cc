@@ -1,0 +1,228 @@
+#include "torch_ext/local/checkpoint_tree.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxName = 128;
+constexpr CheckpointKind kKinds[] = {CheckpointKind::kTraining, CheckpointKind::kSampler};
+
+bool is_plain(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '.' || c == '-';
+}
+
+bool is_safe(std::string_view name, bool allow_colon) {
+  if (name.empty() || name.size() > kMaxName || name.front() == '.') return false;
+  return std::all_of(name.begin(), name.end(),
+                     [&](char c) { return is_plain(c) || (allow_colon && c == ':'); });
+}
+
+Error io_error(const std::string& what, int error) {
+  return Error(ErrorCode::kIo, what + ": " + std::strerror(error));
+}
+
+Result<fs::path> make_temporary() {
+  const char* parent = std::getenv("TMPDIR");
+  std::string pattern = std::string(parent && *parent ? parent : "/tmp") + "/tinkex-XXXXXX";
+  if (::mkdtemp(pattern.data()) == nullptr) {
+    return io_error("cannot make a temporary directory " + pattern, errno);
+  }
+  return fs::path(pattern);
+}
+
+std::string holder_of(int file) {
+  char text[32] = {};
+  const ssize_t length = ::pread(file, text, sizeof(text) - 1, 0);
+  return length > 0 ? " (process " + std::string(text, std::strcspn(text, "\n")) + ")" : "";
+}
+
+/// Takes the lock of the directory. It goes with the process, however that ends.
+Result<int> lock_directory(const fs::path& root) {
+  const fs::path path = root / ".lock";
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) return io_error("cannot use the data directory " + root.string(), errno);
+  if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    const std::string holder = holder_of(file);
+    ::close(file);
+    if (error != EWOULDBLOCK) return io_error("cannot lock " + path.string(), error);
+    return Error(ErrorCode::kIo, "the data directory " + root.string() +
+                                     " is in use by another backend" + holder +
+                                     "; stop that one or choose another directory");
+  }
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(file, 0) != 0 || ::pwrite(file, pid.data(), pid.size(), 0) < 0) {
+    const int error = errno;
+    ::close(file);
+    return io_error("cannot write " + path.string(), error);
+  }
+  return file;
+}
+
+std::vector<std::string> folders_in(const fs::path& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::error_code ignored;
+    if (entry->symlink_status(ignored).type() == fs::file_type::directory) {
+      names.push_back(entry->path().filename().string());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::int64_t written_at(const fs::path& directory) {
+  struct stat status = {};
+  return ::stat(directory.c_str(), &status) == 0 ? status.st_mtim.tv_sec : 0;
+}
+
+}  // namespace
+
+std::string_view folder_of(CheckpointKind kind) noexcept {
+  return kind == CheckpointKind::kTraining ? "weights" : "sampler_weights";
+}
+
+Status check_checkpoint_name(std::string_view name) {
+  if (is_safe(name, false)) return ok_status();
+  return invalid_argument("checkpoint name '" + std::string(name.substr(0, kMaxName)) +
+                          "' must be 1 to 128 letters, digits, '_', '.' or '-', and must not begin "
+                          "with a dot");
+}
+
+Result<CheckpointPath> CheckpointPath::parse(std::string_view text) {
+  constexpr std::string_view kScheme = "tinker://";
+  const auto refuse = [&] {
+    return invalid_argument("checkpoint path '" + std::string(text.substr(0, 512)) +
+                            "' must be tinker://<run>/weights/<name> or "
+                            "tinker://<run>/sampler_weights/<name>");
+  };
+  if (!text.starts_with(kScheme)) return refuse();
+  const std::string_view rest = text.substr(kScheme.size());
+  const std::size_t first = rest.find('/');
+  const std::size_t second = first == rest.npos ? rest.npos : rest.find('/', first + 1);
+  if (second == rest.npos) return refuse();
+  CheckpointPath path;
+  path.run_id = rest.substr(0, first);
+  path.name = rest.substr(second + 1);
+  const std::string_view folder = rest.substr(first + 1, second - first - 1);
+  if (!is_safe(path.run_id, true) || !is_safe(path.name, false)) return refuse();
+  for (const CheckpointKind kind : kKinds) {
+    if (folder != folder_of(kind)) continue;
+    path.kind = kind;
+    return path;
+  }
+  return refuse();
+}
+
+std::string CheckpointPath::text() const {
+  return "tinker://" + run_id + "/" + std::string(folder_of(kind)) + "/" + name;
+}
+
+Result<std::unique_ptr<CheckpointTree>> CheckpointTree::open(fs::path root) {
+  const bool temporary = root.empty();
+  if (temporary) {
+    Result<fs::path> made = make_temporary();
+    if (!made) return made.error();
+    root = *std::move(made);
+  }
+  std::error_code error;
+  fs::create_directories(root, error);
+  if (error) {
+    return Error(ErrorCode::kIo,
+                 "cannot make the data directory " + root.string() + ": " + error.message());
+  }
+  const Result<int> lock = lock_directory(root);
+  if (!lock) return lock.error();
+  std::unique_ptr<CheckpointTree> tree(new CheckpointTree(std::move(root), temporary, *lock));
+  tree->remove_remains();
+  return tree;
+}
+
+CheckpointTree::~CheckpointTree() {
+  std::error_code ignored;
+  if (temporary_) fs::remove_all(root_, ignored);
+  ::close(lock_);
+}
+
+void CheckpointTree::remove_remains() const {
+  for (const std::string& run : folders_in(root_)) {
+    for (const CheckpointKind kind : kKinds) {
+      const fs::path folder = root_ / run / folder_of(kind);
+      for (const std::string& name : folders_in(folder)) {
+        std::error_code ignored;
+        if (is_safe(run, true) && name.front() == '.') fs::remove_all(folder / name, ignored);
+      }
+    }
+  }
+}
+
+fs::path CheckpointTree::directory(const CheckpointPath& path) const {
+  return root_ / path.run_id / folder_of(path.kind) / path.name;
+}
+
+Result<fs::path> CheckpointTree::find(const CheckpointPath& path) const {
+  fs::path found = directory(path);
+  std::error_code ignored;
+  if (fs::symlink_status(found, ignored).type() == fs::file_type::directory) return found;
+  std::string known;
+  for (const Item& item : list(path.run_id))
+    known += (known.empty() ? "" : ", ") + item.path.text();
+  return invalid_argument("there is no checkpoint " + path.text() + "; " +
+                          (known.empty() ? "the run has none" : "the run has " + known));
+}
+
+Status CheckpointTree::make_parent(const CheckpointPath& path) const {
+  const fs::path parent = directory(path).parent_path();
+  std::error_code error;
+  fs::create_directories(parent, error);
+  if (error)
+    return Error(ErrorCode::kIo, "cannot make " + parent.string() + ": " + error.message());
+  // A new folder is durable only when its parent has been synced.
+  for (const fs::path& folder : {parent.parent_path(), root_}) {
+    const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0) return io_error("cannot open " + folder.string(), errno);
+    ::fsync(file);
+    ::close(file);
+  }
+  return ok_status();
+}
+
+std::vector<CheckpointTree::Item> CheckpointTree::list(std::string_view run_id) const {
+  std::vector<Item> items;
+  if (!is_safe(run_id, true)) return items;
+  for (const CheckpointKind kind : kKinds) {
+    const fs::path folder = root_ / run_id / folder_of(kind);
+    for (std::string& name : folders_in(folder)) {
+      if (!is_safe(name, false)) continue;
+      const std::int64_t time = written_at(folder / name);
+      items.push_back({{std::string(run_id), kind, std::move(name)}, time});
+    }
+  }
+  std::stable_sort(items.begin(), items.end(),
+                   [](const Item& a, const Item& b) { return a.time < b.time; });
+  return items;
+}
+
+std::vector<std::string> CheckpointTree::runs() const {
+  std::vector<std::string> runs = folders_in(root_);
+  std::erase_if(runs, [this](const std::string& run) { return list(run).empty(); });
+  return runs;
+}
+
+}  // namespace tinkex::torch_ext::local

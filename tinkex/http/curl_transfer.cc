@@ -1,0 +1,225 @@
+#include "tinkex/http/curl_transfer.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <string>
+#include <utility>
+
+namespace tinkex::internal {
+namespace {
+
+constexpr std::size_t kMaxHeaderBytes = 1 << 20;
+// libcurl's default of 64 KiB costs 10 to 40 % of the speed of a large upload.
+constexpr std::size_t kLargeBody = 64 * 1024;
+constexpr long kUploadBuffer = 512 * 1024;
+
+/// Host and port, for an error; the path may hold ids, and the rest could hold secrets.
+std::string server_of(const std::string& url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t host = scheme == std::string::npos ? 0 : scheme + 3;
+  const std::string authority = url.substr(host, url.find_first_of("/?#", host) - host);
+  return authority.substr(authority.rfind('@') + 1);
+}
+
+std::string_view trim(std::string_view text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
+  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+bool has_line_break(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
+}
+
+}  // namespace
+
+CurlTransfer::CurlTransfer(Transport::RequestId id, CurlEasy easy, HttpRequest request,
+                           Transport::Callback callback)
+    : id_(id),
+      easy_(std::move(easy)),
+      request_(std::move(request)),
+      callback_(std::move(callback)) {}
+
+Status CurlTransfer::prepare() {
+  if (!easy_) return Error(ErrorCode::kInternal, "libcurl could not make a handle");
+  CURL* const easy = easy_.get();
+  curl_easy_setopt(easy, CURLOPT_URL, request_.url.c_str());
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
+  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");  // whatever this libcurl can decode
+  curl_easy_setopt(easy, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1");
+  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request_.timeout.count()));
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                   static_cast<long>(request_.connect_timeout.count()));
+  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error_text_.data());
+  curl_easy_setopt(easy, CURLOPT_PRIVATE, this);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &CurlTransfer::on_body);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &CurlTransfer::on_header);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, this);
+  set_body();
+  return set_headers();
+}
+
+void CurlTransfer::set_body() {
+  CURL* const easy = easy_.get();
+  if (request_.method == "GET") {
+    curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    return;
+  }
+  const std::size_t size = request_.body ? request_.body->size() : 0;
+  curl_easy_setopt(easy, CURLOPT_POST, 1L);
+  curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(size));
+  // A read callback without a seek callback, not POSTFIELDS: libcurl repeats a request by itself when
+  // a reused connection dies before the reply, and must not be able to once the body has left.
+  curl_easy_setopt(easy, CURLOPT_READFUNCTION, &CurlTransfer::on_read);
+  curl_easy_setopt(easy, CURLOPT_READDATA, this);
+  if (size > kLargeBody) curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBuffer);
+  if (request_.method != "POST") {
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
+  }
+}
+
+Status CurlTransfer::set_headers() {
+  const auto append = [this](const std::string& line) {
+    curl_slist* longer = curl_slist_append(headers_.get(), line.c_str());
+    if (longer == nullptr) return false;
+    headers_.release();
+    headers_.reset(longer);
+    return true;
+  };
+  bool complete = append("Expect:");  // waiting for "100 Continue" would cost a second
+  for (const auto& [name, value] : request_.headers) {
+    if (has_line_break(name) || has_line_break(value)) {
+      return invalid_argument("header " + name.substr(0, name.find_first_of("\r\n")) +
+                              ": contains a line break or a NUL");
+    }
+    complete = complete && append(value.empty() ? name + ";" : name + ": " + value);
+  }
+  if (!complete) return Error(ErrorCode::kInternal, "out of memory for the request's headers");
+  curl_easy_setopt(easy_.get(), CURLOPT_HTTPHEADER, headers_.get());
+  return ok_status();
+}
+
+std::size_t CurlTransfer::on_body(char* data, std::size_t size, std::size_t count, void* self) {
+  auto& transfer = *static_cast<CurlTransfer*>(self);
+  const std::size_t bytes = size * count;
+  if (transfer.response_.body.size() + bytes > transfer.request_.max_response_bytes) {
+    transfer.too_large_ = true;
+    return 0;
+  }
+  try {
+    transfer.response_.body.append(data, bytes);
+  } catch (...) {  // must not pass through libcurl
+    transfer.too_large_ = true;
+    return 0;
+  }
+  return bytes;
+}
+
+std::size_t CurlTransfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {
+  auto& transfer = *static_cast<CurlTransfer*>(self);
+  const std::size_t bytes = size * count;
+  transfer.header_bytes_ += bytes;
+  if (transfer.header_bytes_ > kMaxHeaderBytes) {
+    transfer.too_large_ = true;
+    return 0;
+  }
+  try {
+    const std::string_view line(data, bytes);
+    if (line.rfind("HTTP/", 0) == 0) {  // a new response; an interim one may have come before
+      transfer.response_.headers.clear();
+      return bytes;
+    }
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos) return bytes;
+    std::string name(trim(line.substr(0, colon)));
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    transfer.response_.headers.emplace_back(std::move(name),
+                                            std::string(trim(line.substr(colon + 1))));
+  } catch (...) {
+    return 0;
+  }
+  return bytes;
+}
+
+std::size_t CurlTransfer::on_read(char* buffer, std::size_t size, std::size_t count, void* self) {
+  auto& transfer = *static_cast<CurlTransfer*>(self);
+  if (!transfer.request_.body) return 0;
+  const std::string_view body = transfer.request_.body->view();
+  const std::size_t bytes = std::min(size * count, body.size() - transfer.sent_);
+  if (bytes > 0) std::memcpy(buffer, body.data() + transfer.sent_, bytes);
+  transfer.sent_ += bytes;
+  return bytes;
+}
+
+Result<HttpResponse> CurlTransfer::outcome(CURLcode code) {
+  if (code != CURLE_OK) return error_of(code);
+  long status = 0;
+  curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
+  response_.status = static_cast<int>(status);
+  return std::move(response_);
+}
+
+Error CurlTransfer::error_of(CURLcode code) const {
+  const std::string server = server_of(request_.url);
+  const std::string cause =
+      error_text_.front() != '\0' ? std::string(error_text_.data()) : curl_easy_strerror(code);
+  if (too_large_) {
+    return Error(ErrorCode::kDecode, "the reply of " + server + " is longer than the " +
+                                         std::to_string(request_.max_response_bytes) +
+                                         " bytes allowed");
+  }
+  switch (code) {
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return Error(ErrorCode::kInvalidArgument, "the URL of " + server + " is not usable: " + cause)
+          .with_not_accepted(true);
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+      return Error(ErrorCode::kConnection, "could not connect to " + server + ": " + cause +
+                                               "; is the server running, and is the base URL right?")
+          .with_retryable(true)
+          .with_not_accepted(true);
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+      return Error(ErrorCode::kConnection, "the certificate of " + server + " is not valid: " + cause)
+          .with_not_accepted(true);
+    case CURLE_OPERATION_TIMEDOUT: {
+      curl_off_t connected = 0;
+      curl_easy_getinfo(easy_.get(), CURLINFO_CONNECT_TIME_T, &connected);
+      return Error(ErrorCode::kTimeout,
+                   connected == 0 ? "no connection to " + server + " within " +
+                                        std::to_string(request_.connect_timeout.count()) + " ms"
+                                  : "no complete reply from " + server + " within " +
+                                        std::to_string(request_.timeout.count()) + " ms")
+          .with_retryable(true);
+    }
+    default:
+      return Error(ErrorCode::kConnection, "the connection to " + server + " broke: " + cause)
+          .with_retryable(true);
+  }
+}
+
+void CurlTransfer::finish(Result<HttpResponse> result) noexcept {
+  try {
+    const Transport::Callback callback = std::exchange(callback_, nullptr);
+    if (callback) callback(std::move(result));
+  } catch (...) {
+    // A callback only hands over; what it throws must not end the I/O thread.
+  }
+}
+
+CurlEasy CurlTransfer::reclaim() noexcept {
+  curl_easy_reset(easy_.get());
+  return std::move(easy_);
+}
+
+}  // namespace tinkex::internal

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <curl/curl.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "tinkex/transport.h"
+
+namespace tinkex::internal {
+
+struct CurlEasyDeleter {
+  void operator()(CURL* handle) const noexcept { curl_easy_cleanup(handle); }
+};
+struct CurlMultiDeleter {
+  void operator()(CURLM* handle) const noexcept { curl_multi_cleanup(handle); }
+};
+struct CurlListDeleter {
+  void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
+};
+using CurlEasy = std::unique_ptr<CURL, CurlEasyDeleter>;
+using CurlMulti = std::unique_ptr<CURLM, CurlMultiDeleter>;
+using CurlList = std::unique_ptr<curl_slist, CurlListDeleter>;
+
+/// One HTTP exchange on one easy handle, from request to response. Lives on the I/O thread and stays
+/// at its address while the handle knows it.
+class CurlTransfer {
+ public:
+  CurlTransfer(Transport::RequestId id, CurlEasy easy, HttpRequest request,
+               Transport::Callback callback);
+  CurlTransfer(const CurlTransfer&) = delete;
+  CurlTransfer& operator=(const CurlTransfer&) = delete;
+
+  Transport::RequestId id() const noexcept { return id_; }
+  CURL* handle() const noexcept { return easy_.get(); }
+
+  /// Sets every option of the handle for this request.
+  Status prepare();
+
+  /// What came of it, once libcurl says so.
+  Result<HttpResponse> outcome(CURLcode code);
+
+  /// Calls back, once; what the callback throws goes nowhere.
+  void finish(Result<HttpResponse> result) noexcept;
+
+  /// The handle, wiped for the next transfer; its connection stays with the multi handle.
+  CurlEasy reclaim() noexcept;
+
+ private:
+  static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
+  static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
+  static std::size_t on_read(char* buffer, std::size_t size, std::size_t count, void* self);
+
+  Status set_headers();
+  void set_body();
+  Error error_of(CURLcode code) const;
+
+  const Transport::RequestId id_;
+  CurlEasy easy_;
+  const HttpRequest request_;
+  Transport::Callback callback_;
+  CurlList headers_;
+  HttpResponse response_;
+  std::size_t sent_ = 0;
+  std::size_t header_bytes_ = 0;
+  bool too_large_ = false;
+  std::array<char, CURL_ERROR_SIZE> error_text_{};
+};
+
+}  // namespace tinkex::internal

@@ -1,0 +1,215 @@
+#include "tinkex/http/io_thread.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+
+namespace tinkex::internal {
+namespace {
+
+constexpr int kLongestPollMs = 60'000;
+constexpr std::size_t kMaxIdleHandles = 256;
+// Kept open for reuse; libcurl's default follows the number of transfers.
+constexpr long kMaxIdleConnections = 1024;
+
+bool init_curl() {
+  static const bool ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+  return ready;
+}
+
+thread_local const IoThread* this_io_thread = nullptr;
+
+Error closed_error() {
+  return Error(ErrorCode::kClosed, "the connection to the server was closed by this program");
+}
+
+}  // namespace
+
+Result<std::shared_ptr<IoThread>> IoThread::start(std::shared_ptr<Clock> clock) {
+  if (!init_curl()) return Error(ErrorCode::kInternal, "libcurl could not be initialised");
+  std::shared_ptr<IoThread> io(new IoThread(std::move(clock)), &IoThread::release);
+  io->multi_.reset(curl_multi_init());
+  if (!io->multi_) return Error(ErrorCode::kInternal, "libcurl could not make a multi handle");
+  curl_multi_setopt(io->multi_.get(), CURLMOPT_MAXCONNECTS, kMaxIdleConnections);
+  try {
+    MutexLock lock(io->join_mutex_);
+    // The raw pointer is safe: release() joins the thread or leaves the object to it.
+    io->thread_ = std::thread([self = io.get()] {
+      self->run();
+      if (self->orphaned_) delete self;
+    });
+  } catch (const std::exception& exception) {
+    return Error(ErrorCode::kIo,
+                 std::string("the I/O thread could not start: ") + exception.what());
+  }
+  return io;
+}
+
+IoThread::~IoThread() {
+  MutexLock lock(join_mutex_);
+  if (thread_.joinable()) thread_.detach();  // only when it is the thread that deletes
+}
+
+void IoThread::release(IoThread* io) noexcept {
+  io->shutdown();
+  if (this_io_thread == io) {
+    io->orphaned_ = true;
+  } else {
+    delete io;
+  }
+}
+
+void IoThread::shutdown() noexcept {
+  if (!stopped_.exchange(true)) push({.kind = Command::Kind::kStop});
+  if (this_io_thread == this) return;
+  MutexLock lock(join_mutex_);
+  if (thread_.joinable()) thread_.join();
+}
+
+Transport::RequestId IoThread::send(HttpRequest request, Transport::Callback callback) noexcept {
+  const std::uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
+  push({.kind = Command::Kind::kSend,
+        .id = id,
+        .request = std::move(request),
+        .on_reply = std::move(callback)});
+  return id;
+}
+
+TimerService::TimerId IoThread::schedule(Clock::time_point when,
+                                         TimerService::Callback callback) noexcept {
+  const std::uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
+  push({.kind = Command::Kind::kSchedule, .id = id, .when = when, .on_time = std::move(callback)});
+  return id;
+}
+
+void IoThread::cancel(std::uint64_t id) noexcept {
+  push({.kind = Command::Kind::kCancel, .id = id});
+}
+
+void IoThread::push(Command command) noexcept {
+  using Pushed = CommandQueue<Command>::Pushed;
+  try {
+    switch (commands_.push(command)) {
+      case Pushed::kFirst: curl_multi_wakeup(multi_.get()); return;
+      case Pushed::kBehindOthers: return;
+      case Pushed::kClosed: break;
+    }
+  } catch (...) {
+    // Out of memory before the command was taken over: it is refused like one that came too late.
+  }
+  refuse(command);
+}
+
+void IoThread::refuse(Command& command) noexcept {
+  try {
+    if (command.kind == Command::Kind::kSend) command.on_reply(closed_error());
+    if (command.kind == Command::Kind::kSchedule) command.on_time();
+  } catch (...) {
+    // Callbacks only hand over.
+  }
+}
+
+void IoThread::run() noexcept {
+  this_io_thread = this;
+  try {
+    while (obey(commands_.take())) {
+      fire_due(clock_->now());
+      int running = 0;
+      curl_multi_perform(multi_.get(), &running);
+      finish_completed();
+      curl_multi_poll(multi_.get(), nullptr, 0, poll_timeout_ms(), nullptr);
+    }
+  } catch (...) {
+    // Out of memory: end every exchange instead of the process.
+  }
+  end_everything();
+}
+
+bool IoThread::obey(std::vector<Command> commands) {
+  bool go_on = true;
+  for (Command& command : commands) {
+    switch (command.kind) {
+      case Command::Kind::kNone: break;
+      case Command::Kind::kSend: begin(command); break;
+      case Command::Kind::kSchedule:
+        timers_.add(command.id, command.when, std::move(command.on_time));
+        break;
+      case Command::Kind::kCancel:
+        timers_.cancel(command.id);
+        if (auto found = transfers_.find(command.id); found != transfers_.end()) {
+          finish_transfer(found, Error(ErrorCode::kCancelled, "the request was cancelled"));
+        }
+        break;
+      case Command::Kind::kStop: go_on = false; break;
+    }
+  }
+  return go_on;
+}
+
+void IoThread::begin(Command& command) {
+  CurlEasy easy;
+  if (idle_handles_.empty()) {
+    easy.reset(curl_easy_init());
+  } else {
+    easy = std::move(idle_handles_.back());
+    idle_handles_.pop_back();
+  }
+  auto transfer =
+      std::make_unique<CurlTransfer>(command.id, std::move(easy), std::move(command.request),
+                                     std::move(command.on_reply));
+  if (Status ready = transfer->prepare(); !ready.ok()) {
+    return transfer->finish(Error(std::move(ready).error()).with_not_accepted(true));
+  }
+  if (curl_multi_add_handle(multi_.get(), transfer->handle()) != CURLM_OK) {
+    return transfer->finish(
+        Error(ErrorCode::kInternal, "libcurl refused the request").with_not_accepted(true));
+  }
+  transfers_.emplace(command.id, std::move(transfer));
+}
+
+void IoThread::finish_completed() {
+  int left = 0;
+  while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
+    if (message->msg != CURLMSG_DONE) continue;
+    const CURLcode code = message->data.result;
+    CurlTransfer* transfer = nullptr;
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+    finish_transfer(transfers_.find(transfer->id()), transfer->outcome(code));
+  }
+}
+
+void IoThread::finish_transfer(Transfers::iterator entry, Result<HttpResponse> result) {
+  const std::unique_ptr<CurlTransfer> transfer = std::move(entry->second);
+  transfers_.erase(entry);
+  curl_multi_remove_handle(multi_.get(), transfer->handle());
+  if (idle_handles_.size() < kMaxIdleHandles) idle_handles_.push_back(transfer->reclaim());
+  transfer->finish(std::move(result));
+}
+
+void IoThread::fire_due(Clock::time_point now) noexcept {
+  for (const TimerService::Callback& callback : timers_.take_due(now)) {
+    try {
+      callback();
+    } catch (...) {
+      // Callbacks only hand over.
+    }
+  }
+}
+
+int IoThread::poll_timeout_ms() const {
+  const auto next = timers_.next_deadline();
+  if (!next) return kLongestPollMs;
+  const auto wait = std::chrono::ceil<std::chrono::milliseconds>(*next - clock_->now()).count();
+  return static_cast<int>(std::clamp<std::int64_t>(wait, 0, kLongestPollMs));
+}
+
+void IoThread::end_everything() noexcept {
+  std::vector<Command> late = commands_.close();
+  while (!transfers_.empty()) finish_transfer(transfers_.begin(), closed_error());
+  fire_due(Clock::time_point::max());
+  for (Command& command : late) refuse(command);
+  idle_handles_.clear();
+}
+
+}  // namespace tinkex::internal

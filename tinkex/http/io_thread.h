@@ -1,0 +1,95 @@
+#pragma once
+
+// The one thread that waits: libcurl's transfers and the timers of a service.
+//
+// Threads. Everything libcurl and every timer lives on the I/O thread. Other threads hand it commands
+// through a lock-free queue (command_queue.h argues its races) and wake it with curl_multi_wakeup when
+// the queue was empty. A push that comes after the thread took the queue and before it polls finds the
+// queue empty, so the wake-up is already pending when the poll begins: none is lost. Callbacks run here
+// and only hand work to the executor.
+//
+// Exactly once. A command is either taken by the thread or refused by the closed queue. Transfers that
+// the thread knows end by their reply, by cancel, or when it stops; a refused send calls back with
+// kClosed in the caller's thread, a refused timer runs there.
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "tinkex/async/timer_service.h"
+#include "tinkex/base/mutex.h"
+#include "tinkex/clock.h"
+#include "tinkex/http/command_queue.h"
+#include "tinkex/http/curl_transfer.h"
+#include "tinkex/http/timer_queue.h"
+#include "tinkex/transport.h"
+
+namespace tinkex::internal {
+
+class IoThread final : public Transport, public TimerService {
+ public:
+  static Result<std::shared_ptr<IoThread>> start(std::shared_ptr<Clock> clock);
+
+  // Transport.
+  RequestId send(HttpRequest request, Transport::Callback callback) noexcept override;
+  /// Also wakes every timer. On the I/O thread itself it only asks for the end.
+  void shutdown() noexcept override;
+
+  // TimerService.
+  TimerId schedule(Clock::time_point when, TimerService::Callback callback) noexcept override;
+
+  /// Both interfaces' cancel: the ids of exchanges and timers are drawn from one counter.
+  void cancel(std::uint64_t id) noexcept override;
+
+ private:
+  struct Command {
+    enum class Kind { kNone, kSend, kSchedule, kCancel, kStop };
+    Kind kind = Kind::kNone;
+    std::uint64_t id = 0;
+    HttpRequest request{};
+    Transport::Callback on_reply{};
+    Clock::time_point when{};
+    TimerService::Callback on_time{};
+  };
+  using Transfers = std::unordered_map<RequestId, std::unique_ptr<CurlTransfer>>;
+
+  explicit IoThread(std::shared_ptr<Clock> clock) : clock_(std::move(clock)) {}
+  ~IoThread() override;
+
+  /// Deleter of the shared pointer. When a callback drops the last one, the thread is in the middle of
+  /// its loop and deletes the object itself when it ends.
+  static void release(IoThread* io) noexcept;
+
+  void push(Command command) noexcept;
+  static void refuse(Command& command) noexcept;
+  void run() noexcept;
+  /// False once a stop command came.
+  bool obey(std::vector<Command> commands);
+  void begin(Command& command);
+  void finish_completed();
+  void finish_transfer(Transfers::iterator entry, Result<HttpResponse> result);
+  void fire_due(Clock::time_point now) noexcept;
+  int poll_timeout_ms() const;
+  void end_everything() noexcept;
+
+  const std::shared_ptr<Clock> clock_;
+  std::atomic<std::uint64_t> next_id_{1};
+  CommandQueue<Command> commands_;
+  std::atomic<bool> stopped_{false};
+
+  // Outlives the thread: curl_multi_wakeup may be called until the destructor.
+  CurlMulti multi_;
+
+  // Touched by the I/O thread only. Destroyed before `multi_`, which their handles refer to.
+  Transfers transfers_;
+  std::vector<CurlEasy> idle_handles_;
+  TimerQueue timers_;
+  bool orphaned_ = false;
+
+  Mutex join_mutex_;
+  std::thread thread_ TINKEX_GUARDED_BY(join_mutex_);
+};
+
+}  // namespace tinkex::internal

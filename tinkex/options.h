@@ -25,7 +25,7 @@ struct ChunkLimits {
   /// loss input.
   std::size_t max_numbers = 500'000;
   /// Estimated bytes on the wire. Absent: not limited, unless the server announces a limit.
-  std::optional<std::size_t> max_bytes;
+  std::optional<std::size_t> max_bytes = std::nullopt;
 };
 
 /// How forward_backward bodies and the results of forward_backward and sample are encoded.

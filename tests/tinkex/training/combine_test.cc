@@ -1,0 +1,71 @@
+#include "tinkex/training/combine.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tinkex::internal {
+namespace {
+
+/// A chunk whose outputs carry `first`, `first + 1`, ... so that their order can be seen.
+ForwardBackwardOutput chunk(std::string type, std::size_t count, float first, Metrics metrics) {
+  ForwardBackwardOutput output;
+  output.loss_fn_output_type = std::move(type);
+  for (std::size_t i = 0; i < count; ++i) {
+    output.loss_fn_outputs.push_back(
+        {{"logprobs", TensorData::from(std::vector<float>{first + static_cast<float>(i)})}});
+  }
+  output.metrics = std::move(metrics);
+  return output;
+}
+
+std::vector<float> logprobs(const ForwardBackwardOutput& output) {
+  std::vector<float> values;
+  for (const NamedTensors& tensors : output.loss_fn_outputs) {
+    values.push_back(find(tensors, "logprobs")->as<float>().front());
+  }
+  return values;
+}
+
+TEST(CombineTest, T10_OutputsFollowTheOrderOfTheChunks) {
+  std::vector<ForwardBackwardOutput> chunks;
+  chunks.push_back(chunk("TorchLossReturn", 2, 10, {{"loss:sum", 1}, {"loss:mean", 1}}));
+  chunks.push_back(chunk("TorchLossReturn", 1, 20, {{"loss:sum", 2}, {"loss:mean", 4}}));
+  chunks.push_back(chunk("TorchLossReturn", 3, 30, {{"loss:sum", 4}, {"loss:mean", 7}}));
+  const auto combined = combine_forward_backward_results(std::move(chunks)).value();
+  EXPECT_EQ(logprobs(combined), (std::vector<float>{10, 11, 20, 30, 31, 32}));
+  EXPECT_EQ(combined.loss_fn_output_type, "TorchLossReturn");
+  EXPECT_EQ(combined.metrics, (Metrics{{"loss:sum", 7}, {"loss:mean", 27.0 / 6.0}}));
+}
+
+TEST(CombineTest, T10_OneChunkIsReducedToo) {
+  std::vector<ForwardBackwardOutput> chunks;
+  chunks.push_back(chunk("t", 1, 5, {{"a:slack", 3}, {"b:sum", 2}, {"c", 9}}));
+  const auto combined = combine_forward_backward_results(std::move(chunks)).value();
+  EXPECT_EQ(combined.metrics, (Metrics{{"a:slack", 0}, {"b:sum", 2}, {"c", 9}}));
+  EXPECT_EQ(logprobs(combined), (std::vector<float>{5}));
+}
+
+TEST(CombineTest, T10_AnotherOutputTypeIsRefused) {
+  std::vector<ForwardBackwardOutput> chunks;
+  chunks.push_back(chunk("a", 1, 0, {}));
+  chunks.push_back(chunk("b", 1, 0, {}));
+  const auto combined = combine_forward_backward_results(std::move(chunks));
+  ASSERT_FALSE(combined.ok());
+  EXPECT_EQ(combined.error().code(), ErrorCode::kDecode);
+  EXPECT_EQ(
+      combined.error().message(),
+      "the server answered chunk 2 of 2 with outputs of type 'b' but the first chunk with 'a'; "
+      "the results of one batch cannot be combined");
+}
+
+TEST(CombineTest, NoChunksIsAnErrorAndNotACrash) {
+  const auto combined = combine_forward_backward_results({});
+  ASSERT_FALSE(combined.ok());
+  EXPECT_EQ(combined.error().code(), ErrorCode::kInternal);
+}
+
+}  // namespace
+}  // namespace tinkex::internal

@@ -46,7 +46,7 @@ struct RetryOptions {
 };
 
 /// Everything a ServiceClient can be told. Empty strings are filled from the environment, then
-/// from the default; see `resolve_options`.
+/// from the default (config/resolve.h).
 struct ClientOptions {
   /// Server, with an optional path prefix. Environment: TINKER_BASE_URL. Default: hosted Tinker.
   std::string base_url;

@@ -18,11 +18,6 @@ namespace internal {
 class ServiceCore;
 }
 
-/// Fills empty fields of `options` from the environment and from the defaults, and checks them:
-/// the explicit value wins over the environment, the environment over the default. An empty
-/// environment variable counts as unset.
-Result<ClientOptions> resolve_options(ClientOptions options);
-
 /// Entry point: one session on a server, from which the other clients are made.
 ///
 /// Threads: thread-safe. Owns one I/O thread (libcurl and timers) and one executor (a oneTBB arena).

@@ -1,10 +1,12 @@
+#include "tinkex/config/resolve.h"
+
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "tinkex/config/env.h"
 #include "tinkex/limits/limiter_key.h"
-#include "tinkex/service_client.h"
 
 namespace tinkex {
 namespace {

@@ -46,7 +46,7 @@ void on_submitted(const std::shared_ptr<const ServiceContext>& service,
 }  // namespace
 
 RemoteSampling::RemoteSampling(std::shared_ptr<SamplingRegistry> registry,
-                               SamplingRegistry::Handle handle, std::string session_id)
+                               SlotHandle handle, std::string session_id)
     : registry_(std::move(registry)), handle_(handle), session_id_(std::move(session_id)) {}
 
 RemoteSampling::~RemoteSampling() { close(); }

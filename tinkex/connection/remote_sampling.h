@@ -12,7 +12,7 @@ namespace tinkex::internal {
 /// else; sample() goes from the handle to the wire without a lock.
 class RemoteSampling final : public SamplingConnection {
  public:
-  RemoteSampling(std::shared_ptr<SamplingRegistry> registry, SamplingRegistry::Handle handle,
+  RemoteSampling(std::shared_ptr<SamplingRegistry> registry, SlotHandle handle,
                  std::string session_id);
   ~RemoteSampling() override;
 
@@ -24,7 +24,7 @@ class RemoteSampling final : public SamplingConnection {
 
  private:
   const std::shared_ptr<SamplingRegistry> registry_;
-  const SamplingRegistry::Handle handle_;
+  const SlotHandle handle_;
   const std::string session_id_;
 };
 

@@ -1,14 +1,15 @@
 #include "tinkex/session/service_core.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "tinkex/api/messages.h"
+#include "tinkex/config/resolve.h"
 #include "tinkex/connection/call.h"
 #include "tinkex/http/io_thread.h"
 #include "tinkex/limits/limiter_key.h"
 #include "tinkex/limits/rate_limiter_registry.h"
-#include "tinkex/service_client.h"
 
 namespace tinkex::internal {
 namespace {

@@ -69,6 +69,10 @@ const Codec& codec_for(WireFormat format) noexcept;
 /// By a Content-Type or Accept header: protobuf if it names one, else JSON.
 const Codec& codec_for_content_type(std::string_view content_type) noexcept;
 
+/// Appends the JSON form of `input` (asample is JSON on every server). kInvalidArgument for a token
+/// outside [0, 2^31) or text that is not UTF-8.
+Status append_model_input_json(const ModelInput& input, ByteBuffer& body);
+
 /// Bytes that the datum's arrays take on the wire by the API's own rule (protocol: 7.1): 4 per text
 /// token, raw bytes per image, 4 per float32 and 8 per int64 element, 8 per sparse index.
 std::size_t estimate_bytes(const Datum& datum);

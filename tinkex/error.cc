@@ -46,54 +46,54 @@ Error::Error(ErrorCode code, std::string message) : code_(code), message_(std::m
   rebuild_what();
 }
 
-Error&& Error::with_http_status(int status) && {
+Error Error::with_http_status(int status) && {
   http_status_ = status;
   rebuild_what();
   return std::move(*this);
 }
 
-Error&& Error::with_category(ErrorCategory category) && {
+Error Error::with_category(ErrorCategory category) && {
   category_ = category;
   rebuild_what();
   return std::move(*this);
 }
 
-Error&& Error::with_retryable(bool retryable) && {
+Error Error::with_retryable(bool retryable) && {
   retryable_ = retryable;
   return std::move(*this);
 }
 
-Error&& Error::with_not_accepted(bool not_accepted) && {
+Error Error::with_not_accepted(bool not_accepted) && {
   not_accepted_ = not_accepted;
   return std::move(*this);
 }
 
-Error&& Error::with_request_id(std::string id) && {
+Error Error::with_request_id(std::string id) && {
   request_id_ = std::move(id);
   rebuild_what();
   return std::move(*this);
 }
 
-Error&& Error::with_retry_after(std::optional<std::chrono::milliseconds> delay) && {
+Error Error::with_retry_after(std::optional<std::chrono::milliseconds> delay) && {
   retry_after_ = delay;
   rebuild_what();
   return std::move(*this);
 }
 
-Error&& Error::with_chunk(std::size_t index, std::size_t total) && {
+Error Error::with_chunk(std::size_t index, std::size_t total) && {
   chunk_ = index;
   total_chunks_ = total;
   rebuild_what();
   return std::move(*this);
 }
 
-Error&& Error::with_accepted(std::vector<std::string> request_ids) && {
+Error Error::with_accepted(std::vector<std::string> request_ids) && {
   accepted_ = std::move(request_ids);
   rebuild_what();
   return std::move(*this);
 }
 
-Error&& Error::with_context(std::string_view context) && {
+Error Error::with_context(std::string_view context) && {
   message_.insert(0, std::string(context) + ": ");
   rebuild_what();
   return std::move(*this);

@@ -69,16 +69,16 @@ class [[nodiscard]] Error : public std::exception {
   /// Ids of the chunks that the server had accepted; their gradients may have been accumulated.
   const std::vector<std::string>& accepted_request_ids() const noexcept { return accepted_; }
 
-  Error&& with_http_status(int status) &&;
-  Error&& with_category(ErrorCategory category) &&;
-  Error&& with_retryable(bool retryable) &&;
-  Error&& with_not_accepted(bool not_accepted) &&;
-  Error&& with_request_id(std::string id) &&;
-  Error&& with_retry_after(std::optional<std::chrono::milliseconds> delay) &&;
-  Error&& with_chunk(std::size_t index, std::size_t total) &&;
-  Error&& with_accepted(std::vector<std::string> request_ids) &&;
+  Error with_http_status(int status) &&;
+  Error with_category(ErrorCategory category) &&;
+  Error with_retryable(bool retryable) &&;
+  Error with_not_accepted(bool not_accepted) &&;
+  Error with_request_id(std::string id) &&;
+  Error with_retry_after(std::optional<std::chrono::milliseconds> delay) &&;
+  Error with_chunk(std::size_t index, std::size_t total) &&;
+  Error with_accepted(std::vector<std::string> request_ids) &&;
   /// Puts `context` and a colon before the message.
-  Error&& with_context(std::string_view context) &&;
+  Error with_context(std::string_view context) &&;
 
  private:
   void rebuild_what();

@@ -34,6 +34,15 @@ std::vector<Future<T>> results_of(const std::shared_ptr<const ServiceContext>& s
   return results;
 }
 
+std::vector<ChunkRange> chunks_of(std::span<const Datum> data, const ChunkLimits& limits) {
+  std::vector<DatumSize> sizes;
+  sizes.reserve(data.size());
+  for (const Datum& datum : data) {
+    sizes.push_back({wire::count_numbers(datum), wire::estimate_bytes(datum)});
+  }
+  return chunk_sizes(sizes, limits);
+}
+
 Error partial_send_error(Error error, const std::vector<Accepted>& accepted, std::size_t total) {
   std::vector<std::string> ids;
   for (const Accepted& one : accepted) ids.push_back(one.request_id);
@@ -68,7 +77,7 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
     cell->set(std::move(valid).error());
     return future;
   }
-  const std::vector<ChunkRange> chunks = chunk_data(data, service_->options.chunk_limits);
+  const std::vector<ChunkRange> chunks = chunks_of(data, service_->options.chunk_limits);
   const wire::Codec& codec = service_->codec();
 
   SubmissionSpec spec;
@@ -113,7 +122,7 @@ void RemoteTraining::encode_chunks(const std::shared_ptr<Strand::Submission>& su
                                    const wire::ForwardBackwardInput& input,
                                    std::span<const ChunkRange> chunks) {
   for (const ChunkRange& chunk : chunks) {
-    const std::span<const Datum> part = input.data.subspan(chunk.begin, chunk.end - chunk.begin);
+    const std::span<const Datum> part = input.data.subspan(chunk.begin, chunk.size());
     auto body = service_->runtime->buffers->acquire();
     const wire::ForwardBackwardInput request{.model_id = input.model_id,
                                              .data = part,

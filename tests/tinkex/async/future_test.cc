@@ -1,0 +1,230 @@
+#include "tinkex/future.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tinkex/async/spawn_guarded.h"
+#include "tinkex/async/tbb_executor.h"
+
+namespace tinkex {
+namespace {
+
+using namespace std::chrono_literals;
+using internal::TbbExecutor;
+
+std::shared_ptr<TbbExecutor> executor() { return std::make_shared<TbbExecutor>(2); }
+
+TEST(FutureTest, GetGivesTheValueThatThePromiseSet) {
+  Promise<int> promise;
+  Future<int> future = promise.future();
+  EXPECT_FALSE(future.ready());
+  std::thread setter([&promise] { promise.set(7); });
+  EXPECT_EQ(*future.get(), 7);
+  setter.join();
+}
+
+TEST(FutureTest, C2_TheFirstResultStays) {
+  Promise<int> promise;
+  EXPECT_TRUE(promise.set(1));
+  EXPECT_FALSE(promise.set(2));
+  EXPECT_FALSE(promise.set(Error(ErrorCode::kInternal, "late")));
+  EXPECT_EQ(*promise.future().get(), 1);
+}
+
+TEST(FutureTest, T12_AnAbandonedPromiseSettlesItsFuture) {
+  std::optional<Future<int>> future;
+  {
+    Promise<int> promise;
+    future.emplace(promise.future());
+  }
+  EXPECT_EQ(future->get().error().code(), ErrorCode::kCancelled);
+}
+
+TEST(FutureTest, T12_SettlingAfterTheFutureIsGoneIsHarmless) {
+  Promise<std::string> promise;
+  { Future<std::string> dropped = promise.future(); }
+  EXPECT_TRUE(promise.set(std::string(1000, 'x')));
+}
+
+TEST(FutureTest, ThenRunsOnTheExecutorAndChains) {
+  auto pool = executor();
+  Promise<int> promise(pool);
+  auto text = promise.future()
+                  .then([&pool](Result<int> value) {
+                    EXPECT_TRUE(pool->is_worker_thread());
+                    return *value + 1;
+                  })
+                  .then([](Result<int> value) { return std::to_string(*value); });
+  promise.set(41);
+  EXPECT_EQ(*text.get(), "42");
+}
+
+TEST(FutureTest, ThenFlattensAFutureOfAFuture) {
+  auto pool = executor();
+  Promise<int> outer(pool);
+  Promise<int> inner(pool);
+  Future<int> flat =
+      outer.future().then([&inner](Result<int>) -> Future<int> { return inner.future(); });
+  outer.set(1);
+  EXPECT_FALSE(flat.wait_for(5ms));
+  inner.set(2);
+  EXPECT_EQ(*flat.get(), 2);
+}
+
+TEST(FutureTest, C2_AThrowingContinuationBecomesTheErrorOfTheNextFuture) {
+  auto pool = executor();
+  const auto run = [&pool](auto thrower) {
+    auto future = Future<int>::ready_with(1, pool).then([thrower](Result<int>) -> int {
+      thrower();
+      return 0;
+    });
+    return future.get().error().what() + std::string();
+  };
+  EXPECT_NE(run([] { throw std::runtime_error("boom"); }).find("boom"), std::string::npos);
+  EXPECT_NE(run([] { throw std::bad_alloc(); }).find("out of memory"), std::string::npos);
+  EXPECT_NE(run([] { throw 5; }).find("unknown type"), std::string::npos);
+}
+
+TEST(FutureTest, T8_WhateverGuardedWorkThrowsSettlesTheCell) {
+  auto pool = executor();
+  for (int kind = 0; kind < 3; ++kind) {
+    auto cell = std::make_shared<internal::ResultCell<int>>(pool);
+    internal::spawn_guarded(*pool, cell, [kind] {
+      if (kind == 0) throw std::bad_alloc();
+      if (kind == 1) throw std::logic_error("wrong");
+      throw 7;
+    });
+    EXPECT_EQ(Future<int>(cell).get().error().code(), ErrorCode::kInternal);
+  }
+}
+
+TEST(FutureTest, WaitingOnAnExecutorThreadIsRefusedInsteadOfHanging) {
+  auto pool = executor();
+  Promise<int> never(pool);
+  auto waiter = never.future();
+  auto asked = Future<int>::ready_with(0, pool).then([&waiter](Result<int>) {
+    return waiter.get().error().code();
+  });
+  EXPECT_EQ(*asked.get(), ErrorCode::kWouldDeadlock);
+  never.set(3);
+  EXPECT_EQ(*waiter.get(), 3);
+}
+
+TEST(FutureTest, CancelSettlesAtOnceAndTellsTheProducer) {
+  Promise<int> promise;
+  bool told = false;
+  promise.on_cancel([&told] { told = true; });
+  Future<int> future = promise.future();
+  future.cancel();
+  EXPECT_TRUE(told);
+  EXPECT_EQ(future.get().error().code(), ErrorCode::kCancelled);
+  EXPECT_FALSE(promise.set(1));
+}
+
+TEST(FutureTest, CancellingAContinuationCancelsWhatItWaitsFor) {
+  auto pool = executor();
+  Promise<int> promise(pool);
+  auto next = promise.future().then([](Result<int> value) { return value; });
+  next.cancel();
+  EXPECT_TRUE(promise.settled());
+}
+
+TEST(WhenAllTest, H7_KeepsTheOrderWhateverComesFirst) {
+  auto pool = executor();
+  std::vector<Promise<int>> promises;
+  std::vector<Future<int>> futures;
+  for (int i = 0; i < 3; ++i) futures.push_back(promises.emplace_back(pool).future());
+  auto all = when_all(std::move(futures));
+  promises[2].set(2);
+  promises[0].set(0);
+  EXPECT_FALSE(all.ready());
+  promises[1].set(1);
+  EXPECT_EQ(*all.get(), (std::vector<int>{0, 1, 2}));
+}
+
+TEST(WhenAllTest, T16_StopsAtTheFirstFailureAndCancelsTheRest) {
+  auto pool = executor();
+  Promise<int> failing(pool);
+  Promise<int> pending(pool);
+  std::vector<Future<int>> futures;
+  futures.push_back(pending.future());
+  futures.push_back(failing.future());
+  auto all = when_all(std::move(futures), OnFailure::kStopAtFirst);
+  failing.set(Error(ErrorCode::kRequestFailed, "first"));
+  EXPECT_EQ(all.get().error().message(), "first");
+  EXPECT_TRUE(pending.settled());
+}
+
+TEST(WhenAllTest, WaitsForAllWhenAskedTo) {
+  auto pool = executor();
+  Promise<int> failing(pool);
+  Promise<int> pending(pool);
+  std::vector<Future<int>> futures;
+  futures.push_back(failing.future());
+  futures.push_back(pending.future());
+  auto all = when_all(std::move(futures), OnFailure::kWaitForAll);
+  failing.set(Error(ErrorCode::kRequestFailed, "first"));
+  EXPECT_FALSE(all.wait_for(5ms));
+  pending.set(1);
+  EXPECT_EQ(all.get().error().message(), "first");
+}
+
+TEST(WhenAllTest, NothingIsAnEmptyList) {
+  EXPECT_TRUE(when_all(std::vector<Future<int>>()).get()->empty());
+}
+
+TEST(ExecutorTest, RunsTwoTasksAtATimeAlsoOnAFewCores) {
+  TbbExecutor pool(2);
+  std::atomic<int> inside{0};
+  std::atomic<bool> met{false};
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(pool.post([&] {
+      ++inside;
+      const auto deadline = std::chrono::steady_clock::now() + 10s;
+      while (inside.load() < 2 && std::chrono::steady_clock::now() < deadline) {
+        std::this_thread::yield();
+      }
+      if (inside.load() == 2) met = true;
+    }));
+  }
+  EXPECT_TRUE(pool.shutdown(std::chrono::steady_clock::now() + 20s));
+  EXPECT_TRUE(met.load());
+}
+
+TEST(ExecutorTest, AnExceptionFromATaskDoesNotEndTheProcess) {
+  TbbExecutor pool(2);
+  ASSERT_TRUE(pool.post([] { throw std::runtime_error("lost"); }));
+  EXPECT_TRUE(pool.shutdown(std::chrono::steady_clock::now() + 10s));
+}
+
+TEST(ExecutorTest, RefusesTasksAfterShutdownAndRunOnRunsThemHere) {
+  TbbExecutor pool(2);
+  pool.shutdown(std::chrono::steady_clock::now() + 10s);
+  EXPECT_FALSE(pool.post([] {}));
+  bool ran = false;
+  run_on(&pool, [&ran] { ran = true; });
+  EXPECT_TRUE(ran);
+}
+
+TEST(ExecutorTest, MayBeDestroyedByItsOwnTask) {
+  auto pool = std::make_shared<TbbExecutor>(2);
+  Promise<int> promise;
+  Future<int> done = promise.future();
+  auto shared = std::make_shared<Promise<int>>(std::move(promise));
+  TbbExecutor& raw = *pool;
+  ASSERT_TRUE(raw.post([pool = std::move(pool), shared]() mutable {
+    pool.reset();
+    shared->set(1);
+  }));
+  EXPECT_EQ(*done.get(), 1);
+}
+
+}  // namespace
+}  // namespace tinkex

@@ -1,0 +1,193 @@
+#include "tinkex/async/poll_loop.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/support/manual_runtime.h"
+
+namespace tinkex::internal {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ManualRuntime;
+
+class PollLoopTest : public ::testing::Test {
+ protected:
+  void start() {
+    PollTarget target;
+    target.request_id = "r1";
+    target.what = "optim_step";
+    target.limiter = limiter;
+    target.max_failing = 60s;
+    loop = PollLoop::start(world.runtime, gate, std::move(target),
+                           [this](Result<HttpResponse> reply) { outcome = std::move(reply); });
+  }
+  bool polling() const { return world.transport->open() == 1; }
+
+  ManualRuntime world;
+  std::shared_ptr<PollGate> gate = std::make_shared<PollGate>(8, world.executor);
+  std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
+  std::shared_ptr<PollLoop> loop;
+  std::optional<Result<HttpResponse>> outcome;
+};
+
+TEST_F(PollLoopTest, H10_AResultEndsTheWait) {
+  start();
+  EXPECT_EQ(world.transport->front_body(), R"({"allow_metadata_only":true,"request_id":"r1"})");
+  world.reply(200, R"({"metrics":{}})");
+  ASSERT_TRUE(outcome && outcome->ok());
+  EXPECT_EQ((*outcome)->body, R"({"metrics":{}})");
+}
+
+TEST_F(PollLoopTest, H10_AHeldTryAgainIsAskedAgainAtOnce) {
+  start();
+  world.clock->set(world.clock->now() + 20s);
+  world.reply(200, R"({"type":"try_again","request_id":"r1","queue_state":"active"})");
+  EXPECT_TRUE(polling());
+  EXPECT_FALSE(outcome);
+}
+
+TEST_F(PollLoopTest, H10_AnswersThatWereNotHeldEarnAGrowingPause) {
+  start();
+  Clock::duration before{};
+  for (int i = 0; i < 5; ++i) {
+    world.reply(408, "{}");
+    EXPECT_FALSE(polling());
+    const Clock::duration delay = world.timers->next_delay();
+    EXPECT_GT(delay, before);
+    before = delay;
+    world.advance(delay);
+    EXPECT_TRUE(polling());
+  }
+}
+
+TEST_F(PollLoopTest, H10_APausedQueueIsAskedAgainAfterASecondOrTheServersNumber) {
+  start();
+  world.reply(200, R"({"type":"try_again","queue_state":"paused_capacity"})");
+  EXPECT_EQ(world.timers->next_delay(), 1s);
+  world.advance(1s);
+  world.reply(200, R"({"type":"try_again","queue_state":"active","retry_after_ms":250})");
+  EXPECT_EQ(world.timers->next_delay(), 250ms);
+}
+
+TEST_F(PollLoopTest, H10_GoneIsTheEnd) {
+  start();
+  world.reply(410, R"({"detail":"promise expired"})");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().http_status(), 410);
+  EXPECT_EQ(outcome->error().request_id(), "r1");
+}
+
+TEST_F(PollLoopTest, H10_AFailedOperationReportsTextAndCategory) {
+  start();
+  world.reply(200, R"({"error":"loss is NaN","category":"user"})");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kRequestFailed);
+  EXPECT_EQ(outcome->error().category(), ErrorCategory::kUser);
+  EXPECT_NE(outcome->error().message().find("loss is NaN"), std::string::npos);
+}
+
+TEST_F(PollLoopTest, H10_TheOldestFailureShapeIsUnderstoodToo) {
+  start();
+  world.reply(200, R"({"status":"failed","error":{"message":"m","category":"server"}})");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().category(), ErrorCategory::kServer);
+}
+
+TEST_F(PollLoopTest, H10_AServerErrorIsNeverAskedAgainWithoutAPause) {
+  start();
+  for (int i = 0; i < 4; ++i) {
+    world.reply(503, "busy");
+    ASSERT_FALSE(outcome);
+    EXPECT_FALSE(polling());
+    EXPECT_GE(world.timers->next_delay(), 375ms);
+    world.advance(world.timers->next_delay());
+  }
+}
+
+TEST_F(PollLoopTest, H10_FailingToAskForTooLongEndsWithTheBudgetInTheText) {
+  start();
+  for (int i = 0; i < 100 && !outcome; ++i) {
+    world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
+    if (!outcome) world.advance(world.timers->next_delay());
+  }
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kConnection);
+  EXPECT_NE(outcome->error().message().find("times in a row"), std::string::npos);
+}
+
+TEST_F(PollLoopTest, Trap11_A429FeedsTheSharedLimiter) {
+  start();
+  world.reply(429, "{}", {{"retry-after-ms", "700"}});
+  EXPECT_EQ(limiter->until(), world.clock->now() + 700ms);
+  EXPECT_FALSE(outcome);
+}
+
+TEST_F(PollLoopTest, AnnouncedSizeIsFollowedByASecondAskWithoutTheFlag) {
+  start();
+  world.reply(200, R"({"status":"complete_metadata","response_payload_size":7340032})");
+  EXPECT_EQ(world.transport->front_body(), R"({"allow_metadata_only":false,"request_id":"r1"})");
+  world.reply(200, R"({"status":"complete_metadata","response_payload_size":7340032})");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kDecode);
+}
+
+TEST_F(PollLoopTest, X3_GarbageInsteadOfJsonIsADecodeError) {
+  start();
+  world.reply(200, "<html>");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kDecode);
+}
+
+TEST_F(PollLoopTest, OtherClientErrorsEndTheWaitAtOnce) {
+  for (const int status : {400, 401, 403, 404, 409, 413, 422, 425}) {
+    outcome.reset();
+    start();
+    world.reply(status, R"({"detail":"no"})");
+    ASSERT_TRUE(outcome && !outcome->ok()) << status;
+    EXPECT_EQ(outcome->error().http_status(), status);
+  }
+}
+
+TEST_F(PollLoopTest, CancelStopsAPollOnTheWire) {
+  start();
+  loop->cancel();
+  world.executor->run_all();
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kCancelled);
+  EXPECT_EQ(world.transport->open(), 0u);
+}
+
+TEST_F(PollLoopTest, CancelCutsAPauseShort) {
+  start();
+  world.reply(200, R"({"type":"try_again","queue_state":"paused_capacity"})");
+  loop->cancel();
+  world.executor->run_all();
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kCancelled);
+  world.advance(2s);
+  EXPECT_EQ(world.transport->open(), 0u);
+}
+
+TEST_F(PollLoopTest, ThePollGateBoundsWhatIsOnTheWireAndServesTheOldestFirst) {
+  gate = std::make_shared<PollGate>(2, world.executor);
+  std::vector<int> finished;
+  std::vector<std::shared_ptr<PollLoop>> loops;
+  for (int i = 0; i < 5; ++i) {
+    PollTarget target;
+    target.request_id = "r" + std::to_string(i);
+    loops.push_back(PollLoop::start(world.runtime, gate, std::move(target),
+                                    [&finished, i](const auto&) { finished.push_back(i); }));
+  }
+  while (world.transport->open() > 0) {
+    EXPECT_LE(world.transport->open(), 2u);
+    world.reply(200, "{}");
+  }
+  EXPECT_EQ(finished, (std::vector<int>{0, 1, 2, 3, 4}));
+}
+
+}  // namespace
+}  // namespace tinkex::internal

@@ -37,7 +37,7 @@ struct AdamParams {
 struct LoraConfig {
   std::int64_t rank = 32;
   /// Makes the initialisation reproducible. Absent: the server draws one.
-  std::optional<std::int64_t> seed;
+  std::optional<std::int64_t> seed = std::nullopt;
   bool train_attn = true;     ///< q, k, v, o projections.
   bool train_mlp = true;      ///< gate, up, down projections.
   bool train_unembed = true;  ///< The output projection.
@@ -46,15 +46,22 @@ struct LoraConfig {
 /// How tokens are drawn.
 struct SamplingParams {
   /// Most tokens to generate. Absent: up to the server's limit.
-  std::optional<std::int64_t> max_tokens;
-  std::optional<std::uint64_t> seed;
+  std::optional<std::int64_t> max_tokens = std::nullopt;
+  std::optional<std::uint64_t> seed = std::nullopt;
   double temperature = 1.0;  ///< 0 takes the likeliest token.
   std::int64_t top_k = -1;   ///< -1 switches it off.
   double top_p = 1.0;        ///< 1 switches it off.
   /// A text or a token id that ends a sequence.
   using Stop = std::variant<std::string, std::int64_t>;
   /// Absent: the model's own end-of-sequence tokens stop. Empty: nothing stops.
-  std::optional<std::vector<Stop>> stop;
+  std::optional<std::vector<Stop>> stop = std::nullopt;
+};
+
+/// What to report about a prompt beside the samples.
+struct SampleOptions {
+  bool prompt_logprobs = false;
+  /// Likeliest tokens to report per prompt position; above 0 it implies prompt_logprobs.
+  std::int64_t topk_prompt_logprobs = 0;
 };
 
 }  // namespace tinkex

@@ -27,13 +27,6 @@ namespace tinkex {
 
 class SamplingConnection;
 
-/// What to report about a prompt beside the samples.
-struct SampleOptions {
-  bool prompt_logprobs = false;
-  /// Likeliest tokens to report per prompt position; above 0 it implies prompt_logprobs.
-  std::int64_t topk_prompt_logprobs = 0;
-};
-
 /// Samples from one snapshot of a model. A cheap handle; copies share the session. Thread-safe.
 class SamplingClient {
  public:

@@ -2,20 +2,21 @@
 
 // The queue of one model's submissions, of which one request at a time is on the wire.
 //
-// Order. open() takes a place; the chunks of a batch follow as they are encoded. The head of the queue
-// sends its chunks one after another, each after the reply to the one before, and leaves the queue
-// when its last chunk was accepted or one failed. Only then does the next one start.
+// Order. open() takes a place; the chunks of a batch follow as they are encoded. The head of the
+// queue sends its chunks one after another, each after the reply to the one before, and leaves the
+// queue when its last chunk was accepted or one failed. Only then does the next one start.
 //
-// Send mutex. `on_wire_` is the client's send mutex: whoever sets it owns the wire until the reply, and
-// hands it on from there. It is held by a chain of short steps and never by a thread.
+// Send mutex. `on_wire_` is the client's send mutex: whoever sets it owns the wire until the reply,
+// and hands it on from there. It is held by a chain of short steps and never by a thread.
 //
-// Sequence ids. An id is taken when a send starts and put into the body then; a repeat sends the same
-// bytes. It is given back only when the server certainly did not take the request: it never left, or it
-// was refused outright. Otherwise a server that executes by id would wait for ever for the missing one.
+// Sequence ids. An id is taken when a send starts and put into the body then; a repeat sends the
+// same bytes. It is given back only when the server certainly did not take the request: it never
+// left, or it was refused outright. Otherwise a server that executes by id would wait for ever for
+// the missing one.
 //
 // Budget. Encoded bodies that the server has not accepted yet are counted. add() waits while they
-// exceed the limit, except for the head of the queue when it has nothing to send: so the head always
-// makes progress, and with it everything behind it. On an executor thread add() never waits.
+// exceed the limit, except for the head of the queue when it has nothing to send: so the head
+// always makes progress, and with it everything behind it. On an executor thread add() never waits.
 //
 // Races. All fields are under `mutex_`; sending, callbacks and waiting callers run without it. The
 // wire is a baton: pump() takes it under the lock, and only the holder's reply returns it.

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace tinkex::internal {
+
+/// Foreign text made safe for one line of a message: control characters become spaces, bytes that
+/// are not UTF-8 become `?`, and beyond about `max_bytes` it is cut between two characters, with
+/// `...`.
+std::string printable(std::string_view text, std::size_t max_bytes);
+
+/// The same in quotation marks, for naming a value that the caller gave.
+std::string quoted(std::string_view text, std::size_t max_bytes = 80);
+
+/// A number in the shortest form that reads back as the same: `0.1`, `5`, `nan`.
+std::string number_text(double value);
+
+}  // namespace tinkex::internal

@@ -1,0 +1,71 @@
+#include "tinkex/validation/checkpoint.h"
+
+#include <algorithm>
+#include <string>
+
+#include "tinkex/base/text.h"
+
+namespace tinkex::internal {
+namespace {
+
+constexpr std::string_view kScheme = "tinker://";
+constexpr std::size_t kMaxName = 128;
+
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '.' || c == '-';
+}
+
+std::string_view folder_of(CheckpointKind kind) {
+  return kind == CheckpointKind::kTraining ? "weights" : "sampler_weights";
+}
+
+std::string expected_path(CheckpointKind kind) {
+  return std::string(kScheme) + "<run>/" + std::string(folder_of(kind)) + "/<name>";
+}
+
+std::string_view maker_of(CheckpointKind kind) {
+  return kind == CheckpointKind::kTraining ? "save_state" : "save_weights_for_sampler";
+}
+
+/// Cuts the text before the next slash off; all of it if there is none.
+std::string_view take_part(std::string_view& rest) {
+  const std::size_t slash = std::min(rest.find('/'), rest.size());
+  const std::string_view part = rest.substr(0, slash);
+  rest.remove_prefix(std::min(slash + 1, rest.size()));
+  return part;
+}
+
+}  // namespace
+
+Status validate_checkpoint_name(std::string_view name) {
+  const bool good = !name.empty() && name.size() <= kMaxName && name != "." && name != ".." &&
+                    std::all_of(name.begin(), name.end(), is_name_character);
+  if (good) return ok_status();
+  return invalid_argument(
+      "checkpoint name: expected 1 to 128 characters of A-Z a-z 0-9 _ . -, got " + quoted(name) +
+      " (" + std::to_string(name.size()) + " bytes); choose a name such as 'step-100'");
+}
+
+Status validate_tinker_path(std::string_view path, CheckpointKind kind) {
+  const auto fail = [path, kind](const std::string& remedy) {
+    return invalid_argument("checkpoint path: expected " + expected_path(kind) + ", got " +
+                            quoted(path, 200) + "; " + remedy);
+  };
+  const std::string from_maker = "use the path that " + std::string(maker_of(kind)) + " returned";
+  if (!path.starts_with(kScheme)) return fail(from_maker);
+  std::string_view rest = path.substr(kScheme.size());
+  const std::string_view run = take_part(rest);
+  const std::string_view folder = take_part(rest);
+  const std::string_view name = take_part(rest);
+  // A path that ends in a slash has lost it by now, so the parts must make up the whole.
+  const bool whole = kScheme.size() + run.size() + folder.size() + name.size() + 2 == path.size();
+  if (run.empty() || name.empty() || !whole) return fail(from_maker);
+  if (folder == folder_of(kind)) return ok_status();
+  const CheckpointKind other =
+      kind == CheckpointKind::kTraining ? CheckpointKind::kSampler : CheckpointKind::kTraining;
+  if (folder != folder_of(other)) return fail(from_maker);
+  return fail("this one was made by " + std::string(maker_of(other)) + "; " + from_maker);
+}
+
+}  // namespace tinkex::internal

@@ -46,8 +46,8 @@ class Codec {
   /// Endpoint below `/api/v1/`: JSON has one of its own for forward.
   virtual std::string_view path(bool forward_only) const noexcept = 0;
 
-  /// Replaces `body` by the request without its seq_id. Tokens are narrowed to int32, integer inputs
-  /// widened to int64, all else becomes float32 or int64, straight from the tensors' memory.
+  /// Replaces `body` by the request without its seq_id. Tokens are narrowed to int32, integer
+  /// inputs widened to int64, all else becomes float32 or int64, straight from the tensors' memory.
   virtual Status encode_request(const ForwardBackwardInput& input, ByteBuffer& body) const = 0;
   /// Completes a body made by encode_request. Called when the send starts, so that an id is never
   /// taken for a request that was not sent.

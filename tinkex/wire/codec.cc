@@ -1,0 +1,38 @@
+#include "tinkex/wire/codec.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "tinkex/wire/boundary.h"
+#include "tinkex/wire/json_codec.h"
+
+namespace tinkex::wire {
+namespace {
+
+bool contains_ignoring_case(std::string_view text, std::string_view lower_case) {
+  const auto found =
+      std::search(text.begin(), text.end(), lower_case.begin(), lower_case.end(),
+                  [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; });
+  return found != text.end();
+}
+
+}  // namespace
+
+const Codec& codec_for(WireFormat format) noexcept {
+  return format == WireFormat::kProtobuf ? proto_codec() : json_codec();
+}
+
+Status append_model_input_json(const ModelInput& input, ByteBuffer& body) {
+  return decode_guarded([&] {
+    json::append_model_input(input, body);
+    return Unit{};
+  });
+}
+
+const Codec& codec_for_content_type(std::string_view content_type) noexcept {
+  const bool is_protobuf = contains_ignoring_case(content_type, "application/x-protobuf") ||
+                           contains_ignoring_case(content_type, "application/protobuf");
+  return is_protobuf ? proto_codec() : json_codec();
+}
+
+}  // namespace tinkex::wire

@@ -13,6 +13,7 @@
 #include "torch_ext/local/head.h"
 #include "torch_ext/local/kernels.h"
 #include "torch_ext/local/micro_batch.h"
+#include "torch_ext/local/thread_limit.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -167,6 +168,8 @@ class Pass {
   }
 
   Status run(const MicroBatch& batch) {
+    const ThreadLimit threads(model_.config(),
+                              static_cast<std::int64_t>(batch.datums.size()) * batch.length);
     DecoderRecord record;
     const bool backward = gradient_.defined();
     const at::Tensor stream = decoder_forward(model_, views_, padded_tokens(batch, data_),

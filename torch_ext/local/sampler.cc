@@ -17,6 +17,7 @@
 #include "torch_ext/local/loss_inputs.h"
 #include "torch_ext/local/random.h"
 #include "torch_ext/local/stop_rules.h"
+#include "torch_ext/local/thread_limit.h"
 #include "torch_ext/local/token_picker.h"
 
 namespace tinkex::torch_ext::local {
@@ -101,22 +102,28 @@ class Sampling {
         prompt_cache_(model.config(), 1, prompt_length(), model.dtype()) {}
 
   Result<SampleResponse> run() {
-    const at::Tensor stream = decoder_forward(model_, views_, tensor_of(plan_.prompt),
-                                              prompt_length(), nullptr, &prompt_cache_);
-    const Status scored = score_prompt(stream);
-    if (!scored) return scored.error();
-    const at::Tensor first =
-        picker_.logprobs(head_logits(model_, views_, stream.narrow(0, prompt_length() - 1, 1)));
+    const Result<at::Tensor> first = prefill();
+    if (!first) return first.error();
     response_.sequences.resize(static_cast<std::size_t>(request_.num_samples));
     for (std::int64_t begin = 0; begin < request_.num_samples; begin += kDecodeBatch) {
       const std::int64_t count = std::min(kDecodeBatch, request_.num_samples - begin);
-      const Status status = decode_group(begin, count, first);
+      const Status status = decode_group(begin, count, *first);
       if (!status) return status.error();
     }
     return std::move(response_);
   }
 
  private:
+  /// Reads the prompt; the log-probabilities of the first new token, (1, vocab).
+  Result<at::Tensor> prefill() {
+    const ThreadLimit threads(model_.config(), prompt_length());
+    const at::Tensor stream = decoder_forward(model_, views_, tensor_of(plan_.prompt),
+                                              prompt_length(), nullptr, &prompt_cache_);
+    const Status scored = score_prompt(stream);
+    if (!scored) return scored.error();
+    return picker_.logprobs(head_logits(model_, views_, stream.narrow(0, prompt_length() - 1, 1)));
+  }
+
   std::int64_t prompt_length() const { return static_cast<std::int64_t>(plan_.prompt.size()); }
 
   static at::Tensor tensor_of(const std::vector<std::int64_t>& values) {
@@ -174,6 +181,7 @@ class Sampling {
       if (static_cast<std::int64_t>(rows.size()) < cache.batch()) {
         cache = cache.with_rows(tensor_of(rows), capacity);
       }
+      const ThreadLimit threads(model_.config(), cache.batch());
       const at::Tensor stream =
           decoder_forward(model_, views_, tensor_of(tokens), 1, nullptr, &cache);
       logprobs = picker_.logprobs(head_logits(model_, views_, stream));

@@ -1,0 +1,133 @@
+#include "tinkex/retry/retry_loop.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+
+#include "tests/support/manual_runtime.h"
+
+namespace tinkex::internal {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ManualRuntime;
+
+class RetryLoopTest : public ::testing::Test {
+ protected:
+  void start(RetryOptions options, bool wait_for_limiter = false) {
+    RetryableRequest request;
+    request.retry = options;
+    request.what = "sample";
+    request.limiter = limiter;
+    request.wait_for_limiter = wait_for_limiter;
+    loop = std::make_shared<RetryLoop>(world.runtime, std::move(request));
+    loop->start([this](Result<HttpResponse> reply) { outcome = std::move(reply); });
+  }
+
+  ManualRuntime world;
+  std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
+  std::shared_ptr<RetryLoop> loop;
+  std::optional<Result<HttpResponse>> outcome;
+};
+
+TEST_F(RetryLoopTest, S11_OneAttemptMeansOneRequestWhateverTheServerSays) {
+  for (const int status : {429, 500, 503, 408}) {
+    outcome.reset();
+    const std::size_t before = world.transport->sent();
+    start({.max_attempts = 1});
+    world.reply(status, "{}");
+    world.advance(120s);
+    EXPECT_EQ(world.transport->sent() - before, 1u) << status;
+    ASSERT_TRUE(outcome && !outcome->ok());
+    EXPECT_TRUE(outcome->error().retryable());
+    EXPECT_EQ(outcome->error().http_status(), status);
+  }
+}
+
+TEST_F(RetryLoopTest, GivesUpWhenTheCountIsSpentAndSaysSo) {
+  start({.max_attempts = 3});
+  for (int i = 0; i < 3; ++i) {
+    world.reply(500, R"({"detail":"broken"})");
+    world.advance(20s);
+  }
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_NE(outcome->error().message().find("3 of at most 3 attempts"), std::string::npos);
+  EXPECT_NE(outcome->error().message().find("broken"), std::string::npos);
+}
+
+TEST_F(RetryLoopTest, GivesUpWhenTheTimeIsSpent) {
+  start({.max_attempts = 1000, .max_elapsed = 5s});
+  for (int i = 0; i < 1000 && !outcome; ++i) {
+    world.reply(500, "");
+    if (!outcome) world.advance(world.timers->next_delay());
+  }
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_LT(world.transport->sent(), 20u);
+}
+
+TEST_F(RetryLoopTest, HonoursRetryAfterUpToTheCap) {
+  start({.max_attempts = 5, .max_retry_after = 2s});
+  world.reply(503, "", {{"retry-after", "1.5"}});
+  EXPECT_EQ(world.timers->next_delay(), 1500ms);
+  world.advance(1500ms);
+  world.reply(503, "", {{"retry-after", "600"}});
+  EXPECT_EQ(world.timers->next_delay(), 2s);
+}
+
+TEST_F(RetryLoopTest, S10_A429SetsTheWindowAndTheNextRequestWaitsForIt) {
+  start({.max_attempts = 1});
+  world.reply(429, "{}", {{"retry-after-ms", "120"}});
+  start({.max_attempts = 1}, /*wait_for_limiter=*/true);
+  EXPECT_EQ(world.transport->open(), 0u);
+  world.advance(119ms);
+  EXPECT_EQ(world.transport->open(), 0u);
+  world.advance(1ms);
+  EXPECT_EQ(world.transport->open(), 1u);
+}
+
+TEST_F(RetryLoopTest, S7_AWindowThatGrowsDuringTheWaitIsRespected) {
+  limiter->extend_until(world.clock->now() + 100ms);
+  start({.max_attempts = 1}, /*wait_for_limiter=*/true);
+  limiter->extend_until(world.clock->now() + 300ms);
+  world.advance(100ms);
+  EXPECT_EQ(world.transport->open(), 0u);
+  world.advance(200ms);
+  EXPECT_EQ(world.transport->open(), 1u);
+}
+
+TEST_F(RetryLoopTest, AConflictIsRepeatedOnlyAfterAnUnknownOutcome) {
+  start({.max_attempts = 5});
+  world.reply(409, "{}");
+  ASSERT_TRUE(outcome);
+  outcome.reset();
+  start({.max_attempts = 5});
+  world.fail(Error(ErrorCode::kTimeout, "no reply").with_retryable(true));
+  world.advance(2s);
+  world.reply(409, "{}");
+  EXPECT_FALSE(outcome);
+}
+
+TEST_F(RetryLoopTest, CancelDuringAPauseEndsItAtOnce) {
+  start({.max_attempts = 5});
+  world.reply(500, "");
+  loop->cancel();
+  world.executor->run_all();
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kCancelled);
+  world.advance(60s);
+  EXPECT_EQ(world.transport->sent(), 1u);
+}
+
+TEST_F(RetryLoopTest, AClosedServiceSendsNothing) {
+  world.runtime->closed.store(true);
+  start({});
+  EXPECT_FALSE(outcome) << "never inside start()";
+  world.executor->run_all();
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kClosed);
+  EXPECT_EQ(world.transport->sent(), 0u);
+}
+
+}  // namespace
+}  // namespace tinkex::internal

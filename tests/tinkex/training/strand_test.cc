@@ -1,0 +1,203 @@
+#include "tinkex/training/strand.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/manual_runtime.h"
+
+namespace tinkex::internal {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ManualRuntime;
+
+struct Outcome {
+  std::vector<std::string> ids;
+  std::optional<Error> error;
+};
+
+class StrandTest : public ::testing::Test {
+ protected:
+  std::shared_ptr<Strand::Submission> open(std::size_t chunks, std::optional<Outcome>& outcome) {
+    SubmissionSpec spec;
+    spec.what = "forward_backward";
+    spec.total_chunks = chunks;
+    spec.append_seq_id = [](std::int64_t seq_id, ByteBuffer& body) {
+      body.append("#" + std::to_string(seq_id));
+    };
+    spec.done = [&outcome](std::vector<Accepted> accepted, std::optional<Error> error) {
+      outcome.emplace();
+      for (const Accepted& one : accepted) outcome->ids.push_back(one.request_id);
+      outcome->error = std::move(error);
+    };
+    return strand->open(std::move(spec));
+  }
+  static std::shared_ptr<ByteBuffer> body(std::string_view text) {
+    auto buffer = std::make_shared<ByteBuffer>();
+    buffer->append(text);
+    return buffer;
+  }
+  void accept(const std::string& id) { world.reply(200, R"({"request_id":")" + id + "\"}"); }
+  std::string on_wire() const {
+    return world.transport->open() == 0 ? "" : world.transport->front_body();
+  }
+
+  ManualRuntime world;
+  RetryOptions retry{.max_attempts = 3};
+  std::shared_ptr<Strand> strand = std::make_shared<Strand>(world.runtime, retry, 100);
+  std::optional<Outcome> first;
+  std::optional<Outcome> second;
+};
+
+TEST_F(StrandTest, T6_ChunksLeaveOneAtATimeInOrderAndGiveTheirIds) {
+  auto batch = open(3, first);
+  for (const char* text : {"a", "b", "c"}) strand->add(batch, body(text));
+  for (const char* expected : {"a#1", "b#2", "c#3"}) {
+    EXPECT_EQ(world.transport->open(), 1u);
+    EXPECT_EQ(on_wire(), expected);
+    accept(std::string("id-") + expected[0]);
+  }
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->ids, (std::vector<std::string>{"id-a", "id-b", "id-c"}));
+  EXPECT_FALSE(first->error);
+}
+
+TEST_F(StrandTest, H6_ABatchIsNeverInterleavedWithAnotherOne) {
+  auto one = open(2, first);
+  auto two = open(1, second);
+  strand->add(two, body("x"));
+  EXPECT_EQ(on_wire(), "") << "the second one's place is behind the first";
+  strand->add(one, body("a"));
+  strand->add(one, body("b"));
+  for (const char* expected : {"a#1", "b#2", "x#3"}) {
+    EXPECT_EQ(on_wire(), expected);
+    accept("id");
+  }
+}
+
+TEST_F(StrandTest, T7_TheNextSubmissionStartsOnceTheLastChunkIsAccepted) {
+  strand->add(open(1, first), body("a"));
+  strand->add(open(1, second), body("b"));
+  accept("r1");
+  ASSERT_TRUE(first) << "the first batch is handed on to polling";
+  EXPECT_EQ(on_wire(), "b#2") << "while the second one is on the wire";
+}
+
+TEST_F(StrandTest, C3_AFailedChunkStopsTheBatchAndSaysWhatWasAccepted) {
+  auto batch = open(4, first);
+  for (const char* text : {"a", "b", "c", "d"}) strand->add(batch, body(text));
+  strand->add(open(1, second), body("x"));
+  accept("r1");
+  world.reply(422, R"({"detail":"bad datum"})");
+  ASSERT_TRUE(first && first->error);
+  EXPECT_EQ(first->ids, (std::vector<std::string>{"r1"}));
+  EXPECT_EQ(first->error->http_status(), 422);
+  EXPECT_EQ(world.transport->sent(), 3u) << "chunks three and four never left";
+  EXPECT_EQ(on_wire(), "x#2") << "the client goes on, and a refused request gives its id back";
+}
+
+TEST_F(StrandTest, Trap7_ARepeatSendsTheSameIdAndTheSameBytes) {
+  strand->add(open(1, first), body("a"));
+  world.reply(503, "busy");
+  EXPECT_EQ(world.transport->open(), 0u);
+  world.advance(1s);
+  EXPECT_EQ(on_wire(), "a#1");
+  world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
+  world.advance(2s);
+  EXPECT_EQ(on_wire(), "a#1");
+  accept("r1");
+  ASSERT_TRUE(first && !first->error);
+}
+
+TEST_F(StrandTest, Trap7_AnIdOfUnknownOutcomeIsNotUsedAgain) {
+  strand->add(open(1, first), body("a"));
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
+    world.advance(20s);
+  }
+  ASSERT_TRUE(first && first->error);
+  EXPECT_FALSE(first->error->not_accepted());
+  strand->add(open(1, second), body("b"));
+  EXPECT_EQ(on_wire(), "b#2");
+}
+
+TEST_F(StrandTest, Trap7_AnIdThatNeverLeftIsGivenBack) {
+  strand->add(open(1, first), body("a"));
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    world.fail(
+        Error(ErrorCode::kConnection, "refused").with_retryable(true).with_not_accepted(true));
+    world.advance(20s);
+  }
+  ASSERT_TRUE(first && first->error);
+  EXPECT_TRUE(first->error->not_accepted());
+  strand->add(open(1, second), body("b"));
+  EXPECT_EQ(on_wire(), "b#1");
+}
+
+TEST_F(StrandTest, T14_AResultInsteadOfAFutureIsKept) {
+  std::optional<HttpResponse> immediate;
+  SubmissionSpec spec;
+  spec.append_seq_id = [](std::int64_t, ByteBuffer&) {};
+  spec.done = [&immediate](std::vector<Accepted> accepted, const std::optional<Error>&) {
+    immediate = accepted.front().immediate;
+  };
+  strand->add(strand->open(std::move(spec)), body("a"));
+  world.reply(200, R"({"path":"tinker://m/sampler_weights/x"})");
+  ASSERT_TRUE(immediate);
+  EXPECT_NE(immediate->body.find("sampler_weights"), std::string::npos);
+}
+
+TEST_F(StrandTest, TheByteBudgetMakesACallerWaitUntilAChunkIsAccepted) {
+  auto batch = open(2, first);
+  strand->add(batch, body(std::string(80, 'a')));  // on the wire, still counted
+  std::atomic<bool> added{false};
+  std::thread caller([&] {
+    strand->add(batch, body(std::string(80, 'b')));  // the head has nothing to send: admitted
+    auto next = open(1, second);
+    strand->add(next, body(std::string(80, 'c')));  // over the budget and not the head: waits
+    added = true;
+  });
+  while (world.transport->sent() == 0) std::this_thread::yield();
+  std::this_thread::sleep_for(20ms);
+  EXPECT_FALSE(added.load());
+  accept("r1");
+  accept("r2");
+  caller.join();
+  EXPECT_TRUE(added.load());
+}
+
+TEST_F(StrandTest, ClosingWakesACallerThatWaitsForTheBudget) {
+  auto batch = open(1, first);
+  strand->add(batch, body(std::string(90, 'a')));
+  std::thread caller([&] { strand->add(open(1, second), body(std::string(90, 'b'))); });
+  std::this_thread::sleep_for(5ms);
+  world.runtime->closed.store(true);
+  world.transport->shutdown();
+  strand->wake();
+  caller.join();
+  world.executor->run_all();
+  ASSERT_TRUE(first && first->error);
+  EXPECT_EQ(first->error->code(), ErrorCode::kClosed);
+  ASSERT_TRUE(second && second->error);
+  EXPECT_EQ(second->error->code(), ErrorCode::kClosed);
+}
+
+TEST_F(StrandTest, AnAbortedBatchLetsTheNextOneGo) {
+  auto batch = open(2, first);
+  strand->add(batch, body("a"));
+  strand->add(open(1, second), body("x"));
+  accept("r1");
+  EXPECT_EQ(on_wire(), "");
+  strand->abort(batch, invalid_argument("datum 7 cannot be encoded"));
+  world.executor->run_all();
+  ASSERT_TRUE(first && first->error);
+  EXPECT_EQ(first->ids.size(), 1u);
+  EXPECT_EQ(on_wire(), "x#2");
+}
+
+}  // namespace
+}  // namespace tinkex::internal

@@ -7,7 +7,8 @@
 #include "tinkex/connection/remote_sampling.h"
 #include "tinkex/connection/remote_training.h"
 #include "tinkex/session/service_core.h"
-#include "tinkex/training/validate.h"
+#include "tinkex/validation/checkpoint.h"
+#include "tinkex/validation/params.h"
 
 namespace tinkex {
 namespace {

@@ -5,7 +5,8 @@
 #include "tinkex/api/messages.h"
 #include "tinkex/connection/result_poll.h"
 #include "tinkex/retry/retry_loop.h"
-#include "tinkex/training/validate.h"
+#include "tinkex/validation/params.h"
+#include "tinkex/validation/prompt.h"
 
 namespace tinkex::internal {
 namespace {
@@ -65,8 +66,8 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
   const auto refuse = [&service](Error error) {
     return Future<SampleResponse>::ready_with(std::move(error), service->runtime->executor);
   };
-  if (Status valid = validate(prompt, params, num_samples); !valid.ok()) {
-    return refuse(std::move(valid).error());
+  for (Status valid : {validate_prompt(prompt), validate(params, num_samples), validate(options)}) {
+    if (!valid.ok()) return refuse(std::move(valid).error());
   }
   auto body = api::asample_request({.sampling_session_id = entry->session_id,
                                     .seq_id = entry->counter.fetch_add(1) + 1,

@@ -7,6 +7,8 @@
 #include "tinkex/connection/result_poll.h"
 #include "tinkex/training/combine.h"
 #include "tinkex/training/validate.h"
+#include "tinkex/validation/checkpoint.h"
+#include "tinkex/validation/params.h"
 
 namespace tinkex::internal {
 namespace {

@@ -1,0 +1,264 @@
+#include "tinkex/sampling_client.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/tinker_server.h"
+#include "tinkex/base/mutex.h"
+#include "tinkex/limits/rate_limiter_registry.h"
+#include "tinkex/service_client.h"
+
+namespace tinkex {
+namespace {
+
+using namespace std::chrono_literals;
+using mocks::Fault;
+using mocks::Gate;
+using mocks::Reply;
+using testing::TinkerServer;
+
+const std::string kSample = TinkerServer::path("asample");
+
+class SamplingClientTest : public ::testing::Test {
+ protected:
+  void connect(ClientOptions options) {
+    auto connected = ServiceClient::connect(std::move(options));
+    if (!connected.ok()) throw std::runtime_error(connected.error().what());
+    service.emplace(*std::move(connected));
+    client.emplace(new_client());
+  }
+  void connect() { connect(tinker.options()); }
+  SamplingClient new_client() {
+    auto made = service->create_sampling_client("base", std::nullopt).get();
+    if (!made.ok()) throw std::runtime_error(made.error().what());
+    return *std::move(made);
+  }
+  Future<SampleResponse> sample() { return client->sample(prompt); }
+
+  const ModelInput prompt = ModelInput::from_tokens({1, 2, 3});
+  TinkerServer tinker;
+  std::optional<ServiceClient> service;
+  std::optional<SamplingClient> client;
+};
+
+TEST_F(SamplingClientTest, S5_ASampleComesBackWithTokensLogprobsAndItsSequenceId) {
+  connect();
+  EXPECT_EQ(client->session_id(), "ss1");
+  SamplingParams params;
+  params.max_tokens = 5;
+  params.stop = std::vector<SamplingParams::Stop>{"\n", std::int64_t{9}};
+  auto response = client->sample(prompt, 1, params).get();
+  ASSERT_TRUE(response.ok()) << response.error().what();
+  ASSERT_EQ(response->sequences.size(), 1u);
+  EXPECT_EQ(response->sequences[0].tokens, (std::vector<std::int32_t>{1, 7}));
+  EXPECT_EQ(response->sequences[0].stop_reason, StopReason::kStop);
+  EXPECT_EQ(response->sequences[0].sequence_id, "sample-1-a");
+  const auto body = nlohmann::json::parse(tinker.server().log(kSample).front().body);
+  EXPECT_EQ(body.at("seq_id"), 1);
+  EXPECT_EQ(body.at("sampling_session_id"), "ss1");
+  EXPECT_EQ(body.at("prompt").at("chunks").at(0).at("tokens"), (std::vector<int>{1, 2, 3}));
+  EXPECT_EQ(body.at("sampling_params").at("stop"), nlohmann::json::parse(R"(["\n",9])"));
+}
+
+TEST_F(SamplingClientTest, S8_ManyThreadsGetAPermutationOfTheNumbersFromOne) {
+  connect();
+  constexpr int kThreads = 4;
+  constexpr int kEach = 100;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([this] {
+      std::vector<Future<SampleResponse>> pending;
+      for (int i = 0; i < kEach; ++i) pending.push_back(sample());
+      for (auto& one : pending) EXPECT_TRUE(one.get().ok());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::set<std::int64_t> ids;
+  for (const auto& request : tinker.server().log(kSample)) {
+    ids.insert(nlohmann::json::parse(request.body).at("seq_id").get<std::int64_t>());
+  }
+  EXPECT_EQ(ids.size(), static_cast<std::size_t>(kThreads * kEach));
+  EXPECT_EQ(*ids.begin(), 1);
+  EXPECT_EQ(*ids.rbegin(), kThreads * kEach);
+}
+
+TEST_F(SamplingClientTest, H2_C4_SampleTakesNoLockOnItsWayToTheWire) {
+  connect();
+  const std::uint64_t before = internal::Mutex::acquisitions_of_this_thread();
+  auto pending = sample();
+  EXPECT_EQ(internal::Mutex::acquisitions_of_this_thread(), before);
+  EXPECT_TRUE(pending.get().ok());
+}
+
+TEST_F(SamplingClientTest, S1_SamplesPassATrainingClientWhoseWireIsHeld) {
+  connect();
+  auto training = service->create_lora_training_client("base").get();
+  ASSERT_TRUE(training.ok());
+  auto gate = std::make_shared<Gate>();
+  tinker.script("optim_step", {Reply::json("{}", 503).held_by(gate)});
+  TrainingClient trainer = *training;
+  auto step = trainer.optim_step();
+  ASSERT_TRUE(tinker.server().wait_for_requests(1, 10s, TinkerServer::path("optim_step")));
+  EXPECT_TRUE(sample().get().ok());
+  gate->open();
+  EXPECT_TRUE(step.get().ok());
+}
+
+TEST_F(SamplingClientTest, S2_AServerErrorAtCreationIsAnErrorValue) {
+  connect();
+  tinker.script("create_sampling_session", {Reply::json(R"({"detail":"no such model"})", 404)});
+  auto made = service->create_sampling_client("unknown", std::nullopt).get();
+  ASSERT_FALSE(made.ok());
+  EXPECT_EQ(made.error().http_status(), 404);
+  EXPECT_NE(made.error().message().find("no such model"), std::string::npos);
+  EXPECT_EQ(service->create_sampling_client(std::nullopt, std::nullopt).get().error().code(),
+            ErrorCode::kInvalidArgument);
+}
+
+TEST_F(SamplingClientTest, S6_S13_AClosedClientAnswersAtOnceWithoutTheNetwork) {
+  connect();
+  client->close();
+  auto pending = sample();
+  EXPECT_TRUE(pending.ready());
+  EXPECT_EQ(pending.get().error().code(), ErrorCode::kClosed);
+  EXPECT_EQ(tinker.server().count(kSample), 0u);
+}
+
+TEST_F(SamplingClientTest, S12_ClosingAClientLetsItsPendingSamplesFinish) {
+  connect();
+  auto gate = std::make_shared<Gate>();
+  tinker.script_poll("sample-1", {Reply::json(R"({"type":"try_again"})").held_by(gate)});
+  auto pending = sample();
+  ASSERT_TRUE(tinker.server().wait_for_requests(1, 10s, TinkerServer::path("retrieve_future")));
+  client.reset();
+  gate->open();
+  EXPECT_TRUE(pending.get().ok());
+}
+
+TEST_F(SamplingClientTest, S11_A500OrAResetIsReportedAndNotRepeated) {
+  connect();
+  const std::vector<Reply> faults{Reply::json("{}", 500), Reply::json("{}", 503),
+                                  Reply::hang_up(Fault::kReset), Reply::hang_up()};
+  std::size_t sent = 0;
+  for (const Reply& fault : faults) {
+    tinker.script("asample", {fault});
+    auto response = sample().get();
+    ASSERT_FALSE(response.ok());
+    EXPECT_TRUE(response.error().retryable());
+    EXPECT_EQ(tinker.server().count(kSample), ++sent) << response.error().what();
+  }
+  EXPECT_TRUE(sample().get().ok());
+}
+
+TEST_F(SamplingClientTest, S10_X6_A429HoldsBackSiblingsOfTheSameKeyAndNobodyElse) {
+  connect();
+  SamplingClient sibling = new_client();
+  tinker.script("asample", {Reply::json("{}", 429).with_header("retry-after-ms", "120")});
+  EXPECT_EQ(sample().get().error().http_status(), 429);
+  const auto refused = tinker.server().log(kSample).back().replied.time;
+
+  ClientOptions other_key = tinker.options();
+  other_key.api_key = "tml-other";
+  auto other = ServiceClient::connect(std::move(other_key));
+  ASSERT_TRUE(other.ok());
+  auto stranger = other->create_sampling_client("base", std::nullopt).get();
+  ASSERT_TRUE(stranger.ok());
+  SamplingClient free_client = *stranger;
+  EXPECT_TRUE(free_client.sample(prompt).get().ok());
+
+  EXPECT_TRUE(sibling.sample(prompt).get().ok());
+  EXPECT_GE(tinker.server().log(kSample).back().began.time - refused, 115ms);
+}
+
+TEST_F(SamplingClientTest, X7_ClientsOfOneServiceShareALimiterAndKeysAreNormalised) {
+  RateLimiterRegistry registry;
+  const auto limiter = registry.get({"https://H:443/x", "tml-a"});
+  EXPECT_EQ(limiter, registry.get({"https://h", "tml-a"}));
+  EXPECT_NE(limiter, registry.get({"https://h", "tml-b"}));
+  EXPECT_NE(limiter, registry.get({"https://h2", "tml-a"}));
+}
+
+TEST_F(SamplingClientTest, S7_ThousandWaitingSamplesHoldNoThread) {
+  connect();
+  tinker.script("asample", {Reply::json("{}", 429).with_header("retry-after-ms", "150")});
+  EXPECT_FALSE(sample().get().ok());
+  std::vector<Future<SampleResponse>> waiting;
+  for (int i = 0; i < 1000; ++i) waiting.push_back(sample());
+  auto elsewhere = service->get_supported_models();
+  elsewhere.wait_for(10s);
+  EXPECT_TRUE(elsewhere.ready()) << "the arena and the I/O thread are free";
+  for (auto& one : waiting) EXPECT_TRUE(one.get().ok());
+}
+
+TEST_F(SamplingClientTest, OptInRetryRepeatsWithTheSameNumber) {
+  ClientOptions options = tinker.options();
+  options.sample_retry = {.max_attempts = 3, .initial_backoff = 5ms};
+  connect(std::move(options));
+  tinker.script("asample", {Reply::json("{}", 500), Reply::hang_up(Fault::kReset)});
+  EXPECT_TRUE(sample().get().ok());
+  const auto log = tinker.server().log(kSample);
+  ASSERT_EQ(log.size(), 3u);
+  EXPECT_EQ(log[0].body, log[2].body);
+}
+
+TEST_F(SamplingClientTest, ComputeLogprobsGivesNanWhereUndefined) {
+  connect();
+  auto logprobs = client->compute_logprobs(prompt).get();
+  ASSERT_TRUE(logprobs.ok());
+  ASSERT_EQ(logprobs->size(), 2u);
+  EXPECT_TRUE(std::isnan((*logprobs)[0]));
+  EXPECT_EQ((*logprobs)[1], -1.5f);
+}
+
+TEST_F(SamplingClientTest, BadParametersAreRefusedBeforeAnythingIsSent) {
+  connect();
+  SamplingParams params;
+  params.temperature = -1;
+  EXPECT_EQ(client->sample(prompt, 1, params).get().error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(client->sample(prompt, 0).get().error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(client->sample(ModelInput()).get().error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(tinker.server().count(kSample), 0u);
+}
+
+TEST_F(SamplingClientTest, H2_ReadersSurviveClientsComingAndGoing) {
+  connect();
+  std::atomic<bool> stop{false};
+  std::thread churn([this, &stop] {
+    while (!stop.load()) {
+      SamplingClient short_lived = new_client();
+      short_lived.close();
+    }
+  });
+  std::vector<std::thread> readers;
+  for (int t = 0; t < 3; ++t) {
+    readers.emplace_back([this] {
+      for (int i = 0; i < 100; ++i) EXPECT_TRUE(sample().get().ok());
+    });
+  }
+  for (std::thread& reader : readers) reader.join();
+  stop = true;
+  churn.join();
+}
+
+TEST_F(SamplingClientTest, CancelEndsASampleThatWaitsForTheWindow) {
+  connect();
+  tinker.script("asample", {Reply::json("{}", 429).with_header("retry-after", "30")});
+  EXPECT_FALSE(sample().get().ok());
+  auto waiting = sample();
+  EXPECT_FALSE(waiting.ready());
+  waiting.cancel();
+  EXPECT_EQ(waiting.get().error().code(), ErrorCode::kCancelled);
+  EXPECT_EQ(tinker.server().count(kSample), 1u);
+}
+
+}  // namespace
+}  // namespace tinkex

@@ -21,7 +21,6 @@
 #include "tinkex/options.h"
 #include "tinkex/outputs.h"
 #include "tinkex/params.h"
-#include "tinkex/sampling_client.h"
 #include "tinkex/transport.h"
 
 namespace tinkex::api {

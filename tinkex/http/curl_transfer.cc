@@ -176,6 +176,12 @@ Error CurlTransfer::error_of(CURLcode code) const {
                                          std::to_string(request_.max_response_bytes) +
                                          " bytes allowed");
   }
+  curl_off_t connected = 0;
+  curl_easy_getinfo(easy_.get(), CURLINFO_CONNECT_TIME_T, &connected);
+  if (code == CURLE_UNSUPPORTED_PROTOCOL && connected > 0) {
+    return Error(ErrorCode::kConnection, server + " answered something that is not HTTP: " + cause)
+        .with_retryable(true);
+  }
   switch (code) {
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
@@ -192,16 +198,13 @@ Error CurlTransfer::error_of(CURLcode code) const {
     case CURLE_SSL_CACERT_BADFILE:
       return Error(ErrorCode::kConnection, "the certificate of " + server + " is not valid: " + cause)
           .with_not_accepted(true);
-    case CURLE_OPERATION_TIMEDOUT: {
-      curl_off_t connected = 0;
-      curl_easy_getinfo(easy_.get(), CURLINFO_CONNECT_TIME_T, &connected);
+    case CURLE_OPERATION_TIMEDOUT:
       return Error(ErrorCode::kTimeout,
                    connected == 0 ? "no connection to " + server + " within " +
                                         std::to_string(request_.connect_timeout.count()) + " ms"
                                   : "no complete reply from " + server + " within " +
                                         std::to_string(request_.timeout.count()) + " ms")
           .with_retryable(true);
-    }
     default:
       return Error(ErrorCode::kConnection, "the connection to " + server + " broke: " + cause)
           .with_retryable(true);

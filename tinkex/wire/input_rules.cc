@@ -22,7 +22,8 @@ constexpr std::array<std::string_view, 6> kFloatInputs = {"weights",
                                                           "sequence_ratio_mask"};
 
 void check_text(std::string_view text, const std::string& what) {
-  if (!is_utf8(text)) throw invalid_argument(what + " is not valid UTF-8: " + wire::quoted(text));
+  if (!is_utf8(text))
+    throw invalid_argument(what + " is not valid UTF-8: " + wire::in_quotes(text));
 }
 
 void check_shape(const TensorData& tensor, const std::string& where) {
@@ -45,7 +46,8 @@ void check_names(const NamedTensors& tensors, const std::string& where) {
     check_text(name, "a name in " + where);
     for (std::size_t j = 0; j < i; ++j) {
       if (tensors[j].first == name) {
-        throw invalid_argument(where + " holds " + wire::quoted(name) + " twice; names must be unique");
+        throw invalid_argument(where + " holds " + wire::in_quotes(name) +
+                               " twice; names must be unique");
       }
     }
   }
@@ -147,7 +149,7 @@ DType wire_dtype(std::string_view loss_input, const TensorData& tensor) noexcept
 }
 
 std::string loss_input_label(std::size_t datum, std::string_view name) {
-  return "data[" + std::to_string(datum) + "].loss_fn_inputs[" + wire::quoted(name) + "]";
+  return "data[" + std::to_string(datum) + "].loss_fn_inputs[" + wire::in_quotes(name) + "]";
 }
 
 std::string chunk_label(std::size_t datum, std::size_t chunk) {
@@ -173,7 +175,7 @@ void check_request(const ForwardBackwardInput& input) {
   for (const auto& [key, value] : input.loss_fn_config) {
     check_text(key, "a key of loss_fn_config");
     if (const auto* text = std::get_if<std::string>(&value)) {
-      check_text(*text, "loss_fn_config[" + wire::quoted(key) + "]");
+      check_text(*text, "loss_fn_config[" + wire::in_quotes(key) + "]");
     }
   }
   for (std::size_t i = 0; i < input.data.size(); ++i) check_datum(input.data[i], i);
@@ -192,9 +194,10 @@ void check_output(const ForwardBackwardOutput& output) {
                              "every datum must have the same outputs");
     }
     for (const auto& [name, tensor] : fields) {
-      check_shape(tensor, where + "[" + wire::quoted(name) + "]");
+      check_shape(tensor, where + "[" + wire::in_quotes(name) + "]");
       if (tensor.is_sparse()) {
-        throw invalid_argument(where + "[" + wire::quoted(name) + "] is sparse; outputs must be dense");
+        throw invalid_argument(where + "[" + wire::in_quotes(name) +
+                               "] is sparse; outputs must be dense");
       }
     }
   }

@@ -93,7 +93,8 @@ void write_config(const LossConfig& config, ByteBuffer& body) {
     }
     const double number = std::get<double>(value);
     if (!std::isfinite(number)) {
-      throw invalid_argument("loss_fn_config[" + wire::quoted(key) + "] is " + std::to_string(number) +
+      throw invalid_argument("loss_fn_config[" + wire::in_quotes(key) + "] is " +
+                             std::to_string(number) +
                              ", which JSON cannot express; pass a finite number");
     }
     write_number(number, body);

@@ -20,7 +20,7 @@ std::vector<float> unpack_bfloat16(std::string_view bytes, std::string_view wher
 
 std::string read_text(Reader& reader) {
   const std::string_view text = read_bytes(reader);
-  if (!is_utf8(text)) fail_decode("a text field is not valid UTF-8: " + wire::quoted(text));
+  if (!is_utf8(text)) fail_decode("a text field is not valid UTF-8: " + wire::in_quotes(text));
   return std::string(text);
 }
 

@@ -88,7 +88,7 @@ std::optional<std::string> base64_decode(std::string_view text) {
   return bytes;
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr std::size_t kLongest = 40;
   constexpr char kHex[] = "0123456789abcdef";
   std::string out = "'";

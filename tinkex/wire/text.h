@@ -19,6 +19,6 @@ std::optional<std::string> base64_decode(std::string_view text);
 
 /// `text` in quotes for an error message: cut to 40 bytes, and anything but printable ASCII is
 /// shown as `\xNN`.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 }  // namespace tinkex::wire

@@ -176,9 +176,9 @@ Error CurlTransfer::error_of(CURLcode code) const {
                                          std::to_string(request_.max_response_bytes) +
                                          " bytes allowed");
   }
-  curl_off_t connected = 0;
-  curl_easy_getinfo(easy_.get(), CURLINFO_CONNECT_TIME_T, &connected);
-  if (code == CURLE_UNSUPPORTED_PROTOCOL && connected > 0) {
+  long request_bytes = 0;  // the connect time would be 0 on a reused connection too
+  curl_easy_getinfo(easy_.get(), CURLINFO_REQUEST_SIZE, &request_bytes);
+  if (code == CURLE_UNSUPPORTED_PROTOCOL && request_bytes > 0) {
     return Error(ErrorCode::kConnection, server + " answered something that is not HTTP: " + cause)
         .with_retryable(true);
   }
@@ -200,7 +200,7 @@ Error CurlTransfer::error_of(CURLcode code) const {
           .with_not_accepted(true);
     case CURLE_OPERATION_TIMEDOUT:
       return Error(ErrorCode::kTimeout,
-                   connected == 0 ? "no connection to " + server + " within " +
+                   request_bytes == 0 ? "no connection to " + server + " within " +
                                         std::to_string(request_.connect_timeout.count()) + " ms"
                                   : "no complete reply from " + server + " within " +
                                         std::to_string(request_.timeout.count()) + " ms")

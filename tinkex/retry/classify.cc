@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "tinkex/base/text.h"
+
 namespace tinkex::internal {
 namespace {
 
@@ -22,7 +24,8 @@ constexpr int kMaxDepth = 32;
 
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
-    return std::tolower(static_cast<unsigned char>(x)) == std::tolower(static_cast<unsigned char>(y));
+    return std::tolower(static_cast<unsigned char>(x)) ==
+           std::tolower(static_cast<unsigned char>(y));
   });
 }
 
@@ -41,6 +44,10 @@ std::optional<milliseconds> positive_delay(double delay_ms, milliseconds cap) {
   return milliseconds(static_cast<std::int64_t>(std::ceil(capped)));
 }
 
+std::string dumped(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 json parse_bounded(std::string_view body) {
   const auto bounded = [](int depth, json::parse_event_t event, json&) {
     const bool opens =
@@ -51,10 +58,37 @@ json parse_bounded(std::string_view body) {
   return json::parse(body, bounded, /*allow_exceptions=*/false);
 }
 
+/// A location such as ["body", "data", 0] as `body.data.0: `.
+std::string location_of(const json& item) {
+  const auto found = item.find("loc");
+  if (found == item.end() || !found->is_array()) return {};
+  std::string text;
+  for (const json& part : *found) {
+    if (!text.empty()) text += '.';
+    text += part.is_string() ? part.get<std::string>() : dumped(part);
+  }
+  return text.empty() ? text : text + ": ";
+}
+
+/// Validation errors come as a list of {"loc": [...], "msg": "..."} or of texts.
+std::string text_of_list(const json& list) {
+  std::string text;
+  for (const json& item : list) {
+    if (!text.empty()) text += "; ";
+    if (item.is_object() && item.contains("msg") && item["msg"].is_string()) {
+      text += location_of(item) + item["msg"].get<std::string>();
+    } else {
+      text += item.is_string() ? item.get<std::string>() : dumped(item);
+    }
+    if (text.size() > kMaxText) break;
+  }
+  return text;
+}
+
 std::string text_of(const json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_null()) return {};
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+  return value.is_array() ? text_of_list(value) : dumped(value);
 }
 
 std::string message_of(const json& object) {
@@ -70,14 +104,29 @@ std::string message_of(const json& object) {
   return {};
 }
 
-/// Printable on one line: control characters become blanks, and it ends somewhere.
-std::string tidy(std::string_view text) {
-  std::string out(text.substr(0, kMaxText));
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+bool is_key_character(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
+}
+
+/// Some proxies and debug pages repeat the request's headers. Words that begin like a key or a
+/// token of this API become ***.
+std::string without_credentials(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const auto word_end = std::find_if_not(text.begin(), text.end(), is_key_character);
+    const auto length = std::max<std::size_t>(1, static_cast<std::size_t>(word_end - text.begin()));
+    const std::string_view word = text.substr(0, length);
+    const bool is_key = word.size() > 4 && (word.starts_with("tml-") || word.starts_with("eyJ"));
+    out.append(is_key ? std::string_view("***") : word);
+    text.remove_prefix(length);
   }
-  if (text.size() > kMaxText) out += "...";
   return out;
+}
+
+/// On one line, without credentials, and it ends somewhere.
+std::string tidy(std::string_view text) {
+  // A key that the first cut hits is still recognised by how it begins.
+  return printable(without_credentials(text.substr(0, 2 * kMaxText)), kMaxText);
 }
 
 std::string_view hint_for(int status) {

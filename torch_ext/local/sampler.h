@@ -7,7 +7,6 @@
 #include "tinkex/model_input.h"
 #include "tinkex/outputs.h"
 #include "tinkex/params.h"
-#include "tinkex/sampling_client.h"
 #include "torch_ext/local/adapter.h"
 #include "torch_ext/local/base_model.h"
 

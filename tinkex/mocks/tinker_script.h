@@ -1,0 +1,94 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tinkex/mocks/scripted_server.h"
+#include "tinkex/wire/codec.h"
+
+namespace tinkex::mocks {
+
+/// One operation that a TinkerScript has accepted.
+struct Operation {
+  /// Its endpoint, `forward_backward` for example; `forward` also when it came as a
+  /// forward_backward with forward_only.
+  std::string kind;
+  std::string request_id;
+  std::string owner;          ///< Model, or sampling session.
+  std::int64_t seq_id = 0;    ///< 0: none was sent.
+  std::size_t log_index = 0;  ///< Of the accepted request in the server's log.
+  int submissions = 1;        ///< How often it was submitted, repeats included.
+  int polls = 0;              ///< How often its result was asked for.
+  std::string body;           ///< As submitted.
+  /// What a forward or forward_backward carries; null for the other kinds.
+  std::shared_ptr<const wire::ForwardBackwardRequest> batch;
+
+  std::size_t examples() const noexcept { return batch ? batch->data.size() : 0; }
+};
+
+/// How one operation is to go. The default: accepted at once, its result ready at once.
+struct OperationPlan {
+  /// Answers to its first submissions, which then are not accepted.
+  std::vector<Reply> refusals{};
+  /// Before the submission's answer.
+  std::chrono::milliseconds submit_delay{0};
+  std::shared_ptr<Gate> submit_gate{};
+  /// Answers to its first polls, instead of the result.
+  std::vector<Reply> polls{};
+  /// Holds every poll after those.
+  std::shared_ptr<Gate> result_gate{};
+  std::chrono::milliseconds result_delay{0};
+  /// The result; default: what the TinkerScript computes.
+  std::optional<Reply> result{};
+  /// The result is the answer to the submission; there is no future.
+  bool immediate = false;
+};
+
+/// A ScriptedServer that speaks the training API, without any model behind it, for tests of
+/// clients. Thread-safe.
+///
+/// Results are plausible and tell operations apart: the logprobs of forward and forward_backward
+/// are the target tokens negated, `loss:sum` is what follows from them and the weights, a sample
+/// repeats its prompt (cut to max_tokens) with logprob -1 for each token. Repeats of a submission,
+/// recognised by owner and seq_id, get the first answer again. The endpoints without a future can
+/// be overridden with `server().script(...)`; paths begin with `/api/v1/`.
+class TinkerScript {
+ public:
+  /// Computes the result of an operation for a poll with this Accept header.
+  using ResultFn = std::function<Reply(const Operation&, std::string_view accept)>;
+
+  TinkerScript();
+
+  ScriptedServer& server() noexcept { return server_; }
+  std::string base_url() const { return server_.base_url(); }
+
+  /// Plans the next operation of this kind that has no plan yet.
+  void plan(std::string kind, OperationPlan plan);
+  /// Replaces how results of this kind are computed.
+  void set_result(std::string kind, ResultFn result);
+
+  /// What was accepted so far, in that order; of one kind, or all.
+  std::vector<Operation> operations(std::string_view kind = {}) const;
+
+  static Reply try_again(std::string queue_state = "active");
+  static Reply failed(std::string error, std::string category);
+
+ private:
+  class State;
+
+  void add_service_routes();
+  void add_operation_routes();
+
+  const std::shared_ptr<State> state_;
+  // Last: its thread uses the state until it is gone.
+  ScriptedServer server_;
+};
+
+}  // namespace tinkex::mocks

@@ -1,0 +1,226 @@
+// The two ways in: the in-process transport and the loopback server.
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "torch_ext/local/embedded_backend.h"
+#include "torch_ext/local/local_server.h"
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+using Json = nlohmann::json;
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+HttpRequest request(const std::string& path, const std::string& body = "{}") {
+  HttpRequest made;
+  made.url = std::string(kEmbeddedBaseUrl) + "/api/v1/" + path;
+  made.headers = {{"Content-Type", "application/json"}};
+  auto bytes = std::make_shared<ByteBuffer>();
+  bytes->append(body);
+  made.body = std::move(bytes);
+  return made;
+}
+
+class InProcessTest : public ::testing::Test {
+ protected:
+  std::future<Result<HttpResponse>> send(HttpRequest request) {
+    auto promise = std::make_shared<std::promise<Result<HttpResponse>>>();
+    last_id_ = transport_->send(std::move(request), [promise](Result<HttpResponse> result) {
+      promise->set_value(std::move(result));
+    });
+    return promise->get_future();
+  }
+  Json post(const std::string& path, const Json& body) {
+    const auto response = send(request(path, body.dump())).get();
+    EXPECT_TRUE(response) << response.error().what();
+    EXPECT_EQ(response->status, 200) << response->body;
+    return Json::parse(response->body);
+  }
+  /// A poll that nothing will answer.
+  HttpRequest endless_poll() {
+    const std::string session = post("create_session", {{"tags", Json::array()}}).at("session_id");
+    const Json model = post("create_model", {{"session_id", session},
+                                             {"model_seq_id", 0},
+                                             {"base_model", "tinkex/nano"},
+                                             {"lora_config", {{"rank", 1}}}});
+    const Json step = post("optim_step", {{"model_id", model["model_id"]}, {"seq_id", 2}});
+    return request("retrieve_future", Json({{"request_id", step["request_id"]}}).dump());
+  }
+
+  std::shared_ptr<Transport> transport_ = start_embedded_backend().value();
+  Transport::RequestId last_id_ = 0;
+};
+
+TEST_F(InProcessTest, ExchangesLookLikeHttp) {
+  HttpRequest healthz;
+  healthz.method = "GET";
+  healthz.url = "http://embedded.local/api/v1/healthz";
+  const auto response = send(healthz).get();
+  ASSERT_TRUE(response);
+  EXPECT_EQ(response->status, 200);
+  EXPECT_EQ(response->header("content-type"), "application/json");
+  EXPECT_EQ(response->header("content-length"), std::to_string(response->body.size()));
+  EXPECT_EQ(send(request("no/such/path")).get()->status, 404);
+}
+
+TEST_F(InProcessTest, HeaderNamesMayBeWrittenInAnyCase) {
+  BackendOptions options;
+  options.api_key = "tml-x";
+  transport_ = start_embedded_backend(options).value();
+  HttpRequest with_key = request("create_session");
+  EXPECT_EQ(send(with_key).get()->status, 401);
+  with_key.headers.emplace_back("X-API-Key", "tml-x");
+  EXPECT_EQ(send(with_key).get()->status, 200);
+}
+
+TEST_F(InProcessTest, CancelledPollEndsAtOnce) {
+  auto poll = send(endless_poll());
+  transport_->cancel(last_id_);
+  const auto result = poll.get();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code(), ErrorCode::kCancelled);
+  transport_->cancel(last_id_);
+  transport_->cancel(987654321);
+}
+
+TEST_F(InProcessTest, PollThatIsNotAnsweredInTimeTimesOut) {
+  HttpRequest poll = endless_poll();
+  poll.timeout = milliseconds(20);
+  const auto begun = std::chrono::steady_clock::now();
+  const auto result = send(poll).get();
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, milliseconds(20));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code(), ErrorCode::kTimeout);
+}
+
+TEST_F(InProcessTest, ReplyBeyondTheLimitIsRefused) {
+  HttpRequest small = request("client/config");
+  small.max_response_bytes = 10;
+  const auto result = send(small).get();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code(), ErrorCode::kDecode);
+}
+
+TEST_F(InProcessTest, ShutdownEndsWhatIsPendingAndWhatComesLater) {
+  auto poll = send(endless_poll());
+  transport_->shutdown();
+  EXPECT_EQ(poll.get().error().code(), ErrorCode::kClosed);
+  EXPECT_EQ(send(request("create_session")).get().error().code(), ErrorCode::kClosed);
+  transport_->shutdown();
+}
+
+TEST_F(InProcessTest, EverySendIsAnsweredOnceThoughShutdownRaces) {
+  constexpr int kThreads = 4;
+  constexpr int kEach = 200;
+  std::atomic<int> answers{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kEach; ++i) {
+        const auto id = transport_->send(request("create_session"),
+                                         [&](const Result<HttpResponse>&) { ++answers; });
+        if (i % 3 == 0) transport_->cancel(id);
+      }
+    });
+  }
+  while (answers.load() < kEach) std::this_thread::yield();
+  transport_->shutdown();
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(answers.load(), kThreads * kEach);
+}
+
+/// One exchange on a fresh connection that the server closes; what came back, whole.
+std::string round_trip(const LocalServer& server, const std::string& text) {
+  const std::string& url = server.base_url();
+  const int file = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::string answer;
+  if (::connect(file, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
+      ::send(file, text.data(), text.size(), MSG_NOSIGNAL) >= 0) {
+    char bytes[4096];
+    for (ssize_t got; (got = ::read(file, bytes, sizeof(bytes))) > 0;) {
+      answer.append(bytes, static_cast<std::size_t>(got));
+    }
+  }
+  ::close(file);
+  return answer;
+}
+
+std::string post_text(const std::string& path, const std::string& body) {
+  return "POST /prefix/api/v1/" + path +
+         " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+         "Content-Length: " +
+         std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+TEST(LocalServerTest, ServesTheApiOverHttp) {
+  const auto server = LocalServer::start({}).value();
+  EXPECT_THAT(server->base_url(), StartsWith("http://127.0.0.1:"));
+  const std::string session = round_trip(*server, post_text("create_session", R"({"tags":[]})"));
+  EXPECT_THAT(session, StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(session, HasSubstr("\"session_id\":\"session-"));
+  const std::string malformed = round_trip(*server, post_text("create_session", "{"));
+  EXPECT_THAT(malformed, StartsWith("HTTP/1.1 422"));
+  EXPECT_THAT(malformed, HasSubstr("{\"detail\":\"the body is not valid JSON\"}"));
+  EXPECT_THAT(round_trip(*server, post_text("no", "")), StartsWith("HTTP/1.1 404"));
+}
+
+TEST(LocalServerTest, BodyThatIsTooLargeIsRefusedUnread) {
+  LocalServerOptions options;
+  options.max_body_bytes = 100;
+  const auto server = LocalServer::start(options).value();
+  EXPECT_THAT(round_trip(*server, post_text("telemetry", std::string(101, ' '))),
+              StartsWith("HTTP/1.1 413"));
+  EXPECT_THAT(round_trip(*server,
+                         "POST /api/v1/telemetry HTTP/1.1\r\nHost: x\r\n"
+                         "Content-Length: 99999999999999\r\n\r\n"),
+              StartsWith("HTTP/1.1 413"));
+}
+
+TEST(LocalServerTest, PortInUseIsOneClearSentence) {
+  const auto first = LocalServer::start({}).value();
+  LocalServerOptions options;
+  const std::string& url = first->base_url();
+  options.port = static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
+  const auto second = LocalServer::start(options);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), ErrorCode::kIo);
+  EXPECT_THAT(second.error().message(), HasSubstr(std::to_string(options.port)));
+}
+
+TEST(LocalServerTest, OtherMachinesNeedAKey) {
+  LocalServerOptions options;
+  options.host = "0.0.0.0";
+  const auto open = LocalServer::start(options);
+  ASSERT_FALSE(open);
+  EXPECT_EQ(open.error().code(), ErrorCode::kInvalidArgument);
+  options.backend.api_key = "tml-x";
+  EXPECT_TRUE(LocalServer::start(options));
+}
+
+TEST(LocalServerTest, StopEndsConnectionsAndCanBeRepeated) {
+  const auto server = LocalServer::start({}).value();
+  server->stop();
+  EXPECT_EQ(round_trip(*server, post_text("telemetry", "{}")), "");
+  server->stop();
+}
+
+}  // namespace
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,88 @@
+#include "torch_ext/local/local_server.h"
+
+#include <utility>
+
+#include "tinkex/http/loopback_server.h"
+#include "torch_ext/local/router.h"
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+/// Bodies are decoded on these threads, so that one large one does not hold up the polls.
+constexpr int kHttpThreads = 2;
+
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+http::ServerResponse response_from(Reply reply) {
+  http::ServerResponse response;
+  response.status = reply.status;
+  response.headers = std::move(reply.headers);
+  response.headers.emplace_back("content-type", std::move(reply.content_type));
+  response.body = std::move(reply.body);
+  return response;
+}
+
+std::string_view header_of(const http::ServerRequest& request, std::string_view name) {
+  for (const auto& [key, value] : request.headers) {
+    if (key == name) return value;
+  }
+  return {};
+}
+
+http::Handler handler_for(std::shared_ptr<Backend> backend) {
+  return [backend = std::move(backend)](const http::ServerRequest& request, http::Respond respond) {
+    backend->handle(
+        {request.method, request.target,
+         [&request](std::string_view name) { return header_of(request, name); }, request.body},
+        [respond = std::move(respond)](Reply reply) { respond(response_from(std::move(reply))); });
+  };
+}
+
+}  // namespace
+
+class LocalServer::Impl {
+ public:
+  Impl(std::shared_ptr<Backend> backend, std::unique_ptr<http::LoopbackServer> server)
+      : backend_(std::move(backend)), server_(std::move(server)), base_url_(server_->base_url()) {}
+
+  const std::string& base_url() const { return base_url_; }
+
+  void stop() noexcept {
+    backend_->shutdown();  // First: it still answers the polls, through the open connections.
+    server_->stop();
+  }
+
+ private:
+  const std::shared_ptr<Backend> backend_;
+  const std::unique_ptr<http::LoopbackServer> server_;
+  const std::string base_url_;
+};
+
+Result<std::unique_ptr<LocalServer>> LocalServer::start(LocalServerOptions options) {
+  if (!is_loopback(options.host) && options.backend.api_key.empty()) {
+    return invalid_argument("host " + options.host +
+                            " can be reached from other machines; that needs an API key");
+  }
+  auto backend = Backend::create(options.backend);
+  if (!backend) return backend.error();
+  auto server = http::LoopbackServer::start({.host = options.host,
+                                             .port = options.port,
+                                             .max_body_bytes = options.max_body_bytes,
+                                             .threads = kHttpThreads},
+                                            handler_for(*backend));
+  if (!server) return server.error();
+  return std::unique_ptr<LocalServer>(
+      new LocalServer(std::make_unique<Impl>(*std::move(backend), *std::move(server))));
+}
+
+LocalServer::LocalServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+LocalServer::~LocalServer() { stop(); }
+
+const std::string& LocalServer::base_url() const noexcept { return impl_->base_url(); }
+
+void LocalServer::stop() noexcept { impl_->stop(); }
+
+}  // namespace tinkex::torch_ext::local

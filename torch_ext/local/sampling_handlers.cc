@@ -1,0 +1,184 @@
+// Sampling sessions and samples.
+
+#include "torch_ext/local/sampler.h"
+
+#include <cmath>
+#include <utility>
+
+#include "torch_ext/local/api.h"
+#include "torch_ext/local/checkpoint_tree.h"
+#include "torch_ext/local/config.h"
+#include "torch_ext/local/json_fields.h"
+#include "torch_ext/local/sample_call.h"
+#include "torch_ext/local/service.h"
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+using nlohmann::json;
+
+/// Opening sessions has a lane of its own, so that it waits for running operations only.
+constexpr char kOpenLane[] = "open";
+constexpr char kSampleLane[] = "sample";
+
+Reply unknown_sampler(const std::string& id) {
+  return error_reply(404, "sampling session '" + id +
+                              "' is unknown to this server; its session was finished, it was not "
+                              "used for long, or the server was restarted");
+}
+
+Reply opened(const std::string& id) {
+  return json_reply({{"type", "create_sampling_session"}, {"sampling_session_id", id}});
+}
+
+/// Which weights a request wants; exactly one of the two. A complaint is left in `in`.
+void read_weights(JsonFields& in, SamplingSession& sampler) {
+  const auto base_model = in.optional_string("base_model");
+  sampler.model_path = in.optional_string("model_path");
+  if (sampler.model_path) {  // It says which base model it belongs to.
+    if (const auto path = CheckpointPath::parse(*sampler.model_path); !path) {
+      in.refuse("model_path", path.error().message());
+    }
+  } else if (!base_model) {
+    in.refuse("base_model", "give either base_model or model_path");
+  } else if (const auto config = built_in_config(*base_model); !config) {
+    in.refuse("base_model", config.error().message());
+  } else {
+    sampler.base_model = *base_model;
+  }
+}
+
+/// Compute thread: loads the weights, then makes the session known.
+Reply open_session(Service& service, const std::shared_ptr<SamplingSession>& sampler,
+                   std::int64_t number) {
+  const Status loaded = service.load_sampler(*sampler);
+  if (loaded && service.registry().add_sampler(sampler, number)) return opened(sampler->id);
+  service.registry().forget_creation(Registry::Kind::kSampler, sampler->session_id, number);
+  return loaded ? error_reply(404, "session '" + sampler->session_id + "' was finished")
+                : error_reply(404, loaded.error().message());
+}
+
+/// The first request is ahead in the lane, so a repeat finds what it led to.
+Reply repeat_open(const std::shared_ptr<SamplingSession>& first) {
+  if (first != nullptr && !first->id.empty()) return opened(first->id);
+  return error_reply(404, "the first request with this sampling_session_seq_id failed");
+}
+
+void create_sampling_session(Service& service, const Call& call, const Responder& respond) {
+  JsonFields in(call.body);
+  auto sampler = std::make_shared<SamplingSession>();
+  sampler->session_id = in.string("session_id");
+  const std::int64_t number = in.integer("sampling_session_seq_id");
+  read_weights(in, *sampler);
+  if (!in.ok()) return respond(unprocessable(in.error()));
+  const auto [state, creation] = service.registry().begin_creation(
+      Registry::Kind::kSampler, sampler->session_id, number, BodyDigest::of(call.body), [&] {
+        return Registry::Creation{{}, "", sampler};
+      });
+  if (state == Registry::CreationState::kNoSession) {
+    return respond(
+        error_reply(404, "session '" + sampler->session_id + "' is unknown or was finished"));
+  }
+  const bool posted = service.compute().post(
+      kOpenLane, state == Registry::CreationState::kRepeated
+                     ? ComputeThread::Task([first = creation.sampler, respond] {
+                         respond(repeat_open(first.lock()));
+                       })
+                     : [&service, sampler, number, respond] {
+                         respond(open_session(service, sampler, number));
+                       });
+  if (!posted) respond(error_reply(503, "the server is shutting down"));
+}
+
+Reply get_sampler(Service& service, const Call& call) {
+  const std::string& id = call.parameters.find("sampler_id")->second;
+  const auto sampler = service.registry().find_sampler(id);
+  if (sampler == nullptr) return unknown_sampler(id);
+  json reply = {{"sampler_id", id}, {"base_model", sampler->base_model}};
+  if (sampler->model_path) reply["model_path"] = *sampler->model_path;
+  return json_reply(reply);
+}
+
+/// Compute thread.
+OperationResult draw(Service& service, SamplingSession& sampler, const SampleRequest& request,
+                     const std::string& request_id) {
+  if (sampler.model == nullptr) {  // A sample that names its weights instead of a session.
+    if (const Status loaded = service.load_sampler(sampler); !loaded) return loaded.error();
+  }
+  auto response = sample(*sampler.model, sampler.adapter.get(), request, &sampler.cancelled);
+  if (!response) return response.error();
+  for (std::size_t i = 0; i < response->sequences.size(); ++i) {
+    response->sequences[i].sequence_id = sample_sequence_id(request_id, i);
+  }
+  return OperationOutput(*std::move(response));
+}
+
+OperationResult draw_guarded(Service& service, SamplingSession& sampler,
+                             const SampleRequest& request, const std::string& request_id) {
+  try {
+    return draw(service, sampler, request, request_id);
+  } catch (const std::exception& failure) {
+    return Error(ErrorCode::kInternal, std::string("sample failed: ") + failure.what());
+  } catch (...) {
+    return Error(ErrorCode::kInternal, "sample failed");
+  }
+}
+
+bool post_sample(Service& service, std::shared_ptr<SamplingSession> sampler, SampleRequest request,
+                 std::string request_id) {
+  auto shared = std::make_shared<const SampleRequest>(std::move(request));
+  return service.compute().post(
+      kSampleLane, [&service, sampler = std::move(sampler), request = std::move(shared),
+                    request_id = std::move(request_id)] {
+        OperationResult result = draw_guarded(service, *sampler, *request, request_id);
+        service.finish_sample();
+        service.log("sample " + sampler->id + (result ? ": ok" : ": " + result.error().message()));
+        service.futures().settle(request_id, std::move(result));
+      });
+}
+
+Reply accepted(const std::string& request_id, std::int64_t num_samples) {
+  json ids = json::array();
+  for (std::int64_t i = 0; i < num_samples; ++i) ids.push_back(sample_sequence_id(request_id, i));
+  return json_reply({{"request_id", request_id}, {"sample_sequence_ids", std::move(ids)}});
+}
+
+Reply asample(Service& service, const Call& call) {
+  JsonFields in(call.body);
+  SampleCall wanted = SampleCall::read(in);
+  auto sampler = std::make_shared<SamplingSession>();
+  if (!wanted.sampling_session_id) read_weights(in, *sampler);
+  if (!in.ok()) return unprocessable(in.error());
+  if (wanted.sampling_session_id) {
+    sampler = service.registry().find_sampler(*wanted.sampling_session_id);
+    if (sampler == nullptr) return unknown_sampler(*wanted.sampling_session_id);
+  } else {
+    service.registry().watch_sampler(sampler);
+  }
+  const std::int64_t num_samples = wanted.request.num_samples;
+  bool repeated = false;
+  const auto fresh = [&] { return service.futures().open(sampler->session_id); };
+  if (!service.admit_sample()) return busy("too many samples wait; send it again later");
+  const std::string request_id =
+      wanted.seq_id
+          ? sampler->request_id_of(*wanted.seq_id, BodyDigest::of(call.body), fresh, repeated)
+          : fresh();
+  if (repeated) {
+    service.finish_sample();
+  } else {
+    post_sample(service, std::move(sampler), std::move(wanted.request), request_id);
+  }
+  return accepted(request_id, num_samples);
+}
+
+}  // namespace
+
+std::vector<Route> sampling_routes() {
+  return {
+      {"POST", "create_sampling_session", create_sampling_session},
+      {"POST", "asample", immediate(asample)},
+      {"GET", "samplers/{sampler_id}", immediate(get_sampler)},
+  };
+}
+
+}  // namespace tinkex::torch_ext::local

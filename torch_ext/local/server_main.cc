@@ -1,0 +1,103 @@
+// The embedded backend as a program of its own: `bazel run //torch_ext:local_server -- --help`.
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "torch_ext/local/config.h"
+#include "torch_ext/local/local_server.h"
+
+namespace {
+
+using tinkex::torch_ext::local::LocalServer;
+using tinkex::torch_ext::local::LocalServerOptions;
+
+constexpr int kFailure = 1;
+constexpr int kUsage = 2;
+
+/// The signals that end the program, blocked in every thread that is started later, so that the
+/// main thread alone waits for them.
+sigset_t block_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+void add_options(CLI::App& app, LocalServerOptions& options, std::string& data_dir) {
+  options.port = 8080;
+  app.add_option("--port", options.port, "TCP port; 0 takes a free one")->capture_default_str();
+  app.add_option("--host", options.host,
+                 "address to listen on; one that other machines can reach needs --api-key")
+      ->capture_default_str();
+  app.add_option("--data-dir", data_dir,
+                 "where checkpoints are kept (default: a temporary directory, removed at the end)");
+  app.add_option("--api-key", options.backend.api_key,
+                 "key that requests must carry in X-API-Key (default: none is asked for)")
+      ->envname("TINKEX_LOCAL_API_KEY");
+  app.add_option("--threads", options.backend.threads,
+                 "threads of the model's arithmetic; 0 leaves LibTorch's choice")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_flag("--verbose", options.backend.verbose, "print a line for every operation");
+}
+
+void greet(const LocalServer& server, const LocalServerOptions& options) {
+  std::string models;
+  for (const std::string& name : tinkex::torch_ext::local::built_in_model_names()) {
+    models += (models.empty() ? "" : ", ") + name;
+  }
+  std::printf(
+      "Serving the Tinker API on %s\n"
+      "  models:      %s\n"
+      "  checkpoints: %s\n"
+      "  clients:     TINKER_BASE_URL=%s%s\n"
+      "Press Ctrl-C to stop.\n",
+      server.base_url().c_str(), models.c_str(),
+      options.backend.data_dir.empty() ? "temporary, removed at the end; --data-dir keeps them"
+                                       : options.backend.data_dir.c_str(),
+      server.base_url().c_str(),
+      options.backend.api_key.empty() ? "" : " and TINKER_API_KEY=<the key>");
+  std::fflush(stdout);
+}
+
+int serve(const LocalServerOptions& options) {
+  const sigset_t signals = block_signals();
+  const auto server = LocalServer::start(options);
+  if (!server) {
+    std::fprintf(stderr, "local_server: %s\n", server.error().message().c_str());
+    const bool usage = server.error().code() == tinkex::ErrorCode::kInvalidArgument;
+    return usage ? kUsage : kFailure;
+  }
+  greet(**server, options);
+  int signal = 0;
+  sigwait(&signals, &signal);
+  std::printf("Stopping: the running operation is finished first.\n");
+  std::fflush(stdout);
+  (*server)->stop();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  LocalServerOptions options;
+  std::string data_dir;
+  CLI::App app{"Trains and samples small language models behind the Tinker API, on this machine."};
+  add_options(app, options, data_dir);
+  try {
+    app.parse(argc, argv);
+    options.backend.data_dir = data_dir;
+    return serve(options);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "local_server: %s\n", error.what());
+    return kFailure;
+  }
+}

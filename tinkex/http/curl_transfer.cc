@@ -75,8 +75,8 @@ void CurlTransfer::set_body() {
   const std::size_t size = request_.body ? request_.body->size() : 0;
   curl_easy_setopt(easy, CURLOPT_POST, 1L);
   curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(size));
-  // A read callback without a seek callback, not POSTFIELDS: libcurl repeats a request by itself when
-  // a reused connection dies before the reply, and must not be able to once the body has left.
+  // A read callback without a seek callback, not POSTFIELDS: libcurl repeats a request by itself
+  // when a reused connection dies before the reply, and must not be able to once the body has left.
   curl_easy_setopt(easy, CURLOPT_READFUNCTION, &CurlTransfer::on_read);
   curl_easy_setopt(easy, CURLOPT_READDATA, this);
   if (size > kLargeBody) curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBuffer);
@@ -169,45 +169,70 @@ Result<HttpResponse> CurlTransfer::outcome(CURLcode code) {
 
 Error CurlTransfer::error_of(CURLcode code) const {
   const std::string server = server_of(request_.url);
-  const std::string cause =
-      error_text_.front() != '\0' ? std::string(error_text_.data()) : curl_easy_strerror(code);
   if (too_large_) {
     return Error(ErrorCode::kDecode, "the reply of " + server + " is longer than the " +
                                          std::to_string(request_.max_response_bytes) +
                                          " bytes allowed");
   }
+  const std::string cause =
+      error_text_.front() != '\0' ? std::string(error_text_.data()) : curl_easy_strerror(code);
   long request_bytes = 0;  // the connect time would be 0 on a reused connection too
   curl_easy_getinfo(easy_.get(), CURLINFO_REQUEST_SIZE, &request_bytes);
-  if (code == CURLE_UNSUPPORTED_PROTOCOL && request_bytes > 0) {
-    return Error(ErrorCode::kConnection, server + " answered something that is not HTTP: " + cause)
-        .with_retryable(true);
-  }
+  return request_bytes == 0 ? error_before_sending(code, server, cause)
+                            : error_after_sending(code, server, cause);
+}
+
+Error CurlTransfer::error_before_sending(CURLcode code, const std::string& server,
+                                         const std::string& cause) const {
+  const auto failed = [](ErrorCode kind, std::string message) {
+    return Error(kind, std::move(message)).with_not_accepted(true);
+  };
   switch (code) {
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-      return Error(ErrorCode::kInvalidArgument, "the URL of " + server + " is not usable: " + cause)
-          .with_not_accepted(true);
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_COULDNT_CONNECT:
-      return Error(ErrorCode::kConnection, "could not connect to " + server + ": " + cause +
-                                               "; is the server running, and is the base URL right?")
-          .with_retryable(true)
-          .with_not_accepted(true);
+      return failed(ErrorCode::kInvalidArgument,
+                    "the URL of " + server + " is not usable: " + cause);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
-      return Error(ErrorCode::kConnection, "the certificate of " + server + " is not valid: " + cause)
-          .with_not_accepted(true);
-    case CURLE_OPERATION_TIMEDOUT:
-      return Error(ErrorCode::kTimeout,
-                   request_bytes == 0 ? "no connection to " + server + " within " +
-                                        std::to_string(request_.connect_timeout.count()) + " ms"
-                                  : "no complete reply from " + server + " within " +
-                                        std::to_string(request_.timeout.count()) + " ms")
+      return failed(ErrorCode::kConnection,
+                    "the certificate of " + server + " is not valid: " + cause);
+    case CURLE_OPERATION_TIMEDOUT: {
+      const auto allowed = std::min(request_.connect_timeout, request_.timeout);
+      return failed(ErrorCode::kTimeout, "no connection to " + server + " within " +
+                                             std::to_string(allowed.count()) + " ms")
           .with_retryable(true);
+    }
     default:
-      return Error(ErrorCode::kConnection, "the connection to " + server + " broke: " + cause)
+      return failed(ErrorCode::kConnection,
+                    "could not connect to " + server + ": " + cause +
+                        "; is the server running, and is the base URL right?")
           .with_retryable(true);
+  }
+}
+
+Error CurlTransfer::error_after_sending(CURLcode code, const std::string& server,
+                                        const std::string& cause) const {
+  const auto failed = [](ErrorCode kind, std::string message) {
+    return Error(kind, std::move(message)).with_retryable(true);
+  };
+  switch (code) {
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return failed(ErrorCode::kConnection,
+                    server + " answered something that is not HTTP: " + cause);
+    case CURLE_OPERATION_TIMEDOUT:
+      return failed(ErrorCode::kTimeout, "no complete reply from " + server + " within " +
+                                             std::to_string(request_.timeout.count()) + " ms");
+    default:
+      return failed(ErrorCode::kConnection, "the connection to " + server + " broke: " + cause);
+  }
+}
+
+CurlTransfer::~CurlTransfer() {
+  if (!callback_) return;
+  try {
+    finish(Error(ErrorCode::kInternal, "out of memory while the request was prepared"));
+  } catch (...) {
+    // Not even the memory for the error.
   }
 }
 

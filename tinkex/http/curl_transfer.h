@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "tinkex/transport.h"
 
@@ -23,14 +24,16 @@ using CurlEasy = std::unique_ptr<CURL, CurlEasyDeleter>;
 using CurlMulti = std::unique_ptr<CURLM, CurlMultiDeleter>;
 using CurlList = std::unique_ptr<curl_slist, CurlListDeleter>;
 
-/// One HTTP exchange on one easy handle, from request to response. Lives on the I/O thread and stays
-/// at its address while the handle knows it.
+/// One HTTP exchange on one easy handle, from request to response. Lives on the I/O thread and
+/// stays at its address while the handle knows it.
 class CurlTransfer {
  public:
   CurlTransfer(Transport::RequestId id, CurlEasy easy, HttpRequest request,
                Transport::Callback callback);
   CurlTransfer(const CurlTransfer&) = delete;
   CurlTransfer& operator=(const CurlTransfer&) = delete;
+  /// Calls back with kInternal if nothing did so before.
+  ~CurlTransfer();
 
   Transport::RequestId id() const noexcept { return id_; }
   CURL* handle() const noexcept { return easy_.get(); }
@@ -55,6 +58,11 @@ class CurlTransfer {
   Status set_headers();
   void set_body();
   Error error_of(CURLcode code) const;
+  /// It is certain that the server has seen nothing of the request.
+  Error error_before_sending(CURLcode code, const std::string& server,
+                             const std::string& cause) const;
+  Error error_after_sending(CURLcode code, const std::string& server,
+                            const std::string& cause) const;
 
   const Transport::RequestId id_;
   CurlEasy easy_;

@@ -103,8 +103,9 @@ void IoThread::push(Command command) noexcept {
 
 void IoThread::refuse(Command& command) noexcept {
   try {
-    if (command.kind == Command::Kind::kSend) command.on_reply(closed_error());
-    if (command.kind == Command::Kind::kSchedule) command.on_time();
+    // An empty callback has been handed on already.
+    if (command.kind == Command::Kind::kSend && command.on_reply) command.on_reply(closed_error());
+    if (command.kind == Command::Kind::kSchedule && command.on_time) command.on_time();
   } catch (...) {
     // Callbacks only hand over.
   }
@@ -129,22 +130,30 @@ void IoThread::run() noexcept {
 bool IoThread::obey(std::vector<Command> commands) {
   bool go_on = true;
   for (Command& command : commands) {
-    switch (command.kind) {
-      case Command::Kind::kNone: break;
-      case Command::Kind::kSend: begin(command); break;
-      case Command::Kind::kSchedule:
-        timers_.add(command.id, command.when, std::move(command.on_time));
-        break;
-      case Command::Kind::kCancel:
-        timers_.cancel(command.id);
-        if (auto found = transfers_.find(command.id); found != transfers_.end()) {
-          finish_transfer(found, Error(ErrorCode::kCancelled, "the request was cancelled"));
-        }
-        break;
-      case Command::Kind::kStop: go_on = false; break;
+    try {
+      obey_one(command);
+    } catch (...) {
+      refuse(command);  // Out of memory: this one fails, the others go on.
     }
+    if (command.kind == Command::Kind::kStop) go_on = false;
   }
   return go_on;
+}
+
+void IoThread::obey_one(Command& command) {
+  switch (command.kind) {
+    case Command::Kind::kNone:
+    case Command::Kind::kStop: return;
+    case Command::Kind::kSend: return begin(command);
+    case Command::Kind::kSchedule:
+      return timers_.add(command.id, command.when, std::move(command.on_time));
+    case Command::Kind::kCancel:
+      timers_.cancel(command.id);
+      if (auto found = transfers_.find(command.id); found != transfers_.end()) {
+        finish_transfer(found, Error(ErrorCode::kCancelled, "the request was cancelled"));
+      }
+      return;
+  }
 }
 
 void IoThread::begin(Command& command) {
@@ -155,9 +164,8 @@ void IoThread::begin(Command& command) {
     easy = std::move(idle_handles_.back());
     idle_handles_.pop_back();
   }
-  auto transfer =
-      std::make_unique<CurlTransfer>(command.id, std::move(easy), std::move(command.request),
-                                     std::move(command.on_reply));
+  auto transfer = std::make_unique<CurlTransfer>(
+      command.id, std::move(easy), std::move(command.request), std::move(command.on_reply));
   if (Status ready = transfer->prepare(); !ready.ok()) {
     return transfer->finish(Error(std::move(ready).error()).with_not_accepted(true));
   }

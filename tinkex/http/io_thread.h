@@ -2,15 +2,15 @@
 
 // The one thread that waits: libcurl's transfers and the timers of a service.
 //
-// Threads. Everything libcurl and every timer lives on the I/O thread. Other threads hand it commands
-// through a lock-free queue (command_queue.h argues its races) and wake it with curl_multi_wakeup when
-// the queue was empty. A push that comes after the thread took the queue and before it polls finds the
-// queue empty, so the wake-up is already pending when the poll begins: none is lost. Callbacks run here
-// and only hand work to the executor.
+// Threads. Everything libcurl and every timer lives on the I/O thread. Other threads hand it
+// commands through a lock-free queue (command_queue.h argues its races) and wake it with
+// curl_multi_wakeup when the queue was empty. A push that comes after the thread took the queue and
+// before it polls finds the queue empty, so the wake-up is already pending when the poll begins:
+// none is lost. Callbacks run here and only hand work to the executor.
 //
-// Exactly once. A command is either taken by the thread or refused by the closed queue. Transfers that
-// the thread knows end by their reply, by cancel, or when it stops; a refused send calls back with
-// kClosed in the caller's thread, a refused timer runs there.
+// Exactly once. A command is either taken by the thread or refused by the closed queue. Transfers
+// that the thread knows end by their reply, by cancel, or when it stops; a refused send calls back
+// with kClosed in the caller's thread, a refused timer runs there.
 
 #include <atomic>
 #include <memory>
@@ -58,8 +58,8 @@ class IoThread final : public Transport, public TimerService {
   explicit IoThread(std::shared_ptr<Clock> clock) : clock_(std::move(clock)) {}
   ~IoThread() override;
 
-  /// Deleter of the shared pointer. When a callback drops the last one, the thread is in the middle of
-  /// its loop and deletes the object itself when it ends.
+  /// Deleter of the shared pointer. When a callback drops the last one, the thread is in the middle
+  /// of its loop and deletes the object itself when it ends.
   static void release(IoThread* io) noexcept;
 
   void push(Command command) noexcept;
@@ -67,6 +67,7 @@ class IoThread final : public Transport, public TimerService {
   void run() noexcept;
   /// False once a stop command came.
   bool obey(std::vector<Command> commands);
+  void obey_one(Command& command);
   void begin(Command& command);
   void finish_completed();
   void finish_transfer(Transfers::iterator entry, Result<HttpResponse> result);

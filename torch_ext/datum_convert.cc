@@ -1,13 +1,7 @@
 #include "torch_ext/datum_convert.h"
 
-#include "torch_ext/tensor_convert.h"
-
 namespace tinkex::torch_ext {
 namespace {
-
-std::string indexed(std::string_view name, std::size_t index) {
-  return std::string(name) + "[" + std::to_string(index) + "]";
-}
 
 std::string loss_input(std::string_view name) {
   return "loss_fn_inputs['" + std::string(name) + "']";
@@ -36,16 +30,15 @@ Error wrong_output(std::size_t index, std::string_view name, std::string_view wh
 
 }  // namespace
 
-Result<ModelInput> borrow_prompt(const at::Tensor& tokens, std::string_view name) {
+Result<ModelInput> borrow_prompt(const at::Tensor& tokens, TensorName name) {
   Result<TensorData> data = borrow(tokens, name);
   if (!data) return std::move(data).error();
   if (!is_integer(data->dtype()) || data->is_sparse()) {
-    return invalid_argument(std::string(name) + " has dtype " +
-                            std::string(to_string(data->dtype())) +
+    return invalid_argument(name.text() + " has dtype " + std::string(to_string(data->dtype())) +
                             ", expected dense integer token ids; convert it with .to(torch.int64)");
   }
   if (data->shape().size() != 1 || data->size() == 0) {
-    return invalid_argument(std::string(name) + " has " + std::to_string(data->shape().size()) +
+    return invalid_argument(name.text() + " has " + std::to_string(data->shape().size()) +
                             " dimensions and " + std::to_string(data->size()) +
                             " elements, expected one dimension and at least one token id");
   }
@@ -57,7 +50,7 @@ Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
   if (Status counts = check_counts(tokens.size(), loss_fn_inputs); !counts) return counts.error();
   std::vector<Datum> datums(tokens.size());
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    Result<ModelInput> prompt = borrow_prompt(tokens[i], indexed("tokens", i));
+    Result<ModelInput> prompt = borrow_prompt(tokens[i], {"tokens", i});
     if (!prompt) return std::move(prompt).error();
     datums[i].model_input = std::move(*prompt);
     datums[i].loss_fn_inputs.reserve(loss_fn_inputs.size());
@@ -65,7 +58,7 @@ Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
   for (const auto& [name, list] : loss_fn_inputs) {
     const std::string label = loss_input(name);
     for (std::size_t i = 0; i < list.size(); ++i) {
-      Result<TensorData> data = borrow(list[i], indexed(label, i));
+      Result<TensorData> data = borrow(list[i], {label, i});
       if (!data) return std::move(data).error();
       datums[i].loss_fn_inputs.emplace_back(name, std::move(*data));
     }

@@ -11,6 +11,7 @@
 #include "tinkex/datum.h"
 #include "tinkex/error.h"
 #include "tinkex/outputs.h"
+#include "torch_ext/tensor_convert.h"
 
 namespace tinkex::torch_ext {
 
@@ -19,7 +20,8 @@ using NamedTensorLists = std::vector<std::pair<std::string, std::vector<at::Tens
 
 /// A prompt: `tokens` must be a non-empty 1-D integer tensor. Borrows the tensor's memory, as
 /// `borrow` does. `name` begins the error.
-Result<ModelInput> borrow_prompt(const at::Tensor& tokens, std::string_view name);
+Result<ModelInput> borrow_prompt(const at::Tensor& tokens, TensorName name);
+Result<ModelInput> borrow_prompt(at::Tensor&& tokens, TensorName name) = delete;  // would dangle
 
 /// One Datum per sequence: `tokens[i]` is what the model reads, `loss_fn_inputs[name][i]` what the
 /// loss needs beside it. Borrows the tensors' memory: they must stay alive and unchanged until the

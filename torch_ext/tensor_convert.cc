@@ -12,8 +12,8 @@
 namespace tinkex::torch_ext {
 namespace {
 
-Error refused(std::string_view name, const std::string& why) {
-  return invalid_argument(std::string(name) + " " + why);
+Error refused(TensorName name, const std::string& why) {
+  return invalid_argument(name.text() + " " + why);
 }
 
 std::string name_of(at::ScalarType type) {
@@ -55,7 +55,7 @@ bool readable_in_place(const at::Tensor& tensor) {
 
 enum class Hold { kNothing, kStorage };
 
-Result<TensorData> dense(const at::Tensor& tensor, std::string_view name, Hold hold) {
+Result<TensorData> dense(const at::Tensor& tensor, TensorName name, Hold hold) {
   const std::optional<DType> dtype = to_dtype(tensor.scalar_type());
   if (!dtype) {
     return refused(name, "has " + name_of(tensor.scalar_type()) +
@@ -79,7 +79,7 @@ std::vector<std::int64_t> index_vector(const at::Tensor& indices) {
   return {begin, begin + host.numel()};
 }
 
-Result<TensorData> sparse(const at::Tensor& tensor, std::string_view name, Hold hold) {
+Result<TensorData> sparse(const at::Tensor& tensor, TensorName name, Hold hold) {
   if (tensor.dim() != 2) {
     return refused(name, "is sparse CSR with " + std::to_string(tensor.dim()) +
                              " dimensions, expected 2; use to_dense()");
@@ -90,7 +90,7 @@ Result<TensorData> sparse(const at::Tensor& tensor, std::string_view name, Hold 
                                 index_vector(tensor.col_indices()), tensor.sizes().vec());
 }
 
-Result<TensorData> convert(const at::Tensor& tensor, std::string_view name, Hold hold) {
+Result<TensorData> convert(const at::Tensor& tensor, TensorName name, Hold hold) {
   if (std::string reason = reason_without_data(tensor); !reason.empty()) {
     return refused(name, reason);
   }
@@ -105,6 +105,12 @@ Result<TensorData> convert(const at::Tensor& tensor, std::string_view name, Hold
 }
 
 }  // namespace
+
+std::string TensorName::text() const {
+  std::string text(argument);
+  if (index) text += "[" + std::to_string(*index) + "]";
+  return text;
+}
 
 std::optional<DType> to_dtype(at::ScalarType type) noexcept {
   switch (type) {
@@ -138,11 +144,11 @@ at::ScalarType to_scalar_type(DType dtype) noexcept {
   return at::kBool;
 }
 
-Result<TensorData> borrow(const at::Tensor& tensor, std::string_view name) {
+Result<TensorData> borrow(const at::Tensor& tensor, TensorName name) {
   return convert(tensor, name, Hold::kNothing);
 }
 
-Result<TensorData> share(const at::Tensor& tensor, std::string_view name) {
+Result<TensorData> share(const at::Tensor& tensor, TensorName name) {
   return convert(tensor, name, Hold::kStorage);
 }
 

@@ -12,13 +12,28 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "tinkex/error.h"
 #include "tinkex/tensor_data.h"
 
 namespace tinkex::torch_ext {
+
+/// What errors call a tensor: `argument` or `argument[index]`. Made into text only when there is
+/// one.
+struct TensorName {
+  std::string_view argument;
+  std::optional<std::size_t> index;
+
+  TensorName(const char* name) : argument(name) {}       // NOLINT(*-explicit-*)
+  TensorName(std::string_view name) : argument(name) {}  // NOLINT(*-explicit-*)
+  TensorName(std::string_view name, std::size_t i) : argument(name), index(i) {}
+
+  std::string text() const;
+};
 
 /// Element type of the library for one of PyTorch's; absent when the library cannot read it.
 std::optional<DType> to_dtype(at::ScalarType type) noexcept;
@@ -30,12 +45,12 @@ at::ScalarType to_scalar_type(DType dtype) noexcept;
 ///
 /// Errors: kInvalidArgument, beginning with `name`, for an undefined tensor, one without data
 /// (meta, fake, batched by vmap), another layout, or an unsupported dtype.
-Result<TensorData> borrow(const at::Tensor& tensor, std::string_view name);
-Result<TensorData> borrow(at::Tensor&& tensor, std::string_view name) = delete;  // would dangle
+Result<TensorData> borrow(const at::Tensor& tensor, TensorName name);
+Result<TensorData> borrow(at::Tensor&& tensor, TensorName name) = delete;  // would dangle
 
 /// The same, keeping the tensor's storage alive; for a Datum that outlives the caller's tensor. The
 /// caller must not change the elements while the Datum is in use.
-Result<TensorData> share(const at::Tensor& tensor, std::string_view name);
+Result<TensorData> share(const at::Tensor& tensor, TensorName name);
 
 /// A new CPU tensor of the same dtype and shape (sparse CSR if the data is), with one copy.
 at::Tensor to_tensor(const TensorData& data);

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Python scripts a module, runs it and saves it; a C++ program loads it and must get the same numbers.
+set -eu
+python=../libtorch/python.sh
+if ! "$python" -c 'import torch' 2>/dev/null; then
+  echo "SKIPPED: this LibTorch does not come with a Python package"
+  exit 0
+fi
+unset TINKER_BASE_URL TINKER_API_KEY
+module="$TEST_TMPDIR/module.pt"
+TINKEX_TORCH_LIBRARY="$PWD/torch_ext/libtinkex_torch.so" \
+  "$python" -W ignore tests/python/script_module.py "$module" > "$TEST_TMPDIR/python.txt"
+tests/python/run_module "$module" > "$TEST_TMPDIR/cpp.txt"
+cat "$TEST_TMPDIR/python.txt"
+grep -q '^loss ' "$TEST_TMPDIR/python.txt"
+diff "$TEST_TMPDIR/python.txt" "$TEST_TMPDIR/cpp.txt"

@@ -1,0 +1,58 @@
+#include "torch_ext/connect.h"
+
+#include <utility>
+
+#include "tinkex/config/env.h"
+#include "torch_ext/local/embedded_backend.h"
+
+namespace tinkex::torch_ext {
+namespace {
+
+/// Whether anything says that a server is meant.
+bool names_a_server(const ClientOptions& options) {
+  return !options.base_url.empty() || !options.api_key.empty() || options.transport != nullptr ||
+         internal::read_env("TINKER_BASE_URL") || internal::read_env("TINKER_API_KEY");
+}
+
+Result<Connection> connect_to_server(ClientOptions options) {
+  Result<ServiceClient> service = ServiceClient::connect(std::move(options));
+  if (!service) return std::move(service).error();
+  std::string description = "the server at " + service->options().base_url;
+  return Connection{.service = std::move(*service),
+                    .embedded = false,
+                    .description = std::move(description),
+                    .data_dir = {}};
+}
+
+Result<Connection> connect_to_embedded(ClientOptions client, local::BackendOptions backend) {
+  const std::string data_dir = backend.data_dir.string();
+  // A key of the right form, so that one in the environment, meant for a server, is not used.
+  backend.api_key = "tml-embedded";
+  client.api_key = backend.api_key;
+  client.base_url = local::kEmbeddedBaseUrl;
+  Result<std::shared_ptr<Transport>> transport = local::start_embedded_backend(std::move(backend));
+  if (!transport) return std::move(transport).error();
+  client.transport = std::move(*transport);
+  Result<ServiceClient> service = ServiceClient::connect(std::move(client));
+  if (!service) return std::move(service).error();
+  return Connection{.service = std::move(*service),
+                    .embedded = true,
+                    .description = "the embedded backend in this process",
+                    .data_dir = data_dir};
+}
+
+}  // namespace
+
+Backend choose_backend(const ConnectOptions& options) {
+  if (options.where != Backend::kAutomatic) return options.where;
+  return names_a_server(options.client) ? Backend::kServer : Backend::kEmbedded;
+}
+
+Result<Connection> connect(ConnectOptions options) {
+  if (choose_backend(options) == Backend::kEmbedded) {
+    return connect_to_embedded(std::move(options.client), std::move(options.embedded));
+  }
+  return connect_to_server(std::move(options.client));
+}
+
+}  // namespace tinkex::torch_ext

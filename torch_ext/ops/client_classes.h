@@ -1,0 +1,95 @@
+#pragma once
+
+// The clients as classes of scripts and of Python: torch.classes.tinkex.{Service, TrainingClient,
+// SamplingClient}. A C++ program that links the ops gets a client out of an IValue with
+// `value.toCustomClass<ScriptTrainingClient>()->client()`.
+//
+// Lifetime. A client made from a service keeps the service open, so a script may drop the Service
+// and go on with the client. Destructors neither join nor wait (see reaper.h); close() does.
+//
+// Pickling. A Service keeps its address and folder, never the key, and connects anew when it is
+// loaded, with the key of the environment. Clients belong to a live session and refuse.
+
+#include <torch/custom_class.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "tinkex/sampling_client.h"
+#include "tinkex/service_client.h"
+#include "tinkex/training_client.h"
+#include "torch_ext/torch_prelude.h"
+
+namespace tinkex::torch_ext {
+
+struct Connection;
+
+/// A connection to a server, or to the embedded backend.
+class ScriptService final : public torch::CustomClassHolder {
+ public:
+  explicit ScriptService(Connection connection);
+  ~ScriptService() override;
+
+  const Connection& connection() const { return *connection_; }
+  ServiceClient& client();
+  /// What clients hold to keep the service open.
+  std::shared_ptr<const void> lease() const { return connection_; }
+
+ private:
+  std::shared_ptr<Connection> connection_;
+};
+
+/// A model in training.
+class ScriptTrainingClient final : public torch::CustomClassHolder {
+ public:
+  /// `lease` is kept as long as the client; it may be null.
+  ScriptTrainingClient(TrainingClient client, std::shared_ptr<const void> lease)
+      : client_(std::move(client)), lease_(std::move(lease)) {}
+  ~ScriptTrainingClient() override;
+
+  TrainingClient& client() { return client_; }
+  const std::shared_ptr<const void>& lease() const { return lease_; }
+
+ private:
+  TrainingClient client_;
+  std::shared_ptr<const void> lease_;
+};
+
+/// A snapshot of a model to sample from.
+class ScriptSamplingClient final : public torch::CustomClassHolder {
+ public:
+  ScriptSamplingClient(SamplingClient client, std::shared_ptr<const void> lease)
+      : client_(std::move(client)), lease_(std::move(lease)) {}
+  ~ScriptSamplingClient() override;
+
+  SamplingClient& client() { return client_; }
+
+ private:
+  SamplingClient client_;
+  std::shared_ptr<const void> lease_;
+};
+
+using ServicePtr = c10::intrusive_ptr<ScriptService>;
+using TrainingPtr = c10::intrusive_ptr<ScriptTrainingClient>;
+using SamplingPtr = c10::intrusive_ptr<ScriptSamplingClient>;
+
+/// Kernels of the ops without tensors that make clients. Each blocks and throws on failure.
+ServicePtr connect_service(const std::string& base_url, const std::string& api_key,
+                           const std::string& data_dir);
+TrainingPtr create_lora_training_client(const ServicePtr& service, const std::string& base_model,
+                                        std::int64_t rank, Optional<std::int64_t> seed,
+                                        bool train_attn, bool train_mlp, bool train_unembed);
+TrainingPtr create_training_client_from_state(const ServicePtr& service, const std::string& path,
+                                              bool with_optimizer);
+SamplingPtr create_sampling_client(const ServicePtr& service, Optional<std::string> base_model,
+                                   Optional<std::string> model_path);
+c10::List<std::string> supported_models(const ServicePtr& service);
+
+/// Called by library.cc, in the order that it states.
+void register_service_class(torch::Library& library);
+void register_training_client_class(torch::Library& library);
+void register_sampling_client_class(torch::Library& library);
+void register_service_kernels(torch::Library& library);
+
+}  // namespace tinkex::torch_ext

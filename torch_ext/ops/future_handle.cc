@@ -1,0 +1,31 @@
+#include "torch_ext/ops/future_handle.h"
+
+#include <string>
+
+namespace tinkex::torch_ext {
+namespace {
+
+template <class T>
+void register_pending(torch::Library& library, const char* name) {
+  library.class_<Pending<T>>(name)
+      .def("done", &Pending<T>::done)
+      .def("wait", &Pending<T>::wait)
+      .def("wait_for", &Pending<T>::wait_for, "", {torch::arg("seconds")})
+      .def("cancel", &Pending<T>::cancel);
+}
+
+}  // namespace
+
+void register_pending_classes(torch::Library& library) {
+  register_pending<ForwardBackwardOutput>(library, "PendingForwardBackward");
+  register_pending<OptimStepResponse>(library, "PendingOptimStep");
+  register_pending<SampleResponse>(library, "PendingSample");
+  register_pending<std::vector<float>>(library, "PendingLogprobs");
+  register_pending<std::string>(library, "PendingPath");
+}
+
+void register_pending_sampling_client_class(torch::Library& library) {
+  register_pending<LeasedSampler>(library, "PendingSamplingClient");
+}
+
+}  // namespace tinkex::torch_ext

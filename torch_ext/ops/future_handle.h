@@ -1,0 +1,78 @@
+#pragma once
+
+// A result that arrives later, as a class of scripts and of Python (`X_async`) and as a
+// `torch.Future` (`X_future`).
+
+#include <ATen/core/ivalue.h>
+#include <torch/custom_class.h>
+
+#include <chrono>
+#include <utility>
+
+#include "tinkex/future.h"
+#include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/reaper.h"
+#include "torch_ext/ops/results.h"
+
+namespace tinkex::torch_ext {
+
+/// The handle that an `X_async` op gives. Thread-safe. Holds no tensors: each wait() makes new
+/// ones. Dropping it neither waits nor cancels.
+template <class T>
+class Pending final : public torch::CustomClassHolder {
+ public:
+  explicit Pending(Future<T> future) : future_(std::move(future)) {}
+  ~Pending() override { drop_later(std::move(future_)); }
+
+  bool done() const { return future_.ready(); }
+
+  /// Blocks until the result is there; throws the error that took its place.
+  typename Script<T>::type wait() {
+    const Result<T>& result = future_.get();
+    if (!result) throw_error(result.error());
+    return Script<T>::from(*result);
+  }
+
+  /// Waits at most so many seconds; whether the result is there.
+  bool wait_for(double seconds) const {
+    constexpr double kLongest = 1e9;  // about 30 years: what a steady_clock can add
+    seconds = seconds > 0 ? std::min(seconds, kLongest) : 0;
+    return future_.wait_for(std::chrono::duration<double>(seconds));
+  }
+
+  /// Gives the result up: wait() then throws kCancelled. What the server accepted may take effect.
+  void cancel() { future_.cancel(); }
+
+ private:
+  Future<T> future_;
+};
+
+/// Settles `target` with the result or the error. Never throws. Call it without a lock: it may run
+/// callbacks of Python, which take the interpreter's lock.
+template <class T>
+void settle(c10::ivalue::Future& target, const Result<T>& result) noexcept {
+  try {
+    if (result) {
+      target.markCompleted(c10::IValue(Script<T>::from(*result)));
+    } else {
+      target.setErrorIfNeeded(to_exception(result.error()));
+    }
+  } catch (...) {
+    target.setErrorIfNeeded(std::current_exception());
+  }
+}
+
+/// A LibTorch future that the executor settles; its callbacks run there.
+template <class T>
+c10::intrusive_ptr<c10::ivalue::Future> to_ivalue_future(Future<T> future) {
+  auto target =
+      c10::make_intrusive<c10::ivalue::Future>(c10::getTypePtrCopy<typename Script<T>::type>());
+  (void)std::move(future).then([target](Result<T> result) { settle<T>(*target, result); });
+  return target;
+}
+
+/// Called by library.cc, in the order that it states.
+void register_pending_classes(torch::Library& library);
+void register_pending_sampling_client_class(torch::Library& library);
+
+}  // namespace tinkex::torch_ext

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+
+namespace tinkex::torch_ext {
+
+/// Drops `object` on a thread of the library's own, soon; does not wait.
+///
+/// Why: the destructor of a script class runs wherever the last reference goes, in Python under the
+/// interpreter's lock. Dropping the last handle of a service there would join its threads, which
+/// may need that lock. So the classes give their handles away here.
+///
+/// One thread per process, started on first use. At exit the process waits up to five seconds for
+/// what is queued, so that connections are closed in order.
+void drop_later(std::shared_ptr<const void> object) noexcept;
+
+/// The same for a value.
+template <class T>
+void drop_later(T value) noexcept {
+  try {
+    drop_later(std::shared_ptr<const void>(std::make_shared<T>(std::move(value))));
+  } catch (...) {
+    // Out of memory: `value` is dropped here, which may wait, but loses nothing.
+  }
+}
+
+/// Waits until everything queued before has been dropped. For tests.
+void wait_until_dropped();
+
+}  // namespace tinkex::torch_ext

@@ -1,0 +1,20 @@
+#include "torch_ext/ops/remote_op.h"
+
+namespace tinkex::torch_ext {
+
+void refuse_to_trace(const c10::OperatorHandle& op, torch::jit::Stack*) {
+  throw_error(invalid_argument(
+      op.schema().name() +
+      " was called with tensors that hold no data (meta or fake tensors). A remote "
+      "operation cannot be traced: keep it out of torch.compile(fullgraph=True) "
+      "and torch.export, or wrap its caller in torch.compiler.disable"));
+}
+
+void refuse_meta_forms(torch::Library& library, const std::string& name) {
+  for (const char* form : {"", "_async", "_future"}) {
+    library.impl((name + form).c_str(),
+                 torch::CppFunction::makeFromBoxedFunction<&refuse_to_trace>());
+  }
+}
+
+}  // namespace tinkex::torch_ext

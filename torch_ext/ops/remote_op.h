@@ -1,0 +1,65 @@
+#pragma once
+
+// One function that starts a remote call -> the three forms of its op.
+
+#include <ATen/core/stack.h>
+#include <torch/library.h>
+
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "torch_ext/ops/future_handle.h"
+
+namespace tinkex::torch_ext {
+
+/// `start` is a function that checks and converts its arguments, sends, and returns a Future<T>. It
+/// runs in the caller's thread; its tensors are not touched after it has returned.
+template <auto start, class Function = decltype(start)>
+struct RemoteOp;
+
+template <auto start, class T, class... Args>
+struct RemoteOp<start, Future<T> (*)(Args...)> {
+  using Output = typename Script<T>::type;
+
+  static Output blocking(Args... args) {
+    return Script<T>::from(value_or_throw(start(std::forward<Args>(args)...).get()));
+  }
+
+  static c10::intrusive_ptr<Pending<T>> async(Args... args) {
+    return c10::make_intrusive<Pending<T>>(start(std::forward<Args>(args)...));
+  }
+
+  /// Boxed by hand: LibTorch aborts on an unboxed kernel that returns a Future.
+  static void future(const c10::OperatorHandle&, torch::jit::Stack* stack) {
+    auto result = from_stack(*stack, std::index_sequence_for<Args...>());
+    torch::jit::drop(*stack, sizeof...(Args));
+    torch::jit::push(*stack, std::move(result));
+  }
+
+ private:
+  template <std::size_t... I>
+  static auto from_stack(torch::jit::Stack& stack, std::index_sequence<I...>) {
+    return to_ivalue_future(
+        start(torch::jit::peek(stack, I, sizeof...(I)).template to<std::decay_t<Args>>()...));
+  }
+};
+
+/// Registers the kernels of `name`, `name_async` and `name_future`.
+template <auto start>
+void register_forms(torch::Library& library, const std::string& name) {
+  using Op = RemoteOp<start>;
+  library.impl(name.c_str(), TORCH_FN(Op::blocking));
+  library.impl((name + "_async").c_str(), TORCH_FN(Op::async));
+  library.impl((name + "_future").c_str(),
+               torch::CppFunction::makeFromBoxedFunction<&Op::future>());
+}
+
+/// The Meta kernel of ops that take tensors: throws before anything is sent. Without it LibTorch
+/// would run the real kernel on the stand-ins that torch.compile and torch.export trace with.
+void refuse_to_trace(const c10::OperatorHandle& op, torch::jit::Stack* stack);
+
+/// Registers `refuse_to_trace` as the kernel of the three forms.
+void refuse_meta_forms(torch::Library& library, const std::string& name);
+
+}  // namespace tinkex::torch_ext

@@ -1,0 +1,116 @@
+#include "torch_ext/ops/training_ops.h"
+
+#include <span>
+#include <utility>
+
+#include "torch_ext/datum_convert.h"
+#include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/remote_op.h"
+
+namespace tinkex::torch_ext {
+namespace {
+
+LossConfig to_loss_config(const Optional<LossConfigDict>& dict) {
+  LossConfig config;
+  if (!dict) return config;
+  for (const auto& entry : *dict) config.emplace(entry.key(), entry.value());
+  return config;
+}
+
+/// Calls `send(datums)` while the lists keep the tensors alive.
+template <class Send>
+Future<ForwardBackwardOutput> with_datums(const std::vector<at::Tensor>& tokens,
+                                          const TensorListDict& loss_fn_inputs, Send send) {
+  const NamedTensorLists lists = to_named_lists(loss_fn_inputs);
+  const std::vector<Datum> datums = value_or_throw(borrow_datums(tokens, lists));
+  return send(std::span<const Datum>(datums));
+}
+
+}  // namespace
+
+Future<ForwardBackwardOutput> start_forward(const TrainingPtr& client,
+                                            const std::vector<at::Tensor>& tokens,
+                                            const TensorListDict& loss_fn_inputs,
+                                            const std::string& loss_fn,
+                                            const Optional<LossConfigDict>& loss_fn_config) {
+  return with_datums(tokens, loss_fn_inputs, [&](std::span<const Datum> datums) {
+    return client->client().forward(datums, loss_fn, to_loss_config(loss_fn_config));
+  });
+}
+
+Future<ForwardBackwardOutput> start_forward_backward(
+    const TrainingPtr& client, const std::vector<at::Tensor>& tokens,
+    const TensorListDict& loss_fn_inputs, const std::string& loss_fn,
+    const Optional<LossConfigDict>& loss_fn_config) {
+  return with_datums(tokens, loss_fn_inputs, [&](std::span<const Datum> datums) {
+    return client->client().forward_backward(datums, loss_fn, to_loss_config(loss_fn_config));
+  });
+}
+
+Future<OptimStepResponse> start_optim_step(const TrainingPtr& client, double learning_rate,
+                                           double beta1, double beta2, double eps,
+                                           double weight_decay, double grad_clip_norm) {
+  return client->client().optim_step({.learning_rate = learning_rate,
+                                      .beta1 = beta1,
+                                      .beta2 = beta2,
+                                      .eps = eps,
+                                      .weight_decay = weight_decay,
+                                      .grad_clip_norm = grad_clip_norm});
+}
+
+Future<std::string> start_save_state(const TrainingPtr& client, const std::string& name,
+                                     bool overwrite) {
+  return client->client()
+      .save_state(name, overwrite)
+      .then([](Result<SaveWeightsResponse> saved) -> Result<std::string> {
+        if (!saved) return saved.error();
+        return saved->path;
+      });
+}
+
+Future<std::string> start_load_state(const TrainingPtr& client, const std::string& path,
+                                     bool with_optimizer) {
+  return client->client()
+      .load_state(path, with_optimizer)
+      .then([](Result<LoadWeightsResponse> loaded) -> Result<std::string> {
+        if (!loaded) return loaded.error();
+        return loaded->path;
+      });
+}
+
+Future<std::string> start_save_weights_for_sampler(const TrainingPtr& client,
+                                                   const std::string& name) {
+  return client->client().save_weights_for_sampler(name).then(
+      [name](Result<SaveWeightsForSamplerResponse> saved) -> Result<std::string> {
+        if (!saved) return saved.error();
+        if (saved->path) return *saved->path;
+        return Error(ErrorCode::kDecode, "the server saved the weights for sampling under '" +
+                                             name + "' but gave no path for them");
+      });
+}
+
+Future<LeasedSampler> start_save_weights_and_get_sampling_client(const TrainingPtr& client) {
+  return client->client().save_weights_and_get_sampling_client().then(
+      [lease = client->lease()](Result<SamplingClient> sampler) -> Result<LeasedSampler> {
+        if (!sampler) return sampler.error();
+        return LeasedSampler{*sampler, lease};
+      });
+}
+
+void register_training_kernels(torch::Library& library) {
+  register_forms<&start_forward>(library, "forward");
+  register_forms<&start_forward_backward>(library, "forward_backward");
+  register_forms<&start_optim_step>(library, "optim_step");
+  register_forms<&start_save_state>(library, "save_state");
+  register_forms<&start_load_state>(library, "load_state");
+  register_forms<&start_save_weights_for_sampler>(library, "save_weights_for_sampler");
+  register_forms<&start_save_weights_and_get_sampling_client>(
+      library, "save_weights_and_get_sampling_client");
+}
+
+void register_training_meta_kernels(torch::Library& library) {
+  refuse_meta_forms(library, "forward");
+  refuse_meta_forms(library, "forward_backward");
+}
+
+}  // namespace tinkex::torch_ext

@@ -13,6 +13,6 @@ def tinkex_deps():
     bazel4_stand_ins()
     for name, arguments in SYSTEM_LIBRARIES.items():
         if not native.existing_rule(name):
-            system_library(name = name, **arguments)
+            system_library(name = name, target = name, **arguments)
     if not native.existing_rule("libtorch"):
         libtorch_repository(name = "libtorch")

@@ -1,36 +1,79 @@
-"""Finds LibTorch when something that needs it is built; never when it is only declared."""
+"""Finds LibTorch when something that needs it is built; never when it is only declared.
+
+Places are tried in this order; the first that has the library and its C++ headers is taken:
+
+1. LIBTORCH_HOME: an unpacked LibTorch, or the `torch` folder of a Python installation. If it is
+   set, no other place is tried.
+2. The `torch` package of a Python: the one in PYTHON_BIN_PATH, of the checkout's .venv, of the
+   environment that bazelw makes, on PATH.
+3. The system prefix, where Debian's libtorch-dev is.
+
+The repository has `:libtorch` (headers and libraries), `:headers`, and `python.sh`, the Python that
+belongs to it.
+"""
 
 load("//third_party:versions.bzl", "LIBTORCH_VERSION")
 
 _BUILD = """package(default_visibility = ["//visibility:public"])
+
 exports_files(["python.sh"])
+
 cc_library(
     name = "headers",
-    hdrs = ["stamp.h"],           # changes with the version, so that everything is rebuilt
-    textual_hdrs = ["include"],   # one directory instead of nine thousand inputs
-    includes = {includes},        # -isystem: no warnings from LibTorch
+    hdrs = ["stamp.h"],  # changes with the version, so that everything is rebuilt
+    includes = {includes},  # -isystem: no warnings from LibTorch
+    textual_hdrs = ["include"],  # one directory instead of nine thousand inputs
 )
+
 cc_library(
     name = "libtorch",
+    linkopts = [
+        "-L{libraries}",
+        "-Wl,-rpath,{libraries}",
+        "-Wl,--no-as-needed",  # libtorch registers its operators by being loaded
+        "-ltorch",
+        "-Wl,--as-needed",
+        "-ltorch_cpu",
+        "-lc10",
+    ],
     deps = [":headers"],
-    linkopts = ["-L{libs}", "-Wl,-rpath,{libs}", "-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-ltorch_cpu", "-lc10"],
 )
 """
 
+_NOT_FOUND = """
+
+tinkex: LibTorch was not found. Tried, in this order:
+{tried}
+Do one of these:
+  - ./bazelw ... installs torch {version} for you;
+  - LIBTORCH_HOME=<unpacked LibTorch, or the torch folder of a Python installation>;
+  - PYTHON_BIN_PATH=<a python that can import torch>.
+The core library, //tinkex/..., builds without LibTorch.
+"""
+
+# LibTorch has two include folders: this one, below the prefix, holds torch/torch.h.
 _API = "include/torch/csrc/api/include"
 
+_LIBRARY_FOLDERS = ["/lib", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu"]
+
 def _package_of(ctx, python):
-    # find_spec does not import torch: 0.1 s instead of 2 s, and works without its dependencies.
-    code = "import importlib.util as u, os; s = u.find_spec('torch'); print(os.path.dirname(s.origin) if s else '')"
+    """The folder of the torch package that `python` would import, or an empty string."""
+
+    # find_spec does not import torch: 0.1 s instead of 2 s, and it works without its dependencies.
+    code = ("import importlib.util as u, os; s = u.find_spec('torch'); " +
+            "print(os.path.dirname(s.origin) if s else '')")
     found = ctx.execute([python, "-c", code])
     return found.stdout.strip() if found.return_code == 0 else ""
 
 def _candidates(ctx):
+    """Places to try: (what to call it, prefix or an empty string, Python or an empty string)."""
     env = ctx.os.environ
     if env.get("LIBTORCH_HOME"):  # an explicit choice never falls through to another one
         return [("LIBTORCH_HOME", env["LIBTORCH_HOME"], "")]
-    checkout = str(ctx.path(Label("//third_party/libtorch:libtorch.bzl")).dirname.dirname.dirname)
-    cache = env.get("TINKEX_CACHE") or (env.get("XDG_CACHE_HOME") or env.get("HOME", "") + "/.cache") + "/tinkex"
+    here = ctx.path(Label("//third_party/libtorch:libtorch.bzl"))
+    checkout = str(here.dirname.dirname.dirname)
+    cache_home = env.get("XDG_CACHE_HOME") or env.get("HOME", "") + "/.cache"
+    cache = env.get("TINKEX_CACHE") or cache_home + "/tinkex"
     found = []
     for name, python in [
         ("PYTHON_BIN_PATH", env.get("PYTHON_BIN_PATH", "")),
@@ -42,36 +85,67 @@ def _candidates(ctx):
         found.append(("%s, %s" % (name, python or "not set"), package, python))
     return found + [("system prefix", "/usr", "")]
 
+def _library_folder(ctx, prefix):
+    for folder in _LIBRARY_FOLDERS:
+        if ctx.path(prefix + folder + "/libtorch_cpu.so").exists:
+            return prefix + folder
+    return ""
+
+def _why_not(ctx, prefix):
+    """What `prefix` lacks, or an empty string if it is a complete LibTorch."""
+    if not prefix:
+        return "no torch there"
+    if not _library_folder(ctx, prefix):
+        return prefix + " has no libtorch_cpu.so"
+    if not ctx.path(prefix + "/" + _API + "/torch/version.h").exists:
+        return prefix + " has no headers"
+    return ""
+
+def _link_headers(ctx, prefix):
+    if prefix == "/usr":  # -isystem /usr/include would break <cstdlib>; take only LibTorch's own
+        for folder in ["ATen", "c10", "caffe2", "torch"]:
+            ctx.symlink("/usr/include/" + folder, "include/" + folder)
+    else:
+        ctx.symlink(prefix + "/include", "include")
+
+def _write_stamp(ctx, prefix):
+    header = prefix + "/include/torch/headeronly/version.h"  # 2.13 moved the numbers there
+    if not ctx.path(header).exists:
+        header = prefix + "/" + _API + "/torch/version.h"
+    ctx.file("stamp.h", "// %s\n%s" % (prefix, ctx.read(header)))
+
+def _write_repository(ctx, prefix, python):
+    _link_headers(ctx, prefix)
+    _write_stamp(ctx, prefix)
+
+    # A script, not a symbolic link: a linked interpreter would not know its virtual environment.
+    script = "#!/bin/sh\nexec \"%s\" \"$@\"\n" % (python or "python3")
+    ctx.file("python.sh", script, executable = True)
+    ctx.file("BUILD.bazel", _BUILD.format(
+        includes = ["include", _API],
+        libraries = _library_folder(ctx, prefix),
+    ))
+
 def _libtorch(ctx):
     tried = []
     for name, prefix, python in _candidates(ctx):
-        libs = [prefix + d for d in ["/lib", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu"] if prefix and ctx.path(prefix + d + "/libtorch_cpu.so").exists]
-        header = prefix + "/" + _API + "/torch/version.h"
-        if not libs or not ctx.path(header).exists:
-            tried.append("  - %s: %s" % (name, "no torch there" if not prefix else prefix + " has no " + ("headers" if libs else "libtorch_cpu.so")))
-            continue
-        if prefix == "/usr":  # -isystem /usr/include would break <cstdlib>; take only LibTorch's own folders
-            for d in ["ATen", "c10", "caffe2", "torch"]:
-                ctx.symlink("/usr/include/" + d, "include/" + d)
-        else:
-            ctx.symlink(prefix + "/include", "include")
-        versions = [h for h in [prefix + "/include/torch/headeronly/version.h", header] if ctx.path(h).exists]  # 2.13 moved the numbers
-        ctx.file("stamp.h", "// %s\n%s" % (prefix, ctx.read(versions[0])))
-        # A script, not a symbolic link: a linked interpreter would not know its virtual environment.
-        ctx.file("python.sh", "#!/bin/sh\nexec %s \"$@\"\n" % (python or "python3"), executable = True)
-        ctx.file("BUILD.bazel", _BUILD.format(includes = ["include", _API], libs = libs[0]))
-        return
-    fail("\n\ntinkex: LibTorch was not found. Tried, in this order:\n" + "\n".join(tried) + """
-Do one of these:
-  - ./bazelw ... installs torch %s for you;
-  - LIBTORCH_HOME=<unpacked LibTorch, or the torch folder of a Python installation>;
-  - PYTHON_BIN_PATH=<a python that can import torch>.
-The core library, //tinkex/..., builds without LibTorch.
-""" % LIBTORCH_VERSION)
+        reason = _why_not(ctx, prefix)
+        if not reason:
+            _write_repository(ctx, prefix, python)
+            return
+        tried.append("  - %s: %s" % (name, reason))
+    fail(_NOT_FOUND.format(tried = "\n".join(tried), version = LIBTORCH_VERSION))
 
 libtorch_repository = repository_rule(
     implementation = _libtorch,
-    environ = ["LIBTORCH_HOME", "PYTHON_BIN_PATH", "TINKEX_CACHE", "XDG_CACHE_HOME", "HOME", "PATH"],
+    environ = [
+        "LIBTORCH_HOME",
+        "PYTHON_BIN_PATH",
+        "TINKEX_CACHE",
+        "XDG_CACHE_HOME",
+        "HOME",
+        "PATH",
+    ],
     local = True,
     configure = True,
 )

@@ -3,117 +3,27 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "torch_ext/local/decoder.h"
+#include "torch_ext/local/guard.h"
 #include "torch_ext/local/head.h"
 #include "torch_ext/local/kernels.h"
 #include "torch_ext/local/micro_batch.h"
+#include "torch_ext/local/scorer.h"
 #include "torch_ext/local/thread_limit.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
 
-/// One position of the batch, as a row of the micro-batch.
-struct RowRef {
-  std::size_t datum;
-  std::size_t position;
-  std::int64_t row;
-};
-
-/// Turns log-probabilities into losses and gradients, and keeps the outputs.
-class Scorer {
- public:
-  Scorer(const LossSpec& spec, std::span<const PreparedDatum> data) : spec_(spec), data_(data) {
-    losses_.resize(data.size());
-    for (const PreparedDatum& datum : data) logprobs_.emplace_back(datum.targets.size());
-  }
-
-  void begin(std::span<const RowRef> rows) { rows_ = rows; }
-
-  Result<LogprobGradient> score(const LogprobChunk& chunk) {
-    const auto rows =
-        rows_.subspan(static_cast<std::size_t>(chunk.first), static_cast<std::size_t>(chunk.count));
-    std::size_t columns = 1;
-    for (const RowRef& ref : rows) {
-      columns = std::max(columns, static_cast<std::size_t>(data_[ref.datum].columns));
-    }
-    targets_.assign(rows.size() * columns, 0);
-    gradients_.assign(rows.size() * columns, 0.0);
-    bool any = false;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const Status status = score_row(rows[i], chunk, i, columns, any);
-      if (!status) return status.error();
-    }
-    if (!any) return LogprobGradient{};
-    return LogprobGradient{targets_.data(), gradients_.data(), static_cast<std::int64_t>(columns)};
-  }
-
-  PassOutput finish() {
-    PassOutput output;
-    for (const double loss : losses_) output.loss += loss;
-    output.logprobs = std::move(logprobs_);
-    return output;
-  }
-
- private:
-  static double value_at(const LogprobChunk& chunk, std::size_t row, std::int64_t token) {
-    const std::int64_t index = static_cast<std::int64_t>(row) * chunk.logprobs.size(1) + token;
-    return chunk.logprobs.scalar_type() == at::ScalarType::Double
-               ? chunk.logprobs.const_data_ptr<double>()[index]
-               : static_cast<double>(chunk.logprobs.const_data_ptr<float>()[index]);
-  }
-
-  Status score_row(const RowRef& ref, const LogprobChunk& chunk, std::size_t row,
-                   std::size_t columns, bool& any) {
-    const PreparedDatum& datum = data_[ref.datum];
-    for (std::size_t k = 0; k < static_cast<std::size_t>(datum.columns); ++k) {
-      const std::size_t index = ref.position * static_cast<std::size_t>(datum.columns) + k;
-      const double p = value_at(chunk, row, datum.targets[index]);
-      const TokenInputs inputs = datum.inputs(spec_, ref.position, k);
-      const TokenLoss loss = token_loss(spec_.kind, spec_.beta, p, inputs);
-      if (!std::isfinite(loss.loss) || !std::isfinite(loss.gradient)) {
-        return not_finite(ref, p, inputs);
-      }
-      logprobs_[ref.datum][index] = static_cast<float>(p);
-      losses_[ref.datum] += loss.loss;
-      targets_[row * columns + k] = datum.targets[index];
-      gradients_[row * columns + k] = loss.gradient;
-      any = any || loss.gradient != 0;
-    }
-    return ok_status();
-  }
-
-  Error not_finite(const RowRef& ref, double p, const TokenInputs& inputs) const {
-    const std::string where =
-        "datum " + std::to_string(ref.datum) + ", position " + std::to_string(ref.position) + ": ";
-    if (std::isfinite(p) && spec_.uses_sampled_logprobs()) {
-      return invalid_argument(where + "the model gives the target the log-probability " +
-                              std::to_string(p) + ", but `logprobs` says " +
-                              std::to_string(inputs.sampled_logprob) +
-                              "; their ratio overflows. Check that `logprobs` belong to these "
-                              "tokens and come from a recent version of this model")
-          .with_category(ErrorCategory::kUser);
-    }
-    return invalid_argument(where +
-                            "the loss is not finite; the weights of the adapter have grown "
-                            "too large, load an earlier checkpoint and train with a lower "
-                            "learning rate")
-        .with_category(ErrorCategory::kUser);
-  }
-
-  const LossSpec& spec_;
-  std::span<const PreparedDatum> data_;
-  std::span<const RowRef> rows_;
-  std::vector<double> losses_;
-  std::vector<std::vector<float>> logprobs_;
-  std::vector<std::int64_t> targets_;
-  std::vector<double> gradients_;
-};
+/// Smaller micro-batches use the matrix kernels badly.
+constexpr std::int64_t kSmallestMicroBatch = 256;
 
 at::Tensor padded_tokens(const MicroBatch& batch, std::span<const PreparedDatum> data) {
   const auto rows = static_cast<std::int64_t>(batch.datums.size());
@@ -153,32 +63,47 @@ at::Tensor row_indices(std::span<const RowRef> rows) {
 }
 
 /// Runs micro-batches one after the other and adds up their gradients.
-class Pass {
+class Lane {
  public:
-  Pass(const BaseModel& model, const Adapter& adapter, const LossSpec& spec,
-       std::span<const PreparedDatum> data, bool with_gradient)
+  Lane(const BaseModel& model, const Adapter& adapter, const LossSpec& spec,
+       std::span<const PreparedDatum> data, bool with_gradient, ScoredBatch& out)
       : model_(model),
+        adapter_(adapter),
         spec_(spec),
         data_(data),
-        scorer_(spec, data),
-        views_(views(adapter.layout(), adapter.flat())) {
-    if (!with_gradient) return;
-    gradient_ = at::zeros(adapter.flat().sizes(), adapter.flat().options());
-    gradient_views_ = views(adapter.layout(), gradient_);
+        scorer_(spec, data, out),
+        with_gradient_(with_gradient) {}
+
+  /// Takes micro-batches `first`, `first + step`, ... On any thread.
+  Status run(std::span<const MicroBatch> batches, std::size_t first, std::size_t step) {
+    return guarded([&]() -> Status {
+      const c10::InferenceMode inference;
+      views_ = views(adapter_.flat());
+      if (with_gradient_) {
+        gradient_ = at::zeros(adapter_.flat().sizes(), adapter_.flat().options());
+        gradient_views_ = views(gradient_);
+      }
+      for (std::size_t i = first; i < batches.size(); i += step) {
+        const Status status = run(batches[i]);
+        if (!status) return status;
+      }
+      return ok_status();
+    });
   }
 
+  const at::Tensor& gradient() const { return gradient_; }
+
+ private:
   Status run(const MicroBatch& batch) {
-    const ThreadLimit threads(model_.config(),
-                              static_cast<std::int64_t>(batch.datums.size()) * batch.length);
     DecoderRecord record;
-    const bool backward = gradient_.defined();
-    const at::Tensor stream = decoder_forward(model_, views_, padded_tokens(batch, data_),
-                                              batch.length, backward ? &record : nullptr, nullptr);
+    const at::Tensor stream =
+        decoder_forward(model_, views_, padded_tokens(batch, data_), batch.length,
+                        with_gradient_ ? &record : nullptr, nullptr);
     const std::vector<RowRef> refs = rows_of(batch, data_, spec_);
     scorer_.begin(refs);
     const at::Tensor indices = row_indices(refs);
     const at::Tensor rows = at::index_select(stream, 0, indices);
-    if (!backward) {
+    if (!with_gradient_) {
       return head_logprobs(model_, views_, rows, [this](const LogprobChunk& chunk) -> Status {
         const Result<LogprobGradient> scored = scorer_.score(chunk);
         return scored ? ok_status() : Status(scored.error());
@@ -196,15 +121,8 @@ class Pass {
     return check_gradient(batch);
   }
 
-  PassOutput finish() {
-    PassOutput output = scorer_.finish();
-    output.gradient = gradient_;
-    return output;
-  }
-
- private:
-  AdapterViews views(const LoraLayout& layout, const at::Tensor& flat) const {
-    return AdapterViews::of(&layout, flat, model_.config().num_hidden_layers);
+  AdapterViews views(const at::Tensor& flat) const {
+    return AdapterViews::of(&adapter_.layout(), flat, model_.config().num_hidden_layers);
   }
 
   bool trains_layers() const {
@@ -225,27 +143,82 @@ class Pass {
   }
 
   const BaseModel& model_;
+  const Adapter& adapter_;
   const LossSpec& spec_;
   std::span<const PreparedDatum> data_;
   Scorer scorer_;
+  bool with_gradient_;
   AdapterViews views_;
   at::Tensor gradient_;
   AdapterViews gradient_views_;
 };
 
+/// Cuts the batch so that every lane has work, in pieces that are not too small.
+std::vector<MicroBatch> cut(std::span<const PreparedDatum> data, const PassOptions& options,
+                            std::int64_t lanes) {
+  std::vector<std::int64_t> lengths;
+  std::int64_t total = 0;
+  for (const PreparedDatum& datum : data) {
+    lengths.push_back(datum.length());
+    total += datum.length();
+  }
+  if (lanes == 1) return plan_micro_batches(lengths, options.token_budget);
+  // The longest sequence of a share decides its padding: leave some room for it.
+  const std::int64_t share = total / lanes + total / (16 * lanes) + 1;
+  const std::int64_t budget = std::max(kSmallestMicroBatch, share);
+  return plan_micro_batches(lengths, std::min(options.token_budget, budget));
+}
+
+/// Runs every lane, the first on this thread. The error of the first lane that failed, if any.
+Status run_lanes(std::span<Lane> lanes, std::span<const MicroBatch> batches, bool threaded) {
+  std::vector<Status> statuses(lanes.size(), ok_status());
+  const auto run = [&](std::size_t i) {
+    const SingleThread single(!threaded);
+    statuses[i] = lanes[i].run(batches, i, lanes.size());
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 1; i < lanes.size(); ++i) threads.emplace_back(run, i);
+    run(0);
+  }
+  for (const Status& status : statuses) {
+    if (!status) return status;
+  }
+  return ok_status();
+}
+
+std::int64_t padded_size(std::span<const MicroBatch> batches) {
+  std::int64_t size = 0;
+  for (const MicroBatch& b : batches) size += static_cast<std::int64_t>(b.datums.size()) * b.length;
+  return size;
+}
+
 }  // namespace
 
 Result<PassOutput> run_pass(const BaseModel& model, const Adapter& adapter, const LossSpec& spec,
                             std::span<const PreparedDatum> data, bool with_gradient,
-                            std::int64_t token_budget) {
-  std::vector<std::int64_t> lengths;
-  for (const PreparedDatum& datum : data) lengths.push_back(datum.length());
-  Pass pass(model, adapter, spec, data, with_gradient);
-  for (const MicroBatch& batch : plan_micro_batches(lengths, token_budget)) {
-    const Status status = pass.run(batch);
-    if (!status) return status.error();
+                            const PassOptions& options) {
+  const c10::InferenceMode inference;
+  const std::int64_t wanted = options.lanes > 0 ? options.lanes : available_threads();
+  std::vector<MicroBatch> batches = cut(data, options, wanted);
+  const bool large = worth_threads(model.config(), padded_size(batches));
+  const bool forced = options.lanes > 0;
+  const std::size_t count =
+      large || forced ? std::min(batches.size(), static_cast<std::size_t>(wanted)) : 1;
+  ScoredBatch scored(data);
+  std::vector<Lane> lanes;
+  for (std::size_t i = 0; i < count; ++i) {
+    lanes.emplace_back(model, adapter, spec, data, with_gradient, scored);
   }
-  return pass.finish();
+  const Status status = run_lanes(lanes, batches, large && count == 1);
+  if (!status) return status.error();
+  PassOutput output;
+  for (const double loss : scored.losses) output.loss += loss;
+  output.logprobs = std::move(scored.logprobs);
+  if (!with_gradient) return output;
+  output.gradient = lanes.front().gradient();
+  for (std::size_t i = 1; i < count; ++i) output.gradient.add_(lanes[i].gradient());
+  return output;
 }
 
 }  // namespace tinkex::torch_ext::local

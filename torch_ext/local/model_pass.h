@@ -20,13 +20,19 @@ struct PassOutput {
   at::Tensor gradient;  ///< In the layout of the adapter; undefined for a forward pass.
 };
 
-/// Positions with padding that go through the model at once.
-inline constexpr std::int64_t kMicroBatchTokens = 2048;
+/// How a batch is cut up. Equal options and equal input give equal bits.
+struct PassOptions {
+  /// Positions with padding that go through the model at once; bounds the memory of activations.
+  std::int64_t token_budget = 2048;
+  /// Micro-batches computed side by side, each on a thread of its own: less waiting for each other
+  /// than threads inside every operation. 0 means as many as ATen may use on this thread.
+  int lanes = 0;
+};
 
 /// Runs the model over `data` and, if `with_gradient`, backward. Fails without partial result if
 /// the loss or the gradient is not finite; the message names the datum.
 Result<PassOutput> run_pass(const BaseModel& model, const Adapter& adapter, const LossSpec& spec,
                             std::span<const PreparedDatum> data, bool with_gradient,
-                            std::int64_t token_budget = kMicroBatchTokens);
+                            const PassOptions& options = {});
 
 }  // namespace tinkex::torch_ext::local

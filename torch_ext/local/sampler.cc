@@ -116,7 +116,7 @@ class Sampling {
  private:
   /// Reads the prompt; the log-probabilities of the first new token, (1, vocab).
   Result<at::Tensor> prefill() {
-    const ThreadLimit threads(model_.config(), prompt_length());
+    const SingleThread threads(!worth_threads(model_.config(), prompt_length()));
     const at::Tensor stream = decoder_forward(model_, views_, tensor_of(plan_.prompt),
                                               prompt_length(), nullptr, &prompt_cache_);
     const Status scored = score_prompt(stream);
@@ -181,7 +181,7 @@ class Sampling {
       if (static_cast<std::int64_t>(rows.size()) < cache.batch()) {
         cache = cache.with_rows(tensor_of(rows), capacity);
       }
-      const ThreadLimit threads(model_.config(), cache.batch());
+      const SingleThread threads(!worth_threads(model_.config(), cache.batch()));
       const at::Tensor stream =
           decoder_forward(model_, views_, tensor_of(tokens), 1, nullptr, &cache);
       logprobs = picker_.logprobs(head_logits(model_, views_, stream));

@@ -161,13 +161,13 @@ std::vector<Datum> policy_batch(const std::vector<Datum>& tokens,
 
 PassOutput pass(const BaseModel& model, const Adapter& adapter, const std::vector<Datum>& data,
                 std::string_view loss, bool with_gradient, const LossConfig& config,
-                std::int64_t token_budget) {
+                const PassOptions& options) {
   const LossSpec spec = parse_loss(loss, config).value();
   std::vector<PreparedDatum> prepared;
   for (std::size_t i = 0; i < data.size(); ++i) {
     prepared.push_back(prepare_datum(data[i], i, spec, model.config()).value());
   }
-  return run_pass(model, adapter, spec, prepared, with_gradient, token_budget).value();
+  return run_pass(model, adapter, spec, prepared, with_gradient, options).value();
 }
 
 double relative_error(const at::Tensor& a, const at::Tensor& b) {

@@ -54,7 +54,7 @@ std::vector<Datum> policy_batch(const std::vector<Datum>& tokens,
 /// Validates and runs; throws the Error on failure.
 PassOutput pass(const BaseModel& model, const Adapter& adapter, const std::vector<Datum>& data,
                 std::string_view loss = "cross_entropy", bool with_gradient = true,
-                const LossConfig& config = {}, std::int64_t token_budget = kMicroBatchTokens);
+                const LossConfig& config = {}, const PassOptions& options = {});
 
 /// |a - b| / |b| in the L2 norm.
 double relative_error(const at::Tensor& a, const at::Tensor& b);

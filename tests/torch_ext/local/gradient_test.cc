@@ -64,15 +64,16 @@ TEST_P(LossGradient, AgreesWithAutogradOverThePlainModel) {
   const std::vector<Datum> data = batch_for(GetParam(), *model, *adapter);
   const ReferenceModel plain(config, random_weights(config, 1), adapter->layout());
   const ReferenceResult expected = reference_pass(plain, adapter->flat(), data, GetParam());
-  for (const std::int64_t budget : {1, 20, 4096}) {
-    const PassOutput ours = pass(*model, *adapter, data, GetParam(), true, {}, budget);
+  for (const PassOptions& options :
+       {PassOptions{1, 1}, PassOptions{20, 1}, PassOptions{4096, 1}, PassOptions{10, 3}}) {
+    const PassOutput ours = pass(*model, *adapter, data, GetParam(), true, {}, options);
     EXPECT_NEAR(ours.loss, expected.loss, 1e-9);
     EXPECT_LT(largest_gap(ours.logprobs, expected.logprobs), 2e-6);  // Outputs are float32.
     for (const LoraMatrix& m : adapter->layout().matrices()) {
       EXPECT_LT(relative_error(ours.gradient.narrow(0, m.offset, m.rows * m.cols),
                                expected.gradient.narrow(0, m.offset, m.rows * m.cols)),
                 1e-10)
-          << m.name << ", token budget " << budget;
+          << m.name << ", budget " << options.token_budget << ", lanes " << options.lanes;
     }
   }
 }

@@ -144,6 +144,17 @@ TEST_F(Invariants, PositionsWithoutWeightAreReportedAndGiveNoGradient) {
   EXPECT_EQ(idle.gradient.abs().sum().item<double>(), 0);
 }
 
+TEST_F(Invariants, LanesOnThreadsGiveTheSameBitsEveryTime) {
+  const PassOptions options{12, 3};
+  const PassOutput first = pass(*model_, *adapter_, data_, "cross_entropy", true, {}, options);
+  for (int i = 0; i < 5; ++i) {
+    const PassOutput again = pass(*model_, *adapter_, data_, "cross_entropy", true, {}, options);
+    EXPECT_EQ(again.loss, first.loss);
+    EXPECT_EQ(again.logprobs, first.logprobs);
+    EXPECT_TRUE(bit_equal(again.gradient, first.gradient));
+  }
+}
+
 TEST(InvariantsTest, ZeroBMakesTheAdaptedModelTheBaseModelBitwise) {
   const auto model = small_model(at::ScalarType::Float);
   const auto run = TrainingRun::create(model, rank(4)).value();

@@ -1,0 +1,32 @@
+#include "torch_ext/local/thread_limit.h"
+
+#include <ATen/Parallel.h>
+#include <omp.h>
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+/// Floating-point operations of one forward pass that are worth a second thread.
+constexpr double kParallelOperations = 4e7;
+
+}  // namespace
+
+int available_threads() { return at::get_num_threads(); }
+
+bool worth_threads(const ModelConfig& m, std::int64_t tokens) {
+  const auto per_layer =
+      static_cast<double>(m.hidden_size) *
+      static_cast<double>(2 * m.query_size() + 2 * m.key_value_size() + 3 * m.intermediate_size);
+  const auto head = static_cast<double>(m.hidden_size) * static_cast<double>(m.vocab_size);
+  const double per_token = 2.0 * (per_layer * static_cast<double>(m.num_hidden_layers) + head);
+  return per_token * static_cast<double>(tokens) >= kParallelOperations;
+}
+
+// Not at::set_num_threads: that would also become the default of every other thread.
+SingleThread::SingleThread(bool active) : before_(at::get_num_threads()) {
+  if (active && before_ > 1) omp_set_num_threads(1);
+}
+
+SingleThread::~SingleThread() { omp_set_num_threads(before_); }
+
+}  // namespace tinkex::torch_ext::local

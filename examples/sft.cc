@@ -1,0 +1,213 @@
+// Supervised fine-tuning through the Tinker API: a language model learns from examples.
+//
+// Read it from `main` upwards, or `train` first: it is the whole loop. In short:
+//
+//   auto connection = connect();                                        // a server, or in-process
+//   auto trainer = connection.service.create_lora_training_client("tinkex/tiny").get().value();
+//   auto datums = borrow_datums(tokens, {{"target_tokens", targets}, {"weights",
+//   weights}}).value(); auto loss = trainer.forward_backward(datums, tinkex::loss::kCrossEntropy);
+//   // Futures: both auto step = trainer.optim_step({.learning_rate = 1e-4}); // are on their way
+//   double sum = loss.get().value().metrics.at("loss:sum");
+//
+// Results carry their errors. `value()` throws them, and `main` reports them in one place.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "examples/support/announce.h"
+#include "examples/support/batch.h"
+#include "examples/support/file_task.h"
+#include "examples/support/files.h"
+#include "examples/support/interrupt.h"
+#include "examples/support/loss_curve.h"
+#include "examples/support/metrics_log.h"
+#include "examples/support/options.h"
+#include "examples/support/pig_latin.h"
+#include "examples/support/progress.h"
+#include "examples/support/report.h"
+#include "examples/support/run_folder.h"
+#include "examples/support/schedule.h"
+#include "examples/support/setup.h"
+#include "examples/support/text_files.h"
+#include "tinkex/tokenizer.h"
+#include "torch_ext/connect.h"
+#include "torch_ext/datum_convert.h"
+#include "torch_ext/metrics_tensor.h"
+
+namespace {
+
+using tinkex::Future;
+using tinkex::TrainingClient;
+using namespace sft;  // NOLINT(google-build-using-namespace): this example's own helpers.
+
+const tinkex::ByteTokenizer kTokenizer;
+
+/// A step whose requests have left, and whose results will arrive.
+struct PendingStep {
+  std::int64_t number;  ///< Counts from 1.
+  std::int64_t tokens;
+  double learning_rate;
+  Future<tinkex::ForwardBackwardOutput> gradient;
+  Future<tinkex::OptimStepResponse> update;
+};
+
+/// Sends one step: a batch of tensors becomes Datums, then gradients, then an update.
+PendingStep submit_step(TrainingClient& trainer, const Task& task, const Plan& plan,
+                        std::int64_t step) {
+  const Batch batch = make_batch(task.batch(step, plan.batch_size), kTokenizer);
+
+  // Datums borrow the tensors' memory: nothing is copied here.
+  const std::vector<tinkex::Datum> datums =
+      tinkex::torch_ext::borrow_datums(
+          batch.tokens, {{"target_tokens", batch.targets}, {"weights", batch.weights}})
+          .value();
+
+  tinkex::AdamParams adam;
+  adam.learning_rate = Schedule{plan.learning_rate, plan.steps}.learning_rate(step);
+  adam.grad_clip_norm = 1.0;
+
+  // Two requests back to back. Neither waits for the network; the tensors may go at once.
+  Future<tinkex::ForwardBackwardOutput> gradient =
+      trainer.forward_backward(datums, tinkex::loss::kCrossEntropy);
+  Future<tinkex::OptimStepResponse> update = trainer.optim_step(adam);
+  return {step + 1, batch.token_count, adam.learning_rate, std::move(gradient), std::move(update)};
+}
+
+/// Waits for a step and gives its loss. The weights sum to 1, so the sum is a mean.
+double finish_step(PendingStep& step) {
+  const tinkex::ForwardBackwardOutput output = std::move(step.gradient).get().value();
+  std::move(step.update).get().value();
+  for (const auto& [name, metric] : tinkex::torch_ext::metrics_to_tensors(output.metrics)) {
+    if (name != "loss:sum") continue;
+    const double loss = metric.item<double>();
+    if (std::isfinite(loss)) return loss;
+    throw tinkex::Error(tinkex::ErrorCode::kRequestFailed,
+                        "the loss of step " + std::to_string(step.number) + " is " +
+                            std::to_string(loss) + "; lower --learning-rate");
+  }
+  throw tinkex::Error(tinkex::ErrorCode::kDecode,
+                      "the server's metrics have no loss:sum; it does not speak the Tinker API");
+}
+
+/// Trains until the last step or Ctrl-C. Gives the steps that the model has taken.
+std::int64_t train(TrainingClient& trainer, const Task& task, const RunFolder& run,
+                   std::int64_t last_step, MetricsLog& log) {
+  ProgressDisplay display(run.step(), run.plan.steps);
+  const auto finish = [&](PendingStep& step) {
+    const double loss = finish_step(step);
+    log.append({step.number, loss, step.learning_rate, step.tokens, display.seconds()}).value();
+    display.show(step.number, loss, step.tokens);
+  };
+
+  // While the server computes a step, the next is prepared and sent: it never waits for us.
+  std::optional<PendingStep> previous;
+  std::int64_t done = run.step();
+  while (done < last_step && !interrupt_requested()) {
+    PendingStep next = submit_step(trainer, task, run.plan, done++);
+    if (previous) finish(*previous);
+    previous = std::move(next);
+  }
+  if (previous) finish(*previous);
+  display.finish();
+  return done;
+}
+
+/// What the model, as it is now, says to each prompt. All prompts are on their way at once.
+std::vector<std::string> sample(TrainingClient& trainer, const Task& task) {
+  tinkex::SamplingClient sampler = trainer.save_weights_and_get_sampling_client().get().value();
+  const tinkex::SamplingParams greedy = {.max_tokens = task.answer_tokens(), .temperature = 0};
+  std::vector<Future<tinkex::SampleResponse>> pending;
+  for (const Prompt& prompt : task.prompts()) {
+    const auto tokens = tinkex::ModelInput::from_tokens(prompt_tokens(prompt, kTokenizer));
+    pending.push_back(sampler.sample(tokens, 1, greedy));
+  }
+  std::vector<std::string> texts;
+  for (Future<tinkex::SampleResponse>& future : pending) {
+    const tinkex::SampleResponse response = std::move(future).get().value();
+    const std::vector<std::int32_t>& tokens = response.sequences.at(0).tokens;
+    texts.push_back(kTokenizer.decode(std::vector<std::int64_t>(tokens.begin(), tokens.end())));
+  }
+  return texts;
+}
+
+/// A model with fresh adapters, or as the run's checkpoint has it, optimizer included.
+TrainingClient open_model(tinkex::ServiceClient& service, const RunFolder& run) {
+  if (run.resumed())
+    return service.create_training_client_from_state(run.checkpoint()).get().value();
+  return service
+      .create_lora_training_client(run.plan.base_model,
+                                   {.rank = run.plan.rank, .seed = run.plan.seed})
+      .get()
+      .value();
+}
+
+void save(TrainingClient& trainer, RunFolder& run, const MetricsLog& log, const Task& task,
+          std::int64_t step) {
+  const std::string name = "step-" + std::to_string(step);
+  const tinkex::SaveWeightsResponse saved = trainer.save_state(name).get().value();
+  run.save(step, saved.path).value();
+  write_file(run.file("loss.svg"), draw_loss_curve(log.losses(), task.description())).value();
+}
+
+std::unique_ptr<Task> open_task(const Plan& plan) {
+  if (plan.data.empty()) return pig_latin_task(plan.seed);
+  return file_task(plan.data, read_examples(plan.data).value(), plan.seed);
+}
+
+int fine_tune(const Options& options) {
+  const std::unique_ptr<RunFolder> run = RunFolder::open(options).value();
+  Plan& plan = run->plan;
+  const std::unique_ptr<Task> task = open_task(plan);
+  use_threads(options.threads);
+
+  auto connection = tinkex::torch_ext::connect(connect_options(*run, options)).value();
+  tinkex::ServiceClient& service = connection.service;
+  if (!connection.embedded) plan.base_url = service.options().base_url;
+  if (plan.learning_rate == 0) plan.learning_rate = default_learning_rate(plan.base_model);
+  const std::string cut = task->fit(context_length(service, plan.base_model).value()).value();
+  TrainingClient trainer = open_model(service, *run);
+  check_tokenizer(trainer.info(), options).value();
+  greet(connection, trainer, *task, *run, cut);
+
+  const std::vector<std::string> before = sample(trainer, *task);
+  std::printf("Before:  %s\n\n", score(task->prompts(), before).c_str());
+
+  const auto log = MetricsLog::open(run->file("metrics.jsonl"), run->step()).value();
+  const std::int64_t last_step =
+      options.stop_after > 0 ? std::min(plan.steps, run->step() + options.stop_after) : plan.steps;
+  const std::int64_t done = train(trainer, *task, *run, last_step, *log);
+  save(trainer, *run, *log, *task, done);
+  const bool stopped = done < last_step;
+  if (!stopped) {
+    const std::vector<std::string> after = sample(trainer, *task);
+    std::printf("\n%s\n", compare(task->prompts(), before, after).c_str());
+    std::printf("After:   %s\n", score(task->prompts(), after).c_str());
+  }
+  say_how_to_go_on(*run, stopped);
+  return stopped ? kInterrupted : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  enter_callers_directory();
+  const ParsedOptions parsed = parse_options(argc, argv);
+  if (!parsed.options) return parsed.exit_code;
+  watch_for_interrupt();
+  try {
+    return fine_tune(*parsed.options);
+  } catch (const tinkex::Error& error) {
+    std::fprintf(stderr, "sft: %s\n", error.message().c_str());
+    return exit_code_of(error);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sft: %s\n", error.what());
+    return kFailure;
+  }
+}

@@ -1,0 +1,92 @@
+#include "examples/support/announce.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+
+#include "torch_ext/local/lora_layout.h"
+
+namespace sft {
+namespace {
+
+namespace local = tinkex::torch_ext::local;
+
+/// How many parameters the adapters have, for the models that come with tinkex.
+std::optional<std::int64_t> adapter_size(const std::string& model, std::int64_t rank) {
+  const auto config = local::built_in_config(model);
+  if (!config) return std::nullopt;
+  const auto layout = local::LoraLayout::create(*config, {.rank = rank});
+  if (!layout) return std::nullopt;
+  return (*layout)->size();
+}
+
+std::string with_commas(std::int64_t number) {
+  std::string text = std::to_string(number);
+  for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, ",");
+  return text;
+}
+
+/// `tinkex/tiny, LoRA rank 32, 123,456 parameters trained`. The count is known for the models that
+/// come with tinkex.
+std::string describe_model(const tinkex::ModelInfo& info, std::int64_t rank) {
+  std::string text = info.model_name + ", LoRA rank " + std::to_string(rank);
+  if (const auto size = adapter_size(info.model_name, rank)) {
+    text += ", " + with_commas(*size) + " parameters trained";
+  }
+  return text;
+}
+
+/// Quoted for a shell where it needs to be.
+std::string quoted(const std::string& text) {
+  constexpr char kPlain[] =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:=@%";
+  if (text.find_first_not_of(kPlain) == text.npos) return text;
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'') {
+      out += "'\\''";
+    } else {
+      out += c;
+    }
+  }
+  return out + "'";
+}
+
+}  // namespace
+
+void greet(const tinkex::torch_ext::Connection& connection, const tinkex::TrainingClient& trainer,
+           const Task& task, const RunFolder& run, const std::string& note) {
+  const Plan& plan = run.plan;
+  const bool by_default = connection.embedded && !run.resumed();
+  std::printf("Backend: %s%s\n", connection.description.c_str(),
+              by_default ? " (neither a URL nor an API key was given)" : "");
+  std::printf("Model:   %s\n", describe_model(trainer.info(), plan.rank).c_str());
+  std::printf("Data:    %s\n", task.description().c_str());
+  if (!note.empty()) std::printf("         %s\n", note.c_str());
+  std::printf("Run:     %lld steps of %lld examples, learning rate %g, seed %lld\n",
+              static_cast<long long>(plan.steps), static_cast<long long>(plan.batch_size),
+              plan.learning_rate, static_cast<long long>(plan.seed));
+  if (run.resumed()) {
+    std::printf("         going on after step %lld from %s\n", static_cast<long long>(run.step()),
+                run.checkpoint().c_str());
+  }
+  std::printf("Folder:  %s\n\n", run.path().c_str());
+  std::fflush(stdout);
+}
+
+void say_how_to_go_on(const RunFolder& run, bool stopped) {
+  const auto step = static_cast<long long>(run.step());
+  if (stopped) std::printf("\nStopped by Ctrl-C after step %lld; everything is saved.\n", step);
+  std::printf("\nMetrics:    %s\n", run.file("metrics.jsonl").c_str());
+  std::printf("Loss curve: %s\n", run.file("loss.svg").c_str());
+  std::printf("Checkpoint: %s", run.checkpoint().c_str());
+  if (run.plan.base_url.empty()) std::printf("\n            in %s", run.file("backend").c_str());
+  const bool by_bazel = std::getenv("BUILD_WORKING_DIRECTORY") != nullptr;
+  std::printf("\nGo on:      %s --resume %s", by_bazel ? "./bazelw run //examples:sft --" : "sft",
+              quoted(run.path().string()).c_str());
+  if (step >= run.plan.steps) std::printf(" --steps %lld", 2 * step);
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+}  // namespace sft

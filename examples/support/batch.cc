@@ -1,0 +1,39 @@
+#include "examples/support/batch.h"
+
+#include <ATen/ops/tensor.h>
+
+namespace sft {
+
+Batch make_batch(const std::vector<Example>& examples, const tinkex::Tokenizer& tokenizer) {
+  Batch batch;
+  double trained = 0;
+  for (const Example& example : examples) {
+    std::vector<std::int64_t> ids = {tinkex::ByteTokenizer::kBeginOfText};
+    std::vector<float> learned = {0};
+    for (const Part& part : example.parts) {
+      const std::vector<std::int64_t> text = tokenizer.encode(part.text);
+      ids.insert(ids.end(), text.begin(), text.end());
+      if (part.trained && example.ended) ids.push_back(tokenizer.eos_token());
+      learned.resize(ids.size(), part.trained ? 1.0F : 0.0F);
+    }
+    // The shift by one: each token is the target of the one before.
+    const at::Tensor sequence = at::tensor(ids);
+    const at::Tensor weights = at::tensor(learned);
+    batch.tokens.push_back(sequence.slice(0, 0, -1));
+    batch.targets.push_back(sequence.slice(0, 1));
+    batch.weights.push_back(weights.slice(0, 1));
+    batch.token_count += static_cast<std::int64_t>(ids.size()) - 1;
+    for (const float weight : learned) trained += weight;
+  }
+  for (at::Tensor& weights : batch.weights) weights.div_(trained);
+  return batch;
+}
+
+std::vector<std::int64_t> prompt_tokens(const Prompt& prompt, const tinkex::Tokenizer& tokenizer) {
+  std::vector<std::int64_t> ids = {tinkex::ByteTokenizer::kBeginOfText};
+  const std::vector<std::int64_t> text = tokenizer.encode(prompt.text);
+  ids.insert(ids.end(), text.begin(), text.end());
+  return ids;
+}
+
+}  // namespace sft

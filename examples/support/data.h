@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tinkex/error.h"
+
+namespace sft {
+
+/// A stretch of an example's text. Only trained parts count in the loss.
+struct Part {
+  std::string text;
+  bool trained = false;
+};
+
+/// One text to learn from.
+struct Example {
+  std::vector<Part> parts;
+  /// Whether the end-of-text token follows every trained part, so that the model learns to stop.
+  bool ended = true;
+};
+
+/// A text for the model to go on from, before and after the training.
+struct Prompt {
+  std::string text;
+  /// The one right continuation, if there is one.
+  std::optional<std::string> expected;
+};
+
+/// Where examples come from. What `batch` gives depends on its arguments and the seed alone, so a
+/// run that is resumed sees what it would have seen.
+class Task {
+ public:
+  virtual ~Task() = default;
+
+  /// One line for people.
+  virtual std::string description() const = 0;
+  /// The examples of one step; `step` counts from 0.
+  virtual std::vector<Example> batch(std::int64_t step, std::int64_t size) const = 0;
+  /// What is sampled before and after.
+  virtual const std::vector<Prompt>& prompts() const = 0;
+  /// Most tokens that a continuation needs, its end-of-text token included.
+  virtual std::int64_t answer_tokens() const = 0;
+  /// Cuts what is longer than the model can read; gives a sentence if anything was cut, else "".
+  /// Errors: kInvalidArgument if nothing is left to learn from.
+  virtual tinkex::Result<std::string> fit(std::int64_t context_length) = 0;
+};
+
+}  // namespace sft

@@ -1,0 +1,150 @@
+#include "examples/support/file_task.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "examples/support/dice.h"
+
+namespace sft {
+namespace {
+
+constexpr std::size_t kMostPrompts = 32;
+constexpr std::size_t kFewest = 10;  // Below, nothing is held out.
+constexpr std::size_t kLongestAnswer = 256;
+/// Plain text has no prompt of its own: this many bytes of a piece are one.
+constexpr std::size_t kTextPrompt = 32;
+constexpr std::size_t kTextAnswer = 64;
+
+std::size_t token_count(const Example& example, const Part& part) {
+  return part.text.size() + (example.ended && part.trained ? 1 : 0);
+}
+
+/// Up to the last trained part, which is what the model should say.
+Prompt prompt_of(const Example& example) {
+  if (example.parts.size() == 1) {  // Plain text.
+    const std::string& text = example.parts.front().text;
+    std::size_t end = std::min(kTextPrompt, text.size());
+    while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+    return {text.substr(0, end), std::nullopt};
+  }
+  Prompt prompt;
+  for (std::size_t i = 0; i + 1 < example.parts.size(); ++i) prompt.text += example.parts[i].text;
+  prompt.expected = example.parts.back().text;
+  return prompt;
+}
+
+/// Cuts an example to `most` tokens, the beginning of text included. Whether it was cut.
+bool cut(Example& example, std::size_t most) {
+  std::size_t left = most - 1;
+  for (std::size_t i = 0; i < example.parts.size(); ++i) {
+    Part& part = example.parts[i];
+    const std::size_t tokens = token_count(example, part);
+    if (tokens <= left) {
+      left -= tokens;
+      continue;
+    }
+    part.text.resize(std::min(part.text.size(), left));
+    example.parts.resize(i + 1);
+    example.ended = false;  // The end is what was cut.
+    return true;
+  }
+  return false;
+}
+
+bool teaches(const Example& example) {
+  return std::any_of(example.parts.begin(), example.parts.end(), [&](const Part& part) {
+    return part.trained && token_count(example, part) > 0;
+  });
+}
+
+class FileTask final : public Task {
+ public:
+  FileTask(std::string name, std::vector<Example> examples, std::int64_t seed)
+      : name_(std::move(name)), seed_(seed), examples_(std::move(examples)) {
+    Dice(seed_, -1).shuffle(examples_);
+    const std::size_t tenth = std::min(examples_.size() / 10, kMostPrompts);
+    held_out_ = examples_.size() < kFewest ? 0 : tenth;
+    const std::size_t shown = held_out_ > 0 ? held_out_ : examples_.size();
+    for (std::size_t i = examples_.size() - shown; i < examples_.size(); ++i) add_prompt(i);
+    examples_.resize(examples_.size() - held_out_);
+  }
+
+  std::string description() const override {
+    return name_ + ": " + std::to_string(examples_.size()) + " examples to learn from, " +
+           (held_out_ > 0 ? std::to_string(held_out_) + " held out"
+                          : "too few to hold any out: prompts are from the same");
+  }
+
+  std::vector<Example> batch(std::int64_t step, std::int64_t size) const override {
+    std::vector<Example> examples;
+    std::vector<std::size_t> order;
+    const auto count = static_cast<std::int64_t>(examples_.size());
+    for (std::int64_t at = step * size; at < (step + 1) * size; ++at) {
+      if (order.empty() || at % count == 0) order = order_of(at / count);
+      examples.push_back(examples_[order[static_cast<std::size_t>(at % count)]]);
+    }
+    return examples;
+  }
+
+  const std::vector<Prompt>& prompts() const override { return prompts_; }
+  std::int64_t answer_tokens() const override { return answer_tokens_; }
+
+  tinkex::Result<std::string> fit(std::int64_t context_length) override {
+    // The last token is only predicted, never read.
+    const auto most = static_cast<std::size_t>(context_length) + 1;
+    const auto cut_count =
+        std::count_if(examples_.begin(), examples_.end(), [&](Example& e) { return cut(e, most); });
+    std::erase_if(examples_, [](const Example& example) { return !teaches(example); });
+    const std::string context = std::to_string(context_length) + " tokens that the model reads";
+    if (examples_.empty()) {
+      return tinkex::invalid_argument("--data " + name_ +
+                                      ": every example's prompt alone fills the " + context +
+                                      "; shorten them or choose another --base-model");
+    }
+    fit_prompts(static_cast<std::size_t>(context_length));
+    if (cut_count == 0) return std::string();
+    return std::to_string(cut_count) + " examples are longer than the " + context +
+           " and were cut; those without anything left to learn were dropped";
+  }
+
+ private:
+  void add_prompt(std::size_t index) {
+    if (prompts_.size() >= kMostPrompts) return;
+    prompts_.push_back(prompt_of(examples_[index]));
+    const auto& expected = prompts_.back().expected;
+    const std::size_t answer = expected ? expected->size() + 1 : kTextAnswer;
+    answer_tokens_ =
+        std::max(answer_tokens_, static_cast<std::int64_t>(std::min(answer, kLongestAnswer)));
+  }
+
+  /// Drops prompts that leave no room for an answer.
+  void fit_prompts(std::size_t context) {
+    answer_tokens_ = std::min(answer_tokens_, static_cast<std::int64_t>(context / 2));
+    const std::size_t room = context - static_cast<std::size_t>(answer_tokens_);
+    std::erase_if(prompts_, [&](const Prompt& p) { return p.text.size() + 1 > room; });
+  }
+
+  std::vector<std::size_t> order_of(std::int64_t epoch) const {
+    std::vector<std::size_t> order(examples_.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    Dice(seed_, epoch).shuffle(order);
+    return order;
+  }
+
+  const std::string name_;
+  const std::int64_t seed_;
+  std::vector<Example> examples_;
+  std::size_t held_out_ = 0;
+  std::vector<Prompt> prompts_;
+  std::int64_t answer_tokens_ = 1;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> file_task(std::string name, std::vector<Example> examples,
+                                std::int64_t seed) {
+  return std::make_unique<FileTask>(std::move(name), std::move(examples), seed);
+}
+
+}  // namespace sft

@@ -1,0 +1,58 @@
+#include "examples/support/files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+namespace sft {
+namespace {
+
+/// 0, or the error number.
+int write_all(int file, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(file, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return errno;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return ::fsync(file) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
+tinkex::Error file_error(const std::string& what, const std::filesystem::path& path, int number) {
+  std::string why = std::strerror(number);
+  if (number == ENOSPC || number == EDQUOT || number == EFBIG) {
+    why += "; free some space or choose another --out";
+  }
+  return tinkex::Error(tinkex::ErrorCode::kIo, "cannot " + what + " " + path.string() + ": " + why);
+}
+
+tinkex::Status write_file(const std::filesystem::path& path, std::string_view text) {
+  std::filesystem::path draft = path;
+  draft += ".part";
+  const int file = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file < 0) return file_error("write", path, errno);
+  int failed = write_all(file, text);
+  if (::close(file) != 0 && failed == 0) failed = errno;
+  if (failed == 0 && ::rename(draft.c_str(), path.c_str()) != 0) failed = errno;
+  if (failed == 0) return tinkex::ok_status();
+  ::unlink(draft.c_str());
+  return file_error("write", path, failed);
+}
+
+tinkex::Result<std::string> read_text(const std::filesystem::path& path) {
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return file_error("read", path, errno);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (file.bad()) return file_error("read", path, errno);
+  return text;
+}
+
+}  // namespace sft

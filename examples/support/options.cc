@@ -1,0 +1,154 @@
+#include "examples/support/options.h"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <system_error>
+
+namespace sft {
+namespace {
+
+constexpr char kAbout[] =
+    "Fine-tunes a language model through the Tinker API: LibTorch tensors become Datums, the model "
+    "trains LoRA adapters on them.\n"
+    "Without --data it teaches a small model Pig Latin. Without --base-url, TINKER_BASE_URL or "
+    "TINKER_API_KEY it trains in this process.";
+
+constexpr char kExamples[] =
+    "Examples:\n"
+    "  sft                                   learn Pig Latin, about two minutes\n"
+    "  sft --data poems.txt --steps 300      learn from a text\n"
+    "  sft --resume sft-out                  go on from where a run was stopped\n"
+    "  TINKER_API_KEY=... sft --base-model NAME --data pairs.jsonl --tokenizer bytes\n"
+    "                                        train on another server\n"
+    "Exit codes: 0 done, 1 failure, 2 wrong arguments, 130 stopped by Ctrl-C.";
+
+/// A number as a whole, or nothing.
+template <class T>
+std::optional<T> parse_number(const std::string& text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+/// An integer from `least` on. CLI11 shows the text that it returns after the option's name.
+CLI::Validator whole_number(std::int64_t least, const char* advice,
+                            std::int64_t most = std::numeric_limits<std::int32_t>::max()) {
+  return CLI::Validator(
+      [=](std::string& text) -> std::string {
+        const auto value = parse_number<std::int64_t>(text);
+        if (value && *value >= least && *value <= most) return "";
+        return "'" + text + "' is not a whole number from " + std::to_string(least) + " to " +
+               std::to_string(most) + "; " + advice;
+      },
+      "NUMBER");
+}
+
+CLI::Validator positive_number() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        const auto value = parse_number<double>(text);
+        if (value && std::isfinite(*value) && *value > 0) return "";
+        return "'" + text + "' is not a positive number; give one such as 0.005 or 1e-4";
+      },
+      "NUMBER");
+}
+
+CLI::Validator not_empty() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        return text.empty() ? "is empty; give a value or leave the option out" : "";
+      },
+      "TEXT");
+}
+
+void add_training_options(CLI::App& app, Options& options) {
+  app.add_option("--data", options.data,
+                 "examples: .jsonl with prompt/completion or messages, or plain .txt")
+      ->check(not_empty());
+  app.add_option("--steps", options.steps, "optimizer steps in all (default 1000)")
+      ->check(whole_number(1, "give at least one step"));
+  app.add_option("--batch-size", options.batch_size, "examples a step (default 64)")
+      ->check(whole_number(1, "a batch needs at least one example"));
+  app.add_option("--learning-rate", options.learning_rate,
+                 "its peak (default 0.005 for tinkex/ models, 0.0001 for others)")
+      ->check(positive_number());
+  app.add_option("--rank", options.rank, "rank of the LoRA adapters (default 32)")
+      ->check(whole_number(1, "adapters need a rank of at least 1"));
+  app.add_option("--base-model", options.base_model, "model to adapt (default tinkex/tiny)")
+      ->check(not_empty());
+  app.add_option("--seed", options.seed, "same seed, same losses (default 1)")
+      ->check(whole_number(0, "seeds are not negative"));
+}
+
+void add_other_options(CLI::App& app, Options& options) {
+  app.add_option("--threads", options.threads, "threads of the arithmetic (default: all cores)")
+      ->check(whole_number(0, "0 leaves the choice to LibTorch", 1024));
+  auto* out = app.add_option("--out", options.out,
+                             "folder for results (default: sft-out, or the next that is free)");
+  auto* resume = app.add_option("--resume", options.resume, "folder of a run to go on with");
+  out->check(not_empty())->excludes(resume);
+  resume->check(not_empty());
+  app.add_option("--stop-after", options.stop_after,
+                 "stop and save after so many steps, as Ctrl-C would; --resume goes on")
+      ->check(whole_number(1, "leave it out to train to the end"));
+  app.add_option("--base-url", options.base_url, "server (default: TINKER_BASE_URL)")
+      ->check(not_empty());
+  app.add_option("--tokenizer", options.tokenizer,
+                 "'bytes' sends bytes as token ids to a model that has another tokenizer")
+      ->check(CLI::Validator(
+          [](std::string& text) -> std::string {
+            return text == "bytes" ? "" : "'" + text + "' is unknown; the only one is bytes";
+          },
+          "bytes"));
+}
+
+/// CLI11's words, as one sentence.
+std::string sentence_of(const CLI::ParseError& error) {
+  std::string text = error.what();
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  for (std::size_t at; (at = text.find('\n')) != text.npos;) text.replace(at, 1, " ");
+  return text;
+}
+
+}  // namespace
+
+ParsedOptions parse_options(int argc, const char* const* argv) {
+  Options options;
+  CLI::App app{kAbout, "sft"};
+  app.footer(kExamples);
+  add_training_options(app, options);
+  add_other_options(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return {std::nullopt, app.exit(error)};
+    std::fprintf(stderr, "sft: %s (sft --help lists the options)\n", sentence_of(error).c_str());
+    return {std::nullopt, kUsageError};
+  }
+  if (options.resume && (options.rank || options.base_model || options.seed)) {
+    std::fprintf(
+        stderr,
+        "sft: --rank, --base-model and --seed belong to the run in %s; leave them out with "
+        "--resume\n",
+        options.resume->c_str());
+    return {std::nullopt, kUsageError};
+  }
+  return {std::move(options), 0};
+}
+
+int exit_code_of(const tinkex::Error& error) {
+  return error.code() == tinkex::ErrorCode::kInvalidArgument ? kUsageError : kFailure;
+}
+
+void enter_callers_directory() {
+  const char* directory = std::getenv("BUILD_WORKING_DIRECTORY");
+  std::error_code ignored;  // The directory may be gone; absolute paths still work.
+  if (directory != nullptr) std::filesystem::current_path(directory, ignored);
+}
+
+}  // namespace sft

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "tinkex/error.h"
+
+namespace sft {
+
+/// The command line. What is absent takes its default, or with --resume the value of the run.
+struct Options {
+  std::optional<std::string> data;
+  std::optional<std::int64_t> steps;
+  std::optional<std::int64_t> batch_size;
+  std::optional<double> learning_rate;
+  std::optional<std::int64_t> rank;
+  std::optional<std::string> base_model;
+  std::optional<std::int64_t> seed;
+  std::optional<std::string> base_url;
+  std::optional<std::string> tokenizer;
+  std::optional<std::string> out;
+  std::optional<std::string> resume;
+  int threads = 0;
+  std::int64_t stop_after = 0;  ///< 0: the steps of the run.
+};
+
+/// Options, or the exit code of a program that is done already (--help, or a usage error, which
+/// has been reported on standard error).
+struct ParsedOptions {
+  std::optional<Options> options;
+  int exit_code = 0;
+};
+ParsedOptions parse_options(int argc, const char* const* argv);
+
+inline constexpr int kFailure = 1;
+inline constexpr int kUsageError = 2;
+
+/// kUsageError if the caller's arguments are to blame, else kFailure.
+int exit_code_of(const tinkex::Error& error);
+
+/// `bazel run` starts programs elsewhere: makes relative paths mean what they mean in the shell.
+void enter_callers_directory();
+
+}  // namespace sft

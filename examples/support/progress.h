@@ -1,0 +1,52 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace sft {
+
+/// How far a run is.
+struct Progress {
+  std::int64_t step = 0;   ///< Steps done, those of an earlier process included.
+  std::int64_t steps = 0;  ///< Steps in all.
+  double loss = 0;
+  double tokens_per_second = 0;
+  double seconds_left = 0;
+};
+
+/// `1:05`, `2:03:04`.
+std::string format_duration(double seconds);
+/// `950`, `15.2k`, `3.4M`.
+std::string format_count(double count);
+/// One line without its end, `columns` wide at most where that leaves room for the numbers.
+std::string format_bar(const Progress& progress, int columns);
+/// The same without the bar, for logs.
+std::string format_line(const Progress& progress);
+
+/// Shows progress on standard output: a bar that is redrawn on a terminal, else about twenty lines
+/// over the whole run.
+class ProgressDisplay {
+ public:
+  /// `first_step` steps were done before. The clock begins here.
+  ProgressDisplay(std::int64_t first_step, std::int64_t steps);
+
+  /// After each step, with the tokens that it trained on.
+  void show(std::int64_t step, double loss, std::int64_t tokens);
+  /// Leaves the bar as it is and goes on below it.
+  void finish();
+  double seconds() const;
+
+ private:
+  Progress measure(std::int64_t step, double loss) const;
+
+  const std::int64_t first_step_;
+  const std::int64_t steps_;
+  const bool terminal_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::int64_t tokens_ = 0;
+  double drawn_ = -1;
+  bool open_line_ = false;
+};
+
+}  // namespace sft

@@ -1,0 +1,99 @@
+#include "examples/support/report.h"
+
+#include <algorithm>
+
+#include "examples/support/text_files.h"
+
+namespace sft {
+namespace {
+
+constexpr std::size_t kShown = 6;
+constexpr std::size_t kNarrow = 24;
+constexpr std::size_t kWide = 72;
+
+/// Columns that the text takes: continuation bytes take none.
+std::size_t columns_of(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+std::string padded(std::string text, std::size_t columns) {
+  const std::size_t taken = columns_of(text);
+  if (taken < columns) text.append(columns - taken, ' ');
+  return text;
+}
+
+/// One line a prompt, in columns.
+std::string table(const std::vector<Prompt>& prompts, const std::vector<std::string>& before,
+                  const std::vector<std::string>& after) {
+  const auto row = [](std::string prompt, std::string first, std::string second,
+                      const std::string& right) {
+    return "  " + padded(std::move(prompt), kNarrow) + padded(std::move(first), kNarrow) +
+           padded(std::move(second), kNarrow) + right + "\n";
+  };
+  const auto cell = [](const std::vector<std::string>& answers, std::size_t i) {
+    return i < answers.size() ? show_text(answers[i], kNarrow - 2) : std::string();
+  };
+  std::string out = row("prompt", "before", "after", "expected");
+  for (std::size_t i = 0; i < std::min(kShown, prompts.size()); ++i) {
+    out += row(show_text(prompts[i].text, kNarrow - 2), cell(before, i), cell(after, i),
+               show_text(prompts[i].expected.value_or(""), kNarrow - 2));
+  }
+  return out;
+}
+
+/// Longer texts, below each other.
+std::string blocks(const std::vector<Prompt>& prompts, const std::vector<std::string>& before,
+                   const std::vector<std::string>& after) {
+  std::string out;
+  for (std::size_t i = 0; i < std::min(kShown, prompts.size()); ++i) {
+    out += "  prompt:   " + show_text(prompts[i].text, kWide) + "\n";
+    if (i < before.size()) out += "  before:   " + show_text(before[i], kWide) + "\n";
+    if (i < after.size()) out += "  after:    " + show_text(after[i], kWide) + "\n";
+    if (prompts[i].expected) out += "  expected: " + show_text(*prompts[i].expected, kWide) + "\n";
+    out += "\n";
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string show_text(std::string_view text, std::size_t most) {
+  std::string shown;
+  std::size_t fits = 0;  // Bytes that leave room for the dots.
+  for (std::size_t at = 0; at < text.size() && shown.size() <= most;) {
+    std::size_t length = 1;
+    while (length < 4 && !is_utf8(text.substr(at, length))) ++length;
+    const std::string_view character = text.substr(at, length);
+    const bool whole = is_utf8(character);
+    const auto first = static_cast<unsigned char>(character.front());
+    shown += whole && first >= 0x20 && first != 0x7F ? character : std::string_view("?");
+    at += whole ? character.size() : 1;
+    if (shown.size() + 3 <= most) fits = shown.size();
+  }
+  return shown.size() <= most ? shown : shown.substr(0, fits) + "...";
+}
+
+std::string score(const std::vector<Prompt>& prompts, const std::vector<std::string>& answers) {
+  std::size_t asked = 0;
+  std::size_t right = 0;
+  for (std::size_t i = 0; i < std::min(prompts.size(), answers.size()); ++i) {
+    if (!prompts[i].expected) continue;
+    ++asked;
+    if (answers[i] == *prompts[i].expected) ++right;
+  }
+  if (asked == 0) return std::to_string(answers.size()) + " prompts sampled";
+  return std::to_string(right) + " of " + std::to_string(asked) + " prompts exactly right (" +
+         std::to_string((100 * right + asked / 2) / asked) + " %)";
+}
+
+std::string compare(const std::vector<Prompt>& prompts, const std::vector<std::string>& before,
+                    const std::vector<std::string>& after) {
+  const bool narrow = std::all_of(prompts.begin(), prompts.end(), [](const Prompt& prompt) {
+    return prompt.expected && std::max(prompt.text.size(), prompt.expected->size()) < kNarrow - 1;
+  });
+  return narrow ? table(prompts, before, after) : blocks(prompts, before, after);
+}
+
+}  // namespace sft

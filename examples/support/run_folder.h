@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "examples/support/options.h"
+#include "tinkex/error.h"
+
+namespace sft {
+
+/// What decides every loss of a run; saved with it, so that a resumed run goes on exactly.
+struct Plan {
+  std::string data;  ///< Absolute path; empty: Pig Latin.
+  std::int64_t steps = 1000;
+  std::int64_t batch_size = 64;
+  double learning_rate = 0;  ///< 0: by model.
+  std::int64_t rank = 32;
+  std::string base_model = "tinkex/tiny";
+  std::int64_t seed = 1;
+  std::string base_url;  ///< Empty: the embedded backend.
+};
+
+/// The folder of a run: `metrics.jsonl`, `loss.svg`, `state.json`, and the embedded backend's
+/// checkpoints under `backend`.
+class RunFolder {
+ public:
+  /// Opens the run that `options` name: a new folder, or with --resume an old one.
+  ///
+  /// Errors: kInvalidArgument for a folder that holds a run already, that holds none, or whose run
+  /// is done; kIo if it cannot be made or read.
+  static tinkex::Result<std::unique_ptr<RunFolder>> open(const Options& options);
+  /// Removes the folder again if it was made here and nothing was saved in it.
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  /// Records a checkpoint, in `state.json`; replaces the record before as a whole or not at all.
+  tinkex::Status save(std::int64_t step, std::string checkpoint);
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path file(const char* name) const { return path_ / name; }
+  bool resumed() const { return resumed_; }
+  /// Steps that the last checkpoint holds.
+  std::int64_t step() const { return step_; }
+  const std::string& checkpoint() const { return checkpoint_; }
+
+  Plan plan;
+
+ private:
+  explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  tinkex::Status create(const Options& options);
+  tinkex::Status load(const Options& options);
+  tinkex::Status read_state(const std::string& text);
+
+  const std::filesystem::path path_;
+  bool created_ = false;
+  bool resumed_ = false;
+  std::int64_t step_ = 0;
+  std::string checkpoint_;
+};
+
+}  // namespace sft

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "examples/support/options.h"
+#include "examples/support/run_folder.h"
+#include "tinkex/outputs.h"
+#include "tinkex/service_client.h"
+#include "torch_ext/connect.h"
+
+namespace sft {
+
+/// Where to train: the run's server, or the embedded backend with its checkpoints in the folder.
+tinkex::torch_ext::ConnectOptions connect_options(const RunFolder& run, const Options& options);
+
+/// How many tokens the model reads.
+/// Errors: kInvalidArgument with the server's models if `base_model` is not among them.
+tinkex::Result<std::int64_t> context_length(tinkex::ServiceClient& service,
+                                            const std::string& base_model);
+
+/// Refuses a model whose tokens are not bytes, unless the options insist.
+tinkex::Status check_tokenizer(const tinkex::ModelInfo& info, const Options& options);
+
+/// The learning rate that suits a model if none was asked for.
+double default_learning_rate(const std::string& base_model);
+
+/// Makes LibTorch, and with it the embedded backend, use that many threads; 0 changes nothing.
+void use_threads(int threads);
+
+}  // namespace sft

@@ -1,0 +1,189 @@
+#include "examples/support/text_files.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+namespace sft {
+namespace {
+
+using nlohmann::json;
+using tinkex::invalid_argument;
+using tinkex::Result;
+
+/// Bytes of a piece of plain text.
+constexpr std::size_t kPiece = 128;
+
+constexpr char kLineForm[] =
+    R"(expected {"prompt": "...", "completion": "..."} or {"messages": [{"role": "...", "content": "..."}]})";
+
+/// Length of the well-formed UTF-8 sequence that `text` begins with, or 0.
+std::size_t sequence_length(std::string_view text) noexcept {
+  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  if (first < 0xC2 || first > 0xF4 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  // Overlong forms, surrogates, and what lies beyond Unicode.
+  if (first == 0xE0 && byte(1) < 0xA0) return 0;
+  if (first == 0xED && byte(1) > 0x9F) return 0;
+  if (first == 0xF0 && byte(1) < 0x90) return 0;
+  if (first == 0xF4 && byte(1) > 0x8F) return 0;
+  return length;
+}
+
+/// The member of that name if it is a text.
+std::optional<std::string> text_in(const json& object, const char* name) {
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_string()) return std::nullopt;
+  return found->get<std::string>();
+}
+
+Result<Example> from_pair(const json& line) {
+  const auto prompt = text_in(line, "prompt");
+  const auto completion = text_in(line, "completion");
+  if (!prompt || !completion) return invalid_argument(kLineForm);
+  if (completion->empty()) return invalid_argument("\"completion\" is empty: nothing to learn");
+  return Example{.parts = {{*prompt, false}, {*completion, true}}};
+}
+
+/// A dialogue: `role: content` lines, of which what the assistant says is learned.
+Result<Example> from_messages(const json& messages) {
+  if (!messages.is_array()) return invalid_argument(kLineForm);
+  Example example;
+  std::string untrained;
+  for (const json& message : messages) {
+    const auto role = message.is_object() ? text_in(message, "role") : std::nullopt;
+    const auto content = message.is_object() ? text_in(message, "content") : std::nullopt;
+    if (!role || !content) return invalid_argument(kLineForm);
+    untrained += *role + ": ";
+    if (*role != "assistant") {
+      untrained += *content + "\n";
+      continue;
+    }
+    example.parts.push_back({std::exchange(untrained, "\n"), false});
+    example.parts.push_back({*content, true});
+  }
+  if (example.parts.empty()) {
+    return invalid_argument("\"messages\" has none of role \"assistant\": nothing to learn");
+  }
+  return example;
+}
+
+Result<Example> parse_line(std::string_view line) {
+  if (!is_utf8(line)) return invalid_argument("is not UTF-8; convert the file, e.g. with iconv");
+  const json value = json::parse(line, nullptr, false);
+  if (value.is_discarded()) return invalid_argument("is not JSON; each line must be one object");
+  if (!value.is_object()) return invalid_argument(kLineForm);
+  const auto messages = value.find("messages");
+  return messages == value.end() ? from_pair(value) : from_messages(*messages);
+}
+
+bool is_blank(std::string_view line) {
+  return line.find_first_not_of(" \t\r") == std::string_view::npos;
+}
+
+/// Where a piece that begins at 0 ends: after a line or a word if one ends in its second half,
+/// never within a character.
+std::size_t piece_length(std::string_view text) {
+  if (text.size() <= kPiece) return text.size();
+  for (const char* ends : {"\n", " "}) {
+    const std::size_t at = text.substr(0, kPiece).find_last_of(ends);
+    if (at != text.npos && at >= kPiece / 2) return at + 1;
+  }
+  for (std::size_t length = kPiece; length > kPiece - 4; --length) {
+    if ((static_cast<unsigned char>(text[length]) & 0xC0) != 0x80) return length;
+  }
+  return kPiece;  // Not UTF-8, which the caller finds out.
+}
+
+Result<std::string> read_file(const std::filesystem::path& path) {
+  const auto refuse = [&](const std::string& why) {
+    return invalid_argument("--data " + path.string() + ": " + why);
+  };
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return refuse("is a directory; name a .jsonl or .txt file");
+  }
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
+                                                             &std::fclose);
+  if (file == nullptr) return refuse(std::string(std::strerror(errno)) + "; check the name");
+  std::string text;
+  char part[1 << 16];
+  for (std::size_t got; (got = std::fread(part, 1, sizeof(part), file.get())) > 0;) {
+    text.append(part, got);
+  }
+  if (std::ferror(file.get())) return refuse(std::strerror(errno));
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  return text;
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view text) noexcept {
+  while (!text.empty()) {
+    const std::size_t length = sequence_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+Result<std::vector<Example>> parse_jsonl(std::string_view text, const std::string& name) {
+  std::vector<Example> examples;
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (is_blank(line)) continue;
+    Result<Example> example = parse_line(line);
+    if (!example) {
+      return invalid_argument(name + ", line " + std::to_string(number) + ": " +
+                              example.error().message());
+    }
+    examples.push_back(*std::move(example));
+  }
+  if (examples.empty()) return invalid_argument(name + ": is empty; give it at least one example");
+  return examples;
+}
+
+Result<std::vector<Example>> parse_plain_text(std::string_view text, const std::string& name) {
+  std::vector<Example> examples;
+  std::size_t line = 1;
+  while (!text.empty()) {
+    const std::size_t length = piece_length(text);
+    const std::string_view piece = text.substr(0, length);
+    text.remove_prefix(length);
+    if (!is_utf8(piece)) {
+      return invalid_argument(name + ", at or after line " + std::to_string(line) +
+                              ": is not UTF-8; convert the file, e.g. with iconv");
+    }
+    line += static_cast<std::size_t>(std::count(piece.begin(), piece.end(), '\n'));
+    if (piece.find_first_not_of(" \t\r\n") == piece.npos) continue;
+    examples.push_back({.parts = {{std::string(piece), true}}, .ended = false});
+  }
+  if (examples.empty()) return invalid_argument(name + ": is empty; give it some text");
+  return examples;
+}
+
+Result<std::vector<Example>> read_examples(const std::filesystem::path& file) {
+  const std::string name = "--data " + file.string();
+  const std::string ending = file.extension().string();
+  if (ending != ".jsonl" && ending != ".txt") {
+    return invalid_argument(name + ": the name must end in .jsonl or .txt");
+  }
+  const Result<std::string> text = read_file(file);
+  if (!text) return text.error();
+  return ending == ".jsonl" ? parse_jsonl(*text, name) : parse_plain_text(*text, name);
+}
+
+}  // namespace sft

@@ -1,0 +1,105 @@
+#include "examples/support/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace sft {
+namespace {
+
+using ::testing::HasSubstr;
+
+ParsedOptions parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "sft");
+  return parse_options(static_cast<int>(arguments.size()), arguments.data());
+}
+
+/// What a refused command line says.
+std::string complaint(std::vector<const char*> arguments) {
+  ::testing::internal::CaptureStderr();
+  const ParsedOptions parsed = parse(std::move(arguments));
+  std::string text = ::testing::internal::GetCapturedStderr();
+  EXPECT_FALSE(parsed.options.has_value());
+  EXPECT_EQ(parsed.exit_code, 2);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+  return text;
+}
+
+TEST(OptionsTest, NothingGivenIsNothingSet) {
+  const ParsedOptions parsed = parse({});
+  ASSERT_TRUE(parsed.options.has_value());
+  EXPECT_FALSE(parsed.options->steps || parsed.options->learning_rate || parsed.options->out);
+}
+
+TEST(OptionsTest, ValuesArrive) {
+  const ParsedOptions parsed = parse({"--steps",
+                                      "7",
+                                      "--learning-rate=5e-3",
+                                      "--rank",
+                                      "4",
+                                      "--base-model",
+                                      "m",
+                                      "--seed",
+                                      "0",
+                                      "--threads",
+                                      "2",
+                                      "--batch-size",
+                                      "3",
+                                      "--data",
+                                      "d.txt",
+                                      "--out",
+                                      "o",
+                                      "--base-url",
+                                      "http://h",
+                                      "--tokenizer",
+                                      "bytes",
+                                      "--stop-after",
+                                      "2"});
+  ASSERT_TRUE(parsed.options.has_value());
+  const Options& options = *parsed.options;
+  EXPECT_EQ(options.steps, 7);
+  EXPECT_EQ(options.learning_rate, 5e-3);
+  EXPECT_EQ(options.rank, 4);
+  EXPECT_EQ(options.base_model, "m");
+  EXPECT_EQ(options.seed, 0);
+  EXPECT_EQ(options.threads, 2);
+  EXPECT_EQ(options.batch_size, 3);
+  EXPECT_EQ(options.stop_after, 2);
+}
+
+TEST(OptionsTest, BadValuesAreNamedWithTheRemedy) {
+  for (const char* bad : {"abc", "nan", "inf", "-1", "0", "1e999", "1x", ""}) {
+    EXPECT_THAT(complaint({"--learning-rate", bad}),
+                HasSubstr("'" + std::string(bad) + "' is not a positive number; give one"));
+  }
+  EXPECT_THAT(complaint({"--rank", "0"}), HasSubstr("--rank: '0' is not a whole number from 1"));
+  EXPECT_THAT(complaint({"--batch-size", "0"}), HasSubstr("at least one example"));
+  EXPECT_THAT(complaint({"--steps", "1.5"}), HasSubstr("'1.5'"));
+  EXPECT_THAT(complaint({"--steps", "99999999999999999999"}), HasSubstr("--steps"));
+  EXPECT_THAT(complaint({"--seed", "-1"}), HasSubstr("'-1'"));
+  EXPECT_THAT(complaint({"--tokenizer", "bpe"}), HasSubstr("the only one is bytes"));
+  EXPECT_THAT(complaint({"--data", ""}), HasSubstr("--data"));
+}
+
+TEST(OptionsTest, WhatDoesNotGoTogetherIsRefused) {
+  EXPECT_THAT(complaint({"--no-such"}), HasSubstr("--no-such"));
+  EXPECT_THAT(complaint({"--resume", "d", "--out", "o"}), HasSubstr("--out"));
+  EXPECT_THAT(complaint({"--resume", "d", "--rank", "4"}), HasSubstr("leave them out"));
+}
+
+TEST(OptionsTest, HelpIsNoFailure) {
+  ::testing::internal::CaptureStdout();
+  const ParsedOptions parsed = parse({"--help"});
+  EXPECT_THAT(::testing::internal::GetCapturedStdout(), HasSubstr("--learning-rate"));
+  EXPECT_FALSE(parsed.options.has_value());
+  EXPECT_EQ(parsed.exit_code, 0);
+}
+
+TEST(OptionsTest, ExitCodeTellsUsageFromFailure) {
+  EXPECT_EQ(exit_code_of(tinkex::invalid_argument("x")), kUsageError);
+  EXPECT_EQ(exit_code_of(tinkex::Error(tinkex::ErrorCode::kIo, "x")), kFailure);
+}
+
+}  // namespace
+}  // namespace sft

@@ -1,0 +1,150 @@
+#include "examples/support/run_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "examples/support/files.h"
+#include "examples/support/metrics_log.h"
+
+namespace sft {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+fs::path fresh(const char* name) {
+  const fs::path path = fs::path(::testing::TempDir()) / "run_folder_test" / name;
+  fs::remove_all(path);
+  return path;
+}
+
+std::string error_of(const Options& options) {
+  const auto run = RunFolder::open(options);
+  return run.ok() ? std::string() : run.error().message();
+}
+
+Options resume(const fs::path& path) {
+  Options options;
+  options.resume = path.string();
+  return options;
+}
+
+void make_run(const fs::path& path, std::int64_t step) {
+  Options options;
+  options.out = path.string();
+  options.steps = 10;
+  options.rank = 4;
+  options.learning_rate = 0.1 + 0.2;
+  options.data = "/somewhere/x.txt";
+  ASSERT_TRUE((*RunFolder::open(options))->save(step, "tinker://run/weights/step").ok());
+}
+
+TEST(RunFolderTest, ResumedRunHasTheWholePlan) {
+  const fs::path path = fresh("whole");
+  make_run(path, 4);
+  const auto run = RunFolder::open(resume(path));
+  ASSERT_TRUE(run.ok()) << run.error().what();
+  EXPECT_TRUE((*run)->resumed());
+  EXPECT_EQ((*run)->step(), 4);
+  EXPECT_EQ((*run)->checkpoint(), "tinker://run/weights/step");
+  EXPECT_EQ((*run)->plan.steps, 10);
+  EXPECT_EQ((*run)->plan.rank, 4);
+  EXPECT_EQ((*run)->plan.data, "/somewhere/x.txt");
+  EXPECT_EQ((*run)->plan.learning_rate, 0.1 + 0.2);  // To the last digit.
+}
+
+TEST(RunFolderTest, OptionsOfTheResumeWin) {
+  const fs::path path = fresh("win");
+  make_run(path, 4);
+  Options options = resume(path);
+  options.steps = 30;
+  const auto run = RunFolder::open(options);
+  ASSERT_TRUE(run.ok());
+  EXPECT_EQ((*run)->plan.steps, 30);
+}
+
+TEST(RunFolderTest, WhatCannotBeResumedIsRefusedWithTheRemedy) {
+  EXPECT_THAT(error_of(resume(fresh("none"))), HasSubstr("no saved run"));
+  const fs::path done = fresh("done");
+  make_run(done, 10);
+  EXPECT_THAT(error_of(resume(done)), HasSubstr("larger --steps"));
+  Options elsewhere = resume(done);
+  elsewhere.base_url = "http://localhost:1";
+  EXPECT_THAT(error_of(elsewhere), HasSubstr("leave out --base-url"));
+}
+
+TEST(RunFolderTest, DamagedStateIsNamed) {
+  const fs::path path = fresh("damaged");
+  fs::create_directories(path);
+  for (const char* text :
+       {"", "{", "[]", "{\"format\": 1}", "{\"format\": 9}", "{\"format\": 1, \"step\": \"x\"}"}) {
+    std::ofstream(path / "state.json") << text;
+    EXPECT_THAT(error_of(resume(path)), HasSubstr("state.json")) << text;
+  }
+}
+
+TEST(RunFolderTest, ARunIsNeverOverwritten) {
+  const fs::path path = fresh("taken");
+  make_run(path, 4);
+  Options options;
+  options.out = path.string();
+  EXPECT_THAT(error_of(options), HasSubstr("holds a run already"));
+}
+
+TEST(RunFolderTest, AFolderInWhichNothingWasSavedGoesAgain) {
+  const fs::path path = fresh("unused");
+  Options options;
+  options.out = path.string();
+  {
+    const auto run = RunFolder::open(options).value();
+    EXPECT_TRUE(fs::exists(path));
+  }
+  EXPECT_FALSE(fs::exists(path));
+  fs::create_directories(path);
+  { const auto run = RunFolder::open(options).value(); }
+  EXPECT_TRUE(fs::exists(path));  // It was the caller's.
+}
+
+TEST(FilesTest, AFailedWriteLeavesTheOldFile) {
+  const fs::path path = fresh("files");
+  fs::create_directories(path);
+  ASSERT_TRUE(write_file(path / "a", "old").ok());
+  fs::create_directories(path / "a.part");  // The draft cannot be opened.
+  const auto failed = write_file(path / "a", "new");
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code(), tinkex::ErrorCode::kIo);
+  EXPECT_THAT(failed.error().message(), HasSubstr("cannot write"));
+  EXPECT_EQ(read_text(path / "a").value(), "old");
+}
+
+TEST(MetricsLogTest, ResumingDropsTheStepsAfterTheCheckpoint) {
+  const fs::path path = fresh("log");
+  fs::create_directories(path);
+  {
+    const auto log = MetricsLog::open(path / "m", 0).value();
+    for (std::int64_t step = 1; step <= 4; ++step) {
+      ASSERT_TRUE(log->append({step, 0.1 * double(step), 1e-3, 8, 0.5}).ok());
+    }
+  }
+  std::ofstream(path / "m", std::ios::app) << "{\"step\": 5, \"lo";  // As after a crash.
+  const auto log = MetricsLog::open(path / "m", 3).value();
+  ASSERT_EQ(log->losses().size(), 3u);
+  ASSERT_TRUE(log->append({4, 0.5, 1e-3, 8, 0.5}).ok());
+  const std::string text = read_text(path / "m").value();
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4);
+  EXPECT_THAT(text, HasSubstr("\"loss\":0.5,"));
+  EXPECT_EQ(text.find("\"lo\""), std::string::npos);
+}
+
+TEST(MetricsLogTest, LossesKeepEveryDigit) {
+  const fs::path path = fresh("digits");
+  fs::create_directories(path);
+  const double loss = 1.0 / 3.0;
+  ASSERT_TRUE(MetricsLog::open(path / "m", 0).value()->append({1, loss, 0, 0, 0}).ok());
+  EXPECT_EQ(MetricsLog::open(path / "m", 1).value()->losses().front().loss, loss);
+}
+
+}  // namespace
+}  // namespace sft

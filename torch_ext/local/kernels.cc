@@ -15,8 +15,9 @@ namespace {
 /// Sums are kept in this many lanes: the order is fixed, and the compiler can use vector registers.
 constexpr std::int64_t kLanes = 16;
 
-/// Elements that are worth a second thread.
-constexpr std::int64_t kGrain = 16384;
+/// Elements that are worth a second thread: row operations do more with each than adding.
+constexpr std::int64_t kGrain = std::int64_t{1} << 17;
+constexpr std::int64_t kAdamGrain = std::int64_t{1} << 19;
 
 template <class T, class Term>
 T lane_sum(std::int64_t count, Term term) {
@@ -178,7 +179,7 @@ AdamTensors adam_step(const AdamTensors& old, const at::Tensor& gradient, const 
     const T b1 = T(step.beta1), rest1 = T(1.0 - step.beta1);
     const T b2 = T(step.beta2), rest2 = T(1.0 - step.beta2);
     const T correction = T(step.inverse_sqrt_correction2), eps = T(step.eps);
-    at::parallel_for(0, old.theta.numel(), kGrain, [=](std::int64_t begin, std::int64_t end) {
+    at::parallel_for(0, old.theta.numel(), kAdamGrain, [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const T gi = g[i] * scale;
         new_m[i] = b1 * m[i] + rest1 * gi;

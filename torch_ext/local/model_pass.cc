@@ -7,14 +7,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "torch_ext/local/decoder.h"
-#include "torch_ext/local/guard.h"
 #include "torch_ext/local/head.h"
 #include "torch_ext/local/kernels.h"
+#include "torch_ext/local/lanes.h"
 #include "torch_ext/local/micro_batch.h"
 #include "torch_ext/local/scorer.h"
 #include "torch_ext/local/thread_limit.h"
@@ -74,21 +74,18 @@ class Lane {
         scorer_(spec, data, out),
         with_gradient_(with_gradient) {}
 
-  /// Takes micro-batches `first`, `first + step`, ... On any thread.
+  /// Takes micro-batches `first`, `first + step`, ...
   Status run(std::span<const MicroBatch> batches, std::size_t first, std::size_t step) {
-    return guarded([&]() -> Status {
-      const c10::InferenceMode inference;
-      views_ = views(adapter_.flat());
-      if (with_gradient_) {
-        gradient_ = at::zeros(adapter_.flat().sizes(), adapter_.flat().options());
-        gradient_views_ = views(gradient_);
-      }
-      for (std::size_t i = first; i < batches.size(); i += step) {
-        const Status status = run(batches[i]);
-        if (!status) return status;
-      }
-      return ok_status();
-    });
+    views_ = views(adapter_.flat());
+    if (with_gradient_) {
+      gradient_ = at::zeros(adapter_.flat().sizes(), adapter_.flat().options());
+      gradient_views_ = views(gradient_);
+    }
+    for (std::size_t i = first; i < batches.size(); i += step) {
+      const Status status = run(batches[i]);
+      if (!status) return status;
+    }
+    return ok_status();
   }
 
   const at::Tensor& gradient() const { return gradient_; }
@@ -169,24 +166,6 @@ std::vector<MicroBatch> cut(std::span<const PreparedDatum> data, const PassOptio
   return plan_micro_batches(lengths, std::min(options.token_budget, budget));
 }
 
-/// Runs every lane, the first on this thread. The error of the first lane that failed, if any.
-Status run_lanes(std::span<Lane> lanes, std::span<const MicroBatch> batches, bool threaded) {
-  std::vector<Status> statuses(lanes.size(), ok_status());
-  const auto run = [&](std::size_t i) {
-    const SingleThread single(!threaded);
-    statuses[i] = lanes[i].run(batches, i, lanes.size());
-  };
-  {
-    std::vector<std::jthread> threads;
-    for (std::size_t i = 1; i < lanes.size(); ++i) threads.emplace_back(run, i);
-    run(0);
-  }
-  for (const Status& status : statuses) {
-    if (!status) return status;
-  }
-  return ok_status();
-}
-
 std::int64_t padded_size(std::span<const MicroBatch> batches) {
   std::int64_t size = 0;
   for (const MicroBatch& b : batches) size += static_cast<std::int64_t>(b.datums.size()) * b.length;
@@ -201,16 +180,17 @@ Result<PassOutput> run_pass(const BaseModel& model, const Adapter& adapter, cons
   const c10::InferenceMode inference;
   const std::int64_t wanted = options.lanes > 0 ? options.lanes : available_threads();
   std::vector<MicroBatch> batches = cut(data, options, wanted);
-  const bool large = worth_threads(model.config(), padded_size(batches));
-  const bool forced = options.lanes > 0;
+  const bool several = options.lanes > 0 || worth_lanes(model.config(), padded_size(batches));
   const std::size_t count =
-      large || forced ? std::min(batches.size(), static_cast<std::size_t>(wanted)) : 1;
+      several ? std::min(batches.size(), static_cast<std::size_t>(wanted)) : 1;
   ScoredBatch scored(data);
   std::vector<Lane> lanes;
   for (std::size_t i = 0; i < count; ++i) {
     lanes.emplace_back(model, adapter, spec, data, with_gradient, scored);
   }
-  const Status status = run_lanes(lanes, batches, large && count == 1);
+  const bool threads = worth_threads(model.config(), padded_size(batches) / std::ssize(batches));
+  const Status status =
+      run_lanes(count, threads, [&](std::size_t i) { return lanes[i].run(batches, i, count); });
   if (!status) return status.error();
   PassOutput output;
   for (const double loss : scored.losses) output.loss += loss;

@@ -14,6 +14,7 @@
 #include "torch_ext/local/guard.h"
 #include "torch_ext/local/head.h"
 #include "torch_ext/local/kv_cache.h"
+#include "torch_ext/local/lanes.h"
 #include "torch_ext/local/loss_inputs.h"
 #include "torch_ext/local/random.h"
 #include "torch_ext/local/stop_rules.h"
@@ -105,11 +106,8 @@ class Sampling {
     const Result<at::Tensor> first = prefill();
     if (!first) return first.error();
     response_.sequences.resize(static_cast<std::size_t>(request_.num_samples));
-    for (std::int64_t begin = 0; begin < request_.num_samples; begin += kDecodeBatch) {
-      const std::int64_t count = std::min(kDecodeBatch, request_.num_samples - begin);
-      const Status status = decode_group(begin, count, *first);
-      if (!status) return status.error();
-    }
+    const Status decoded = decode(*first);
+    if (!decoded) return decoded.error();
     return std::move(response_);
   }
 
@@ -160,6 +158,24 @@ class Sampling {
     }
   }
 
+  /// Decodes all samples in groups, side by side if that is worth it.
+  Status decode(const at::Tensor& first) {
+    const std::int64_t samples = request_.num_samples;
+    const std::int64_t wanted = worth_lanes(model_.config(), samples) ? available_threads() : 1;
+    const std::int64_t size = std::min(kDecodeBatch, (samples + wanted - 1) / wanted);
+    const std::int64_t groups = (samples + size - 1) / size;
+    const std::int64_t lanes = std::min(wanted, groups);
+    const bool threads = worth_threads(model_.config(), size);
+    return run_lanes(static_cast<std::size_t>(lanes), threads, [&](std::size_t lane) -> Status {
+      for (auto group = static_cast<std::int64_t>(lane); group < groups; group += lanes) {
+        const std::int64_t begin = group * size;
+        const Status status = decode_group(begin, std::min(size, samples - begin), first);
+        if (!status) return status;
+      }
+      return ok_status();
+    });
+  }
+
   /// Decodes samples [begin, begin + count), which start from the same distribution.
   Status decode_group(std::int64_t begin, std::int64_t count, const at::Tensor& first) {
     std::vector<Growing> growing;
@@ -181,7 +197,6 @@ class Sampling {
       if (static_cast<std::int64_t>(rows.size()) < cache.batch()) {
         cache = cache.with_rows(tensor_of(rows), capacity);
       }
-      const SingleThread threads(!worth_threads(model_.config(), cache.batch()));
       const at::Tensor stream =
           decoder_forward(model_, views_, tensor_of(tokens), 1, nullptr, &cache);
       logprobs = picker_.logprobs(head_logits(model_, views_, stream));

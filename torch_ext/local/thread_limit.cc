@@ -6,20 +6,29 @@
 namespace tinkex::torch_ext::local {
 namespace {
 
-/// Floating-point operations of one forward pass that are worth a second thread.
-constexpr double kParallelOperations = 4e7;
+/// Floating-point operations of one forward pass: about half a millisecond, and a few.
+constexpr double kLaneOperations = 4e7;
+constexpr double kThreadOperations = 4e8;
+
+double operations(const ModelConfig& m, std::int64_t tokens) {
+  const auto per_layer =
+      static_cast<double>(m.hidden_size) *
+      static_cast<double>(2 * m.query_size() + 2 * m.key_value_size() + 3 * m.intermediate_size);
+  const auto head = static_cast<double>(m.hidden_size) * static_cast<double>(m.vocab_size);
+  return 2.0 * static_cast<double>(tokens) *
+         (per_layer * static_cast<double>(m.num_hidden_layers) + head);
+}
 
 }  // namespace
 
 int available_threads() { return at::get_num_threads(); }
 
-bool worth_threads(const ModelConfig& m, std::int64_t tokens) {
-  const auto per_layer =
-      static_cast<double>(m.hidden_size) *
-      static_cast<double>(2 * m.query_size() + 2 * m.key_value_size() + 3 * m.intermediate_size);
-  const auto head = static_cast<double>(m.hidden_size) * static_cast<double>(m.vocab_size);
-  const double per_token = 2.0 * (per_layer * static_cast<double>(m.num_hidden_layers) + head);
-  return per_token * static_cast<double>(tokens) >= kParallelOperations;
+bool worth_lanes(const ModelConfig& model, std::int64_t tokens) {
+  return operations(model, tokens) >= kLaneOperations;
+}
+
+bool worth_threads(const ModelConfig& model, std::int64_t tokens) {
+  return operations(model, tokens) >= kThreadOperations;
 }
 
 // Not at::set_num_threads: that would also become the default of every other thread.

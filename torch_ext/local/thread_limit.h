@@ -12,9 +12,12 @@ namespace tinkex::torch_ext::local {
 /// Threads that ATen may use on this thread.
 int available_threads();
 
-/// Whether a forward pass of that many tokens is worth a second thread. Waking one, and spinning
-/// until it is done, costs more than it saves on small work, many times more on a busy machine.
-/// The answer depends on the work alone, so that results stay reproducible.
+/// Whether a forward pass of that many tokens, all of it together, is worth a second thread that
+/// takes half of it. The answer depends on the work alone, so that results stay reproducible.
+bool worth_lanes(const ModelConfig& model, std::int64_t tokens);
+
+/// Whether it is worth a second thread inside every operation. Waking one, and spinning until it is
+/// done, costs more than it saves on small operations, many times more on a busy machine.
 bool worth_threads(const ModelConfig& model, std::int64_t tokens);
 
 /// Keeps the arithmetic of the calling thread on that thread while in scope.

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""The documents are true: their links, labels, numbers, codes and examples exist in the sources."""
+
+import os
+import re
+import sys
+import unittest
+
+import checkout
+
+sys.path.insert(0, os.path.join(checkout.ROOT, "tools"))
+import traceability  # pylint: disable=wrong-import-position
+from requirements import REQUIREMENTS  # pylint: disable=wrong-import-position
+
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+DOCUMENTS += checkout.files("docs", suffixes=(".md",))
+
+UNITS = {20: "MiB", 30: "GiB"}
+DURATIONS = ("_timeout", "_interval", "_backoff", "_hold", "max_elapsed", "max_retry_after")
+
+
+def as_written(field, initialiser):
+    """A C++ initialiser as the documents write it: `std::size_t{64} << 20` is "64 MiB"."""
+    shifted = re.fullmatch(r"std::\w+\{(\d+)\} << (\d+)", initialiser)
+    if shifted:
+        return "%s %s" % (shifted.group(1), UNITS[int(shifted.group(2))])
+    if initialiser == "std::nullopt":
+        return "none"
+    number = int(initialiser.replace("'", ""))
+    if any(word in field for word in DURATIONS):
+        return "%d s" % (number // 1000) if number % 1000 == 0 else "%d ms" % number
+    return "{:,}".format(number)
+
+
+def defaults(header, struct):
+    """{field: default as written} of one options struct."""
+    body = re.search(r"struct %s \{(.*?)\n\};" % struct, checkout.read(header), re.S).group(1)
+    number = r"(std::\w+\{\d+\} << \d+|std::nullopt|[\d']+)"
+    found = re.findall(r" (\w+)(?: = |\{)" + number + r"\}?;", body)
+    return {field: as_written(field, initialiser) for field, initialiser in found}
+
+
+def rows(document, heading=""):
+    """Cells of the table rows below a heading that contains `heading`."""
+    section = checkout.read(document).split(heading, 1)[1].split("\n## ")[0] if heading else (
+        checkout.read(document))
+    return [[cell.strip() for cell in line.strip("|").split("|")]
+            for line in section.splitlines() if line.startswith("| `")]
+
+
+class DocumentsTest(unittest.TestCase):
+    def test_links_lead_somewhere(self):
+        broken = []
+        for document in DOCUMENTS:
+            for target in re.findall(r"\]\(([^)#]+)[^)]*\)", checkout.read(document)):
+                path = os.path.join(checkout.ROOT, os.path.dirname(document), target)
+                if not target.startswith("http") and not os.path.exists(path):
+                    broken.append("%s: %s" % (document, target))
+        self.assertEqual(broken, [])
+
+    def test_labels_exist(self):
+        broken = []
+        for document in DOCUMENTS:
+            for package, name in re.findall(r"(?<![\w@:])//([\w/]*):([\w.]+\w)",
+                                            checkout.read(document)):
+                build = os.path.join(package, "BUILD.bazel")
+                if not os.path.exists(os.path.join(checkout.ROOT, build)) or (
+                        '"%s"' % name not in checkout.read(build)):
+                    broken.append("%s: //%s:%s" % (document, package, name))
+        self.assertEqual(broken, [])
+
+    def test_the_program_in_the_readme_is_the_example(self):
+        block = re.search(r"```cpp\n(.*?)```", checkout.read("README.md"), re.S).group(1)
+        self.assertEqual(block, checkout.read("examples/readme_example.cc"))
+
+    def test_limits_are_those_of_the_headers(self):
+        for struct, header in (("ChunkLimits", "tinkex/options.h"),
+                               ("ClientOptions", "tinkex/options.h"),
+                               ("RetryOptions", "tinkex/options.h"),
+                               ("BackendOptions", "torch_ext/local/backend_options.h")):
+            told = rows("docs/limits.md", "`%s`" % struct)
+            self.assertTrue(told, struct)
+            real = defaults(header, struct)
+            for cells in told:
+                field = cells[0].strip("`")
+                self.assertEqual(cells[1], real.get(field), "%s::%s" % (struct, field))
+
+    def test_every_error_code_is_explained(self):
+        body = re.search(r"enum class ErrorCode \{(.*?)\};", checkout.read("tinkex/error.h"), re.S)
+        codes = re.findall(r"^\s*(k\w+),", body.group(1), re.M)
+        self.assertEqual([row[0].strip("`") for row in rows("docs/errors.md")], codes)
+
+    def test_every_variable_of_the_library_is_listed(self):
+        read = set(re.findall(r'"(TINKER_\w+)"', checkout.read("tinkex/config/resolve.cc")))
+        told = set(re.findall(r"^\| `(TINKER_\w+)`", checkout.read("README.md"), re.M))
+        self.assertEqual(told, read)
+
+    def test_requirements_name_files_that_exist_and_something_that_shows_them(self):
+        tests = traceability.tests_by_id()
+        for identity, _, sources, evidence in REQUIREMENTS:
+            for path in sources.split():
+                self.assertTrue(os.path.exists(os.path.join(checkout.ROOT, path)), path)
+            self.assertTrue(tests.get(identity) or evidence, "nothing shows " + identity)
+
+    def test_the_table_of_requirements_names_tests_that_quote_the_id(self):
+        tests = traceability.tests_by_id()
+        table = checkout.read("ARCHITECTURE.md").split(traceability.BEGIN)[1]
+        told = re.findall(r"^\| (\w+) \|.*\|.*\| (.*) \|$", table, re.M)
+        self.assertEqual([identity for identity, _ in told], ["id"] + [r[0] for r in REQUIREMENTS])
+        for identity, cell in told:
+            for path in re.findall(r"\]\(([^)]+)\)", cell):
+                self.assertIn(path, tests.get(identity, []),
+                              "%s: run tools/traceability.py" % identity)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,10 @@
+#!/bin/sh
+# The program in README.md trains on the embedded backend and ends with the line that README shows.
+set -eu
+
+output=$("$1")
+echo "$output"
+losses=$(echo "$output" | sed -n 's/^loss //p')
+[ "$(echo "$losses" | wc -l)" -eq 5 ]
+echo "$losses" | awk 'NR == 1 { first = $1 } { last = $1 } END { exit !(last < first / 100) }'
+echo "$output" | tail -n 1 | grep -qxF "$(sed -n '/^loss /,/^```/p' README.md | grep -v '^loss ' | head -n 1)"

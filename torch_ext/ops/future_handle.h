@@ -6,6 +6,7 @@
 #include <ATen/core/ivalue.h>
 #include <torch/custom_class.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 

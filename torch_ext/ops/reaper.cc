@@ -1,5 +1,7 @@
 #include "torch_ext/ops/reaper.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
@@ -27,6 +29,11 @@ class Reaper {
   }
 
   void add(std::shared_ptr<const void> object) TINKEX_EXCLUDES(mutex_) {
+    if (in_forked_child()) {
+      // The threads that the object would join were not copied by fork: it is given up.
+      new std::shared_ptr<const void>(std::move(object));
+      return;
+    }
     MutexLock lock(mutex_);
     queue_.push_back(std::move(object));
     ++added_;
@@ -35,6 +42,7 @@ class Reaper {
 
   /// False if that took longer than `patience`.
   bool drain(std::chrono::steady_clock::duration patience) TINKEX_EXCLUDES(mutex_) {
+    if (in_forked_child()) return true;
     const auto deadline = std::chrono::steady_clock::now() + patience;
     MutexLock lock(mutex_);
     const std::size_t target = added_;
@@ -49,6 +57,8 @@ class Reaper {
     std::thread([this] { run(); }).detach();
     std::atexit([] { (void)instance().drain(kExitPatience); });
   }
+
+  bool in_forked_child() const { return ::getpid() != pid_; }
 
   [[noreturn]] void run() TINKEX_EXCLUDES(mutex_) {
     for (;;) {
@@ -67,6 +77,8 @@ class Reaper {
     queue_.pop_front();
     return object;
   }
+
+  const ::pid_t pid_ = ::getpid();
 
   Mutex mutex_;
   CondVar changed_;

@@ -11,7 +11,8 @@ namespace tinkex::torch_ext {
 /// may need that lock. So the classes give their handles away here.
 ///
 /// One thread per process, started on first use. At exit the process waits up to five seconds for
-/// what is queued, so that connections are closed in order.
+/// what is queued, so that connections are closed in order. In a child of fork, which has none of
+/// the library's threads, the object is given up instead.
 void drop_later(std::shared_ptr<const void> object) noexcept;
 
 /// The same for a value.

@@ -50,7 +50,7 @@ class PollLoop final : public StepChain {
 
   void poll();
   void send();
-  void on_reply(Result<HttpResponse> reply);
+  void on_reply(Result<HttpResponse> result);
   void on_pending(const PollReply& reply);
   void on_failure_to_ask(Error error);
   void again_after(Clock::duration delay);

@@ -47,6 +47,7 @@ std::vector<ChunkRange> chunks_of(std::span<const Datum> data, const ChunkLimits
 
 Error partial_send_error(Error error, const std::vector<Accepted>& accepted, std::size_t total) {
   std::vector<std::string> ids;
+  ids.reserve(accepted.size());
   for (const Accepted& one : accepted) ids.push_back(one.request_id);
   if (total == 1) return error;
   return std::move(error).with_chunk(accepted.size(), total).with_accepted(std::move(ids));
@@ -98,10 +99,11 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
                                    .decode = decode_output};
   spec.done = [service = service_, cell, results, total = chunks.size()](
                   std::vector<Accepted> accepted, std::optional<Error> error) {
-    if (error) cell->set(partial_send_error(*std::move(error), accepted, total));
+    const bool failed = error.has_value();
+    if (failed) cell->set(partial_send_error(*std::move(error), accepted, total));
     // After a failed send the accepted chunks are still polled to their end, for nobody.
     auto polled = results_of(service, std::move(accepted), results);
-    if (error) return;
+    if (failed) return;
     auto combined = when_all(std::move(polled), OnFailure::kStopAtFirst)
                         .then([](Result<std::vector<Output>> outputs) -> Result<Output> {
                           if (!outputs.ok()) return std::move(outputs).error();

@@ -39,7 +39,7 @@ class CommandQueue {
       node->next = head;
     } while (!head_.compare_exchange_weak(head, node.get(), std::memory_order_release,
                                           std::memory_order_relaxed));
-    node.release();
+    (void)node.release();  // the queue owns it now
     return head == nullptr ? Pushed::kFirst : Pushed::kBehindOthers;
   }
 

@@ -89,7 +89,7 @@ Status CurlTransfer::set_headers() {
   const auto append = [this](const std::string& line) {
     curl_slist* longer = curl_slist_append(headers_.get(), line.c_str());
     if (longer == nullptr) return false;
-    headers_.release();
+    (void)headers_.release();  // now part of the longer list
     headers_.reset(longer);
     return true;
   };

@@ -64,7 +64,7 @@ HostPort split_host_port(const std::string& authority) {
 }  // namespace
 
 std::string normalised_origin(std::string_view url) {
-  const std::string text = lower_case(trimmed(url));
+  std::string text = lower_case(trimmed(url));
   const std::size_t separator = text.find("://");
   if (separator == std::string::npos) return text;
   const std::string scheme = text.substr(0, separator);

@@ -153,7 +153,8 @@ void save(TrainingClient& trainer, RunFolder& run, const MetricsLog& log, const 
   const std::string name = "step-" + std::to_string(step);
   const tinkex::SaveWeightsResponse saved = trainer.save_state(name).get().value();
   run.save(step, saved.path).value();
-  write_file(run.file("loss.svg"), draw_loss_curve(log.losses(), task.description())).value();
+  write_file(run.file("loss.svg"), draw_loss_curve(log.losses(), show_text(task.description(), 72)))
+      .value();
 }
 
 std::unique_ptr<Task> open_task(const Plan& plan) {

@@ -159,7 +159,7 @@ std::string draw_loss_curve(const std::vector<LossPoint>& losses, const std::str
                     number(kWidth, "%.0f") + "\" height=\"" + number(kHeight, "%.0f") +
                     "\" font-family=\"sans-serif\" font-size=\"13\" fill=\"#333\">\n"
                     "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
-  svg += text(kLeft, 26, "font-size=\"17\" font-weight=\"bold\"", title);
+  svg += text(kLeft, 26, "font-size=\"16\" font-weight=\"bold\"", title);
   svg += text(kLeft, 46, "fill=\"#666\"", summary(points));
   svg += draw_axes(axes);
   svg += line(points, axes, "stroke=\"#9cc3e6\" stroke-width=\"1\"");

@@ -1,0 +1,168 @@
+#!/bin/bash
+# Runs the example as a person would: results, repeatability, resuming, Ctrl-C, bad input.
+set -u
+sft=$PWD/$1
+server=$PWD/$2
+work=$TEST_TMPDIR/sft
+mkdir -p "$work"
+cd "$work" || exit 1
+unset TINKER_BASE_URL TINKER_API_KEY BUILD_WORKING_DIRECTORY
+small=(--base-model tinkex/nano --rank 4 --batch-size 8 --threads 1)
+failed=0
+
+fail() {
+  echo "FAILED: $*" >&2
+  failed=1
+}
+
+losses() { grep -o '"loss":[^,]*' "$1/metrics.jsonl"; }
+
+# refused CODE TEXT ARGUMENTS...: the exit code, one line on stderr with the text, no folder left.
+refused() {
+  local code=$1 text=$2
+  shift 2
+  "$sft" --out refused "$@" >out.txt 2>err.txt
+  local got=$?
+  [ "$got" = "$code" ] || fail "exit code of $*: $got, expected $code"
+  grep -qF -- "$text" err.txt || fail "$* did not say '$text' but: $(cat err.txt)"
+  [ "$(wc -l <err.txt)" = 1 ] || fail "$* said more than one line: $(cat err.txt)"
+  [ ! -e refused ] || fail "$* left a folder: $(find refused)"
+  rm -rf refused
+}
+
+test_results() {
+  "$sft" "${small[@]}" --steps 4 --out whole >out.txt 2>err.txt || fail "run: $(cat err.txt)"
+  [ "$(wc -l <whole/metrics.jsonl)" = 4 ] || fail "metrics.jsonl has not one line a step"
+  grep -q '"learning_rate":.*"loss":.*"step":4' whole/metrics.jsonl || fail "keys of the metrics"
+  grep -q '^<svg' whole/loss.svg || fail "loss.svg is no picture"
+  local said
+  for said in "embedded backend" "tinkex/nano" "parameters trained" "Before:" "After:" \
+    "step 1/4" "step 4/4" "tokens/s" "--resume"; do
+    grep -qF -- "$said" out.txt || fail "the run did not say '$said'"
+  done
+  [ ! -s err.txt ] || fail "the run complained: $(cat err.txt)"
+}
+
+test_repeatable() {
+  "$sft" "${small[@]}" --steps 4 --out again >/dev/null || fail "second run"
+  [ "$(losses again)" = "$(losses whole)" ] || fail "the same seed gave other losses"
+  "$sft" "${small[@]}" --steps 1 --seed 2 --out other >/dev/null || fail "run with another seed"
+  [ "$(losses other)" != "$(losses whole | head -1)" ] || fail "the seed changes nothing"
+}
+
+test_resume() {
+  "$sft" "${small[@]}" --steps 4 --stop-after 2 --out part >/dev/null || fail "part of a run"
+  [ "$(wc -l <part/metrics.jsonl)" = 2 ] || fail "--stop-after 2 did not stop after 2 steps"
+  mv part moved # A folder may go elsewhere.
+  "$sft" --resume moved --threads 1 >out.txt 2>err.txt || fail "resume: $(cat err.txt)"
+  [ "$(losses moved)" = "$(losses whole)" ] || fail "the resumed run went another way:
+$(losses moved)
+expected
+$(losses whole)"
+  "$sft" --resume moved >/dev/null 2>err.txt
+  [ $? = 2 ] || fail "a run that is done was resumed"
+  grep -q -- "--steps" err.txt || fail "no remedy for a run that is done"
+}
+
+test_interrupt() {
+  "$sft" "${small[@]}" --steps 100000 --out stopped >out.txt 2>err.txt &
+  local pid=$! left=1200
+  until [ -s stopped/metrics.jsonl ] || [ "$left" = 0 ]; do
+    sleep 0.05
+    left=$((left - 1))
+  done
+  kill -INT "$pid"
+  wait "$pid"
+  local code=$?
+  [ "$code" = 130 ] || fail "exit code after Ctrl-C: $code, expected 130: $(cat err.txt)"
+  grep -q "Stopped by Ctrl-C" out.txt || fail "nothing said about Ctrl-C"
+  local steps
+  steps=$(wc -l <stopped/metrics.jsonl)
+  grep -q "\"step\": $steps\$" stopped/state.json || fail "the checkpoint is not of step $steps"
+  "$sft" --resume stopped --stop-after 1 --threads 1 >/dev/null || fail "resume after Ctrl-C"
+  [ "$(wc -l <stopped/metrics.jsonl)" = $((steps + 1)) ] || fail "steps after Ctrl-C"
+}
+
+test_own_data() {
+  printf '%s\n' '{"prompt": "ping ", "completion": "pong"}' >pairs.jsonl
+  printf '%s\n' '{"messages": [{"role": "user", "content": "a"},
+ {"role": "assistant", "content": "b"}]}' | tr -d '\n' >>pairs.jsonl
+  "$sft" "${small[@]}" --steps 2 --data pairs.jsonl --out pairs >out.txt || fail "jsonl"
+  yes "the quick brown fox" | head -50 >fox.txt
+  "$sft" "${small[@]}" --steps 2 --data fox.txt --out fox >out.txt || fail "txt"
+  grep -q "prompts sampled" out.txt || fail "txt has no prompts"
+  printf '{"prompt": "p", "completion": "%01000d"}\n' 0 >long.jsonl
+  "$sft" "${small[@]}" --steps 1 --data long.jsonl --out long >out.txt || fail "long example"
+  [ "$(grep -c "longer than the 256 tokens" out.txt)" = 1 ] || fail "the cut was not said once"
+  printf '{"prompt": "%01000d", "completion": "c"}\n' 0 >full.jsonl
+  refused 2 "every example's prompt alone fills" "${small[@]}" --data full.jsonl
+}
+
+test_bad_data() {
+  : >empty.jsonl
+  printf '{"prompt": "a", "completion": "b"}\nnot json\n' >bad.jsonl
+  printf 'ok\n\377\n' >latin.txt
+  refused 2 "No such file" --data missing.jsonl
+  refused 2 "is empty" --data empty.jsonl
+  refused 2 "bad.jsonl, line 2: is not JSON" --data bad.jsonl
+  refused 2 "is not UTF-8" --data latin.txt
+  refused 2 "must end in .jsonl or .txt" --data "$sft"
+}
+
+test_bad_options() {
+  refused 2 "is unknown here; choose one of: tinkex/tiny" --base-model no/such
+  refused 2 "'0' is not a whole number from 1" --rank 0
+  refused 2 "rank is 4096" --base-model tinkex/nano --rank 4096
+  refused 2 "'fast' is not a positive number" --learning-rate fast
+  refused 2 "'nan' is not a positive number" --learning-rate nan
+  refused 2 "'-1' is not a positive number" --learning-rate -1
+  refused 2 "at least one example" --batch-size 0
+  "$sft" --out whole >/dev/null 2>err.txt
+  [ $? = 2 ] || fail "a run was overwritten"
+  grep -q "holds a run already" err.txt || fail "no word about the run that is there"
+}
+
+test_bad_server() {
+  refused 1 "127.0.0.1:9" --base-url http://127.0.0.1:9
+  refused 2 "nonsense" --base-url nonsense
+}
+
+test_server() {
+  "$server" --port 0 >server.txt 2>&1 &
+  local pid=$! left=600 url
+  until grep -q 'http://' server.txt || [ "$left" = 0 ]; do
+    sleep 0.05
+    left=$((left - 1))
+  done
+  url=$(grep -o 'http://[0-9.:]*' server.txt | head -1)
+  TINKER_BASE_URL=$url "$sft" "${small[@]}" --steps 4 --out remote >out.txt 2>err.txt ||
+    fail "run on a server: $(cat err.txt)"
+  grep -q "the server at $url" out.txt || fail "the server was not named"
+  [ "$(wc -l <remote/metrics.jsonl)" = 4 ] || fail "metrics of the run on a server"
+  "$sft" --resume remote --steps 5 >/dev/null || fail "resume on a server"
+  refused 2 "is unknown here" --base-url "$url" --base-model no/such
+  kill -INT "$pid"
+  wait "$pid"
+}
+
+test_full_disk() {
+  # A limit on the size of files stands for a full disk: what is written fails the same way.
+  (
+    trap '' XFSZ
+    ulimit -f 8
+    exec "$sft" "${small[@]}" --steps 2 --out full >out.txt 2>err.txt
+  )
+  local code=$?
+  [ "$code" = 1 ] || fail "exit code on a full disk: $code"
+  grep -qi "file too large" err.txt || fail "a full disk was called: $(cat err.txt)"
+  [ "$(wc -l <err.txt)" = 1 ] || fail "a full disk took more than a line: $(cat err.txt)"
+  [ ! -e full/state.json ] || fail "a checkpoint was recorded that is not there"
+  [ -z "$(find full -name '*.safetensors' -o -name '*.part')" ] || fail "half files: $(find full)"
+}
+
+for each in results repeatable resume interrupt own_data bad_data bad_options bad_server server \
+  full_disk; do
+  echo "test_$each"
+  "test_$each"
+done
+exit "$failed"

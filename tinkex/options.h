@@ -81,7 +81,8 @@ struct ClientOptions {
   /// How long close() waits for the I/O thread and running tasks.
   std::chrono::milliseconds close_timeout{5'000};
 
-  /// Repeats of training submissions and of set-up calls.
+  /// Repeats of training submissions and of set-up calls. The calls that open a session are tried
+  /// four times at most.
   RetryOptions retry;
   /// Repeats of a sample submission. The default is none: sampling is not retried silently.
   RetryOptions sample_retry{.max_attempts = 1};

@@ -20,9 +20,18 @@ int resolve_threads(int threads) {
 
 thread_local const void* running_on = nullptr;
 
-struct Node {
-  Executor::Task task;
-  std::atomic<bool> published{false};
+/// Counts the tasks. Apart from the arena, so that a task can let go of the arena before it counts
+/// as finished.
+struct Gate {
+  void finish_one() {
+    MutexLock lock(mutex);
+    if (--pending == 0) idle.notify_all();
+  }
+
+  Mutex mutex;
+  CondVar idle;
+  std::size_t pending TINKEX_GUARDED_BY(mutex) = 0;
+  bool stopping TINKEX_GUARDED_BY(mutex) = false;
 };
 
 }  // namespace
@@ -35,29 +44,34 @@ struct TbbExecutor::State {
     arena.initialize();
   }
 
-  void run(Node& node) noexcept {
-    node.published.load(std::memory_order_acquire);
-    const void* before = std::exchange(running_on, this);
+  // Declared first, destroyed last: the arena's workers need the permission it gives.
+  oneapi::tbb::global_control workers;
+  oneapi::tbb::task_arena arena;
+  const std::shared_ptr<Gate> gate = std::make_shared<Gate>();
+};
+
+struct TbbExecutor::Node {
+  Executor::Task task;
+  std::shared_ptr<State> state;  // the arena, for as long as it has tasks
+  std::atomic<bool> published{false};
+
+  void run() noexcept {
+    published.load(std::memory_order_acquire);
+    const std::shared_ptr<Gate> gate = state->gate;
+    const void* before = std::exchange(running_on, state.get());
     try {
-      node.task();
+      task();
     } catch (...) {
       // An exception leaving an enqueued task would end the process. spawn_guarded and run_on have
       // already turned user errors into results.
     }
-    node.task = nullptr;  // what the task owns goes before the task counts as finished
+    // What the task owns, and the arena, go before the task counts as finished: whoever waits for
+    // that may end the process next, and libtbb must not be called after.
+    task = nullptr;
     running_on = before;
-    MutexLock lock(mutex);
-    if (--pending == 0) idle.notify_all();
+    state = nullptr;
+    gate->finish_one();
   }
-
-  // Declared first, destroyed last: the arena's workers need the permission it gives.
-  oneapi::tbb::global_control workers;
-  oneapi::tbb::task_arena arena;
-
-  Mutex mutex;
-  CondVar idle;
-  std::size_t pending TINKEX_GUARDED_BY(mutex) = 0;
-  bool stopping TINKEX_GUARDED_BY(mutex) = false;
 };
 
 TbbExecutor::TbbExecutor(int threads)
@@ -65,28 +79,29 @@ TbbExecutor::TbbExecutor(int threads)
 
 TbbExecutor::~TbbExecutor() {
   if (is_worker_thread()) {
-    MutexLock lock(state_->mutex);
-    state_->stopping = true;  // the remaining tasks hold the state and finish by themselves
+    MutexLock lock(state_->gate->mutex);
+    state_->gate->stopping = true;  // the remaining tasks hold the state and finish by themselves
     return;
   }
   shutdown(std::chrono::steady_clock::now() + std::chrono::seconds(5));
 }
 
 bool TbbExecutor::post(Task task) noexcept {
+  const std::shared_ptr<Gate> gate = state_->gate;
   {
-    MutexLock lock(state_->mutex);
-    if (state_->stopping) return false;
-    ++state_->pending;
+    MutexLock lock(gate->mutex);
+    if (gate->stopping) return false;
+    ++gate->pending;
   }
   try {
     auto node = std::make_shared<Node>();
     node->task = std::move(task);
+    node->state = state_;
     node->published.store(true, std::memory_order_release);
-    state_->arena.enqueue([state = state_, node] { state->run(*node); });
+    state_->arena.enqueue([node] { node->run(); });
     return true;
   } catch (...) {  // out of memory: the caller runs the task itself
-    MutexLock lock(state_->mutex);
-    if (--state_->pending == 0) state_->idle.notify_all();
+    gate->finish_one();
     return false;
   }
 }
@@ -94,10 +109,11 @@ bool TbbExecutor::post(Task task) noexcept {
 bool TbbExecutor::is_worker_thread() const noexcept { return running_on == state_.get(); }
 
 bool TbbExecutor::shutdown(std::chrono::steady_clock::time_point deadline) noexcept {
-  MutexLock lock(state_->mutex);
-  state_->stopping = true;
-  while (state_->pending > 0) {
-    if (!state_->idle.wait_until(state_->mutex, deadline)) return state_->pending == 0;
+  Gate& gate = *state_->gate;
+  MutexLock lock(gate.mutex);
+  gate.stopping = true;
+  while (gate.pending > 0) {
+    if (!gate.idle.wait_until(gate.mutex, deadline)) return gate.pending == 0;
   }
   return true;
 }

@@ -10,12 +10,13 @@ namespace tinkex::internal {
 /// The default Executor: one oneTBB task arena.
 ///
 /// TBB keeps one worker per core less one unless told otherwise, so that on two cores a second task
-/// would wait for the first; a global_control asks for one worker per slot while the executor lives.
+/// would wait for the first; a global_control asks for one worker per slot while the executor
+/// lives.
 ///
 /// Races. A task travels in a node whose `published` flag is stored with release order after the
 /// node is filled and loaded with acquire order by the worker; libtbb orders the two as well, but
-/// is not instrumented, so this pair is what ThreadSanitizer sees. `stopping` is set under the mutex
-/// that counts posted tasks, so shutdown() sees every task that post() admitted.
+/// is not instrumented, so this pair is what ThreadSanitizer sees. `stopping` is set under the
+/// mutex that counts posted tasks, so shutdown() sees every task that post() admitted.
 class TbbExecutor final : public Executor {
  public:
   /// `threads` tasks run at a time; 0 means one per core, at least 2.
@@ -34,6 +35,7 @@ class TbbExecutor final : public Executor {
 
  private:
   struct State;
+  struct Node;
 
   const int threads_;
   std::shared_ptr<State> state_;

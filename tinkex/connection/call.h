@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -20,6 +22,8 @@ struct Call {
   HttpRequest http;
   /// Reads the reply of a call that is answered at once.
   std::function<Result<T>(const HttpResponse&)> decode;
+  /// Lowers ClientOptions::retry where somebody waits for the answer.
+  int most_attempts = std::numeric_limits<int>::max();
 };
 
 /// Sends `call`, repeated as ClientOptions::retry says, and gives the decoded reply.
@@ -28,6 +32,7 @@ Future<T> send_call(const std::shared_ptr<const ServiceContext>& service, Call<T
   RetryableRequest request;
   request.http = std::move(call.http);
   request.retry = service->options.retry;
+  request.retry.max_attempts = std::min(request.retry.max_attempts, call.most_attempts);
   request.what = call.what;
   auto loop = std::make_shared<RetryLoop>(service->runtime, std::move(request));
   auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor,

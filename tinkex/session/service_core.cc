@@ -18,6 +18,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kHeartbeatTimeout{10'000};
 constexpr milliseconds kFinishTimeout{1'000};
+/// For the calls that open a session, so that a wrong base URL is told within some seconds.
+constexpr int kConnectAttempts = 4;
 
 HttpRequest with_body(HttpRequest request, std::shared_ptr<const ByteBuffer> body) {
   request.body = std::move(body);
@@ -52,8 +54,8 @@ Result<std::shared_ptr<ServiceCore>> ServiceCore::connect(ClientOptions options)
   runtime->buffers = BufferPool::create();
   runtime->random = std::make_shared<RandomSource>();
 
-  const auto& limiters = settings.rate_limiters ? settings.rate_limiters
-                                                : RateLimiterRegistry::process_wide();
+  const auto& limiters =
+      settings.rate_limiters ? settings.rate_limiters : RateLimiterRegistry::process_wide();
   context.limiter = limiters->get(LimiterKey(settings.base_url, settings.api_key));
   context.polls = std::make_shared<PollGate>(settings.max_concurrent_polls, runtime->executor);
   context.sampling = std::make_shared<SamplingRegistry>();
@@ -67,29 +69,32 @@ Result<std::shared_ptr<ServiceCore>> ServiceCore::connect(ClientOptions options)
 
 Status ServiceCore::open_session() {
   const std::shared_ptr<const ServiceContext> service = context_;
-  Result<std::string> config = send_call<std::string>(
-      service, {.what = "client/config",
-                .http = with_body(service->request("client/config"), api::client_config_request()),
-                .decode = body_of})
-                                   .get();
+  Result<std::string> config =
+      send_call<std::string>(service, {.what = "client/config",
+                                       .http = with_body(service->request("client/config"),
+                                                         api::client_config_request()),
+                                       .decode = body_of,
+                                       .most_attempts = kConnectAttempts})
+          .get();
   if (config.ok()) {
     apply_server_config(*config);
   } else if (config.error().http_status() != 404) {  // older servers do not have it
     return config.error();
   }
-  Result<std::string> session = send_call<std::string>(
-      service,
-      {.what = "create_session",
-       .http = with_body(service->request("create_session"),
-                         api::create_session_request(service->options)),
-       .decode = [](const HttpResponse& reply) { return api::parse_session_id(reply.body); }})
-                                    .get();
+  Result<std::string> session =
+      send_call<std::string>(
+          service,
+          {.what = "create_session",
+           .http = with_body(service->request("create_session"),
+                             api::create_session_request(service->options)),
+           .decode = [](const HttpResponse& reply) { return api::parse_session_id(reply.body); },
+           .most_attempts = kConnectAttempts})
+          .get();
   if (!session.ok()) return session.error();
   context_->session_id = *std::move(session);
 
-  HttpRequest beat =
-      with_body(service->request("session_heartbeat"),
-                api::session_request(service->session_id, "session_heartbeat"));
+  HttpRequest beat = with_body(service->request("session_heartbeat"),
+                               api::session_request(service->session_id, "session_heartbeat"));
   beat.timeout = kHeartbeatTimeout;
   heartbeat_ = std::make_shared<Heartbeat>(service->runtime, std::move(beat),
                                            service->options.heartbeat_interval);
@@ -128,11 +133,11 @@ void ServiceCore::close() {
     heartbeat_->cancel();
     // Best effort: a server that does not know the call, or is gone, changes nothing.
     auto finished = send_call<std::string>(
-        context_, {.what = "finish",
-                   .http = with_body(
-                       context_->request("sessions/" + context_->session_id + "/finish"),
-                       api::finish_session_request()),
-                   .decode = body_of});
+        context_,
+        {.what = "finish",
+         .http = with_body(context_->request("sessions/" + context_->session_id + "/finish"),
+                           api::finish_session_request()),
+         .decode = body_of});
     finished.wait_for(std::min(kFinishTimeout, context_->options.close_timeout));
   }
   runtime.closed.store(true);

@@ -142,7 +142,9 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
 }
 
 int exit_code_of(const tinkex::Error& error) {
-  return error.code() == tinkex::ErrorCode::kInvalidArgument ? kUsageError : kFailure;
+  const bool callers_fault = error.code() == tinkex::ErrorCode::kInvalidArgument ||
+                             error.category() == tinkex::ErrorCategory::kUser;
+  return callers_fault ? kUsageError : kFailure;
 }
 
 void enter_callers_directory() {

@@ -99,6 +99,9 @@ TEST(OptionsTest, HelpIsNoFailure) {
 TEST(OptionsTest, ExitCodeTellsUsageFromFailure) {
   EXPECT_EQ(exit_code_of(tinkex::invalid_argument("x")), kUsageError);
   EXPECT_EQ(exit_code_of(tinkex::Error(tinkex::ErrorCode::kIo, "x")), kFailure);
+  EXPECT_EQ(exit_code_of(tinkex::Error(tinkex::ErrorCode::kRequestFailed, "x")
+                             .with_category(tinkex::ErrorCategory::kUser)),
+            kUsageError);
 }
 
 }  // namespace

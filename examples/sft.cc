@@ -168,14 +168,16 @@ int fine_tune(const Options& options) {
   const std::unique_ptr<Task> task = open_task(plan);
   use_threads(options.threads);
 
-  auto connection = tinkex::torch_ext::connect(connect_options(*run, options)).value();
-  tinkex::ServiceClient& service = connection.service;
-  if (!connection.embedded) plan.base_url = service.options().base_url;
+  const tinkex::torch_ext::ConnectOptions where = connect_options(*run, options);
+  const auto connection = tinkex::torch_ext::connect(where);
+  if (!connection) throw about_server(connection.error(), where);
+  tinkex::ServiceClient service = connection->service;
+  if (!connection->embedded) plan.base_url = service.options().base_url;
   if (plan.learning_rate == 0) plan.learning_rate = default_learning_rate(plan.base_model);
   const std::string cut = task->fit(context_length(service, plan.base_model).value()).value();
   TrainingClient trainer = open_model(service, *run);
   check_tokenizer(trainer.info(), options).value();
-  greet(connection, trainer, *task, *run, cut);
+  greet(*connection, trainer, *task, *run, cut);
 
   const std::vector<std::string> before = sample(trainer, *task);
   std::printf("Before:  %s\n\n", score(task->prompts(), before).c_str());

@@ -45,7 +45,7 @@ CLI::Validator whole_number(std::int64_t least, const char* advice,
         return "'" + text + "' is not a whole number from " + std::to_string(least) + " to " +
                std::to_string(most) + "; " + advice;
       },
-      "NUMBER");
+      "");
 }
 
 CLI::Validator positive_number() {
@@ -55,7 +55,7 @@ CLI::Validator positive_number() {
         if (value && std::isfinite(*value) && *value > 0) return "";
         return "'" + text + "' is not a positive number; give one such as 0.005 or 1e-4";
       },
-      "NUMBER");
+      "");
 }
 
 CLI::Validator not_empty() {
@@ -63,7 +63,7 @@ CLI::Validator not_empty() {
       [](std::string& text) -> std::string {
         return text.empty() ? "is empty; give a value or leave the option out" : "";
       },
-      "TEXT");
+      "");
 }
 
 void add_training_options(CLI::App& app, Options& options) {
@@ -104,7 +104,7 @@ void add_other_options(CLI::App& app, Options& options) {
           [](std::string& text) -> std::string {
             return text == "bytes" ? "" : "'" + text + "' is unknown; the only one is bytes";
           },
-          "bytes"));
+          ""));
 }
 
 /// CLI11's words, as one sentence.

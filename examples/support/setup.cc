@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,17 @@ tinkex::torch_ext::ConnectOptions connect_options(const RunFolder& run, const Op
                                               : tinkex::torch_ext::Backend::kServer;
   }
   return connect;
+}
+
+tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options) {
+  // kIo is the embedded backend's: its folder cannot be used.
+  if (error.code() == tinkex::ErrorCode::kIo) return error;
+  const char* variable = std::getenv("TINKER_BASE_URL");
+  std::string server = options.client.base_url;
+  if (server.empty() && variable != nullptr) server = variable;
+  if (server.empty()) server = "the hosted service";
+  return std::move(error).with_context("cannot train on " + server +
+                                       " (see --base-url, TINKER_BASE_URL, TINKER_API_KEY)");
 }
 
 tinkex::Result<std::int64_t> context_length(tinkex::ServiceClient& service,

@@ -14,6 +14,9 @@ namespace sft {
 /// Where to train: the run's server, or the embedded backend with its checkpoints in the folder.
 tinkex::torch_ext::ConnectOptions connect_options(const RunFolder& run, const Options& options);
 
+/// An error of connecting, with the server that it is about where it does not say so itself.
+tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options);
+
 /// How many tokens the model reads.
 /// Errors: kInvalidArgument with the server's models if `base_model` is not among them.
 tinkex::Result<std::int64_t> context_length(tinkex::ServiceClient& service,

@@ -127,6 +127,33 @@ test_bad_server() {
   refused 2 "nonsense" --base-url nonsense
 }
 
+# An HTTP server whose every answer is the same words.
+test_nonsense_server() {
+  python3 -c '
+import http.server
+class Nonsense(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello")
+    do_GET = do_POST
+    def log_message(self, *args):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Nonsense)
+print(server.server_port, flush=True)
+server.serve_forever()' >port.txt &
+  local pid=$! left=600
+  until [ -s port.txt ] || [ "$left" = 0 ]; do
+    sleep 0.05
+    left=$((left - 1))
+  done
+  local url
+  url=http://127.0.0.1:$(cat port.txt)
+  refused 1 "cannot train on $url" --base-url "$url"
+  kill "$pid"
+}
+
 test_server() {
   "$server" --port 0 >server.txt 2>&1 &
   local pid=$! left=600 url
@@ -160,8 +187,8 @@ test_full_disk() {
   [ -z "$(find full -name '*.safetensors' -o -name '*.part')" ] || fail "half files: $(find full)"
 }
 
-for each in results repeatable resume interrupt own_data bad_data bad_options bad_server server \
-  full_disk; do
+for each in results repeatable resume interrupt own_data bad_data bad_options bad_server \
+  nonsense_server server full_disk; do
   echo "test_$each"
   "test_$each"
 done

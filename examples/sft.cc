@@ -153,7 +153,7 @@ void save(TrainingClient& trainer, RunFolder& run, const MetricsLog& log, const 
   const std::string name = "step-" + std::to_string(step);
   const tinkex::SaveWeightsResponse saved = trainer.save_state(name).get().value();
   run.save(step, saved.path).value();
-  write_file(run.file("loss.svg"), draw_loss_curve(log.losses(), show_text(task.description(), 72)))
+  write_file(run.file("loss.svg"), draw_loss_curve(log.losses(), show_text(task.description(), 74)))
       .value();
 }
 

@@ -7,4 +7,8 @@ TINKEX_COPTS = [
     "-Wpedantic",
     "-Wnon-virtual-dtor",
     "-Wimplicit-fallthrough",
+    # g++ 12 takes the inactive member of a moved std::variant for uninitialised; clang does not know
+    # the option.
+    "-Wno-maybe-uninitialized",
+    "-Wno-unknown-warning-option",
 ]

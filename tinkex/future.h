@@ -5,13 +5,14 @@
 // Threads. A Promise is settled from the executor (or from any thread); `get` and `wait_for` may be
 // called from any thread except a worker of the executor that must produce the result, where they
 // answer kWouldDeadlock instead of hanging. A continuation given to `then` runs on the executor of
-// the future, never on the I/O thread; after shutdown it runs on the thread that settles the future.
+// the future, never on the I/O thread; after shutdown it runs on the thread that settles the
+// future.
 //
-// Races. All state of a result sits in one ResultCell under its mutex. The first `set` wins and moves
-// the waiters out before it releases the lock; they run afterwards, so no user code runs under the
-// lock, and a continuation attached concurrently either is among the moved ones or finds the result.
-// A Promise that is destroyed unsettled settles its cell with kCancelled ("abandoned"), so a Future
-// cannot wait for ever on a producer that is gone.
+// Races. All state of a result sits in one ResultCell under its mutex. The first `set` wins and
+// moves the waiters out before it releases the lock; they run afterwards, so no user code runs
+// under the lock, and a continuation attached concurrently either is among the moved ones or finds
+// the result. A Promise that is destroyed unsettled settles its cell with kCancelled ("abandoned"),
+// so a Future cannot wait for ever on a producer that is gone.
 
 #include <atomic>
 #include <chrono>

@@ -11,8 +11,8 @@
 // of the same {base URL, API key}. Later samples wait until it has passed (holding no thread), and
 // look again when they wake. The window only grows; it expires, success never clears it.
 //
-// No silent retry. A failed sample is reported, not repeated: exactly one request per sample, unless
-// ClientOptions::sample_retry asks for more. (The official SDK retries for up to two hours.)
+// No silent retry. A failed sample is reported, not repeated: exactly one request per sample,
+// unless ClientOptions::sample_retry asks for more. (The official SDK retries for up to two hours.)
 
 #include <cstdint>
 #include <memory>

@@ -112,7 +112,8 @@ Future<TrainingClient> ServiceClient::create_training_client_from_state(std::str
       !valid.ok()) {
     return Future<TrainingClient>::ready_with(valid.error(), service->runtime->executor);
   }
-  // The new model takes the checkpoint's own shape: ask for it, create, then load as its first step.
+  // The new model takes the checkpoint's own shape: ask for it, create, then load as its first
+  // step.
   Call<api::WeightsInfo> call{
       .what = "weights_info",
       .http = post(service, "weights_info", api::weights_info_request(path)),

@@ -10,7 +10,8 @@ namespace {
 
 std::size_t element_count(const std::vector<std::int64_t>& shape) {
   std::size_t count = 1;
-  for (const std::int64_t extent : shape) count *= extent > 0 ? static_cast<std::size_t>(extent) : 0;
+  for (const std::int64_t extent : shape)
+    count *= extent > 0 ? static_cast<std::size_t>(extent) : 0;
   return count;
 }
 
@@ -134,10 +135,11 @@ Result<TensorData> TensorData::sparse_csr(TensorData values, std::vector<std::in
                 std::to_string(shape[0] + 1) + " (rows + 1)");
   }
   if (col_indices.size() != values.size()) {
-    return fail("col_indices has " + std::to_string(col_indices.size()) + " entries but there are " +
-                std::to_string(values.size()) + " values");
+    return fail("col_indices has " + std::to_string(col_indices.size()) +
+                " entries but there are " + std::to_string(values.size()) + " values");
   }
-  if (crow_indices.front() != 0 || crow_indices.back() != static_cast<std::int64_t>(values.size())) {
+  if (crow_indices.front() != 0 ||
+      crow_indices.back() != static_cast<std::int64_t>(values.size())) {
     return fail("crow_indices must begin with 0 and end with the number of values");
   }
   for (std::size_t row = 1; row < crow_indices.size(); ++row) {

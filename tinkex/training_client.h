@@ -11,8 +11,8 @@
 // What waits. The caller does not wait for the network. forward_backward encodes its data before
 // it returns (the caller may reuse its tensors at once; this encoding is the only copy), and waits
 // only while the client's queued, not yet accepted bodies exceed ClientOptions::max_queued_bytes
-// (64 MiB): it then encodes the next chunk when an earlier one has been accepted. While a batch of n
-// chunks is being sent, later submissions of the same client wait their turn for the sum of its n
+// (64 MiB): it then encodes the next chunk when an earlier one has been accepted. While a batch of
+// n chunks is being sent, later submissions of the same client wait their turn for the sum of its n
 // send times; polling, other clients and heartbeats do not. Concurrent callers encode one after
 // another. On an executor thread (inside `then`) the budget never waits.
 //

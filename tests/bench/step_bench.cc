@@ -1,5 +1,6 @@
-// How much of a training step is the model's own arithmetic: the same batches once through the engine
-// alone, once through the client and the embedded backend in this process, and once over loopback HTTP.
+// How much of a training step is the model's own arithmetic: the same batches once through the
+// engine alone, once through the client and the embedded backend in this process, and once over
+// loopback HTTP.
 
 #include <ATen/Parallel.h>
 
@@ -36,10 +37,9 @@ std::vector<Datum> make_batch() {
     Datum datum;
     datum.model_input =
         ModelInput::from_tokens(std::vector<std::int64_t>(tokens.begin(), tokens.end() - 1));
-    datum.loss_fn_inputs = {
-        {"target_tokens",
-         TensorData::from(std::vector<std::int64_t>(tokens.begin() + 1, tokens.end()))},
-        {"weights", TensorData::from(std::vector<float>(kTokens, 1e-3f))}};
+    datum.loss_fn_inputs = {{"target_tokens", TensorData::from(std::vector<std::int64_t>(
+                                                  tokens.begin() + 1, tokens.end()))},
+                            {"weights", TensorData::from(std::vector<float>(kTokens, 1e-3f))}};
     batch.push_back(std::move(datum));
   }
   return batch;
@@ -64,8 +64,7 @@ double engine_alone(const std::vector<Datum>& batch) {
 
 double through_client(const std::vector<Datum>& batch, ClientOptions options) {
   auto service = ServiceClient::connect(std::move(options)).value();
-  auto client =
-      service.create_lora_training_client(kModel, {.rank = 32, .seed = 1}).get().value();
+  auto client = service.create_lora_training_client(kModel, {.rank = 32, .seed = 1}).get().value();
   return seconds_per_step([&] {
     auto output = client.forward_backward(batch, loss::kCrossEntropy);
     auto step = client.optim_step();

@@ -28,10 +28,11 @@ Reply output_of(const Operation& operation) {
 }
 
 Reply sample_result(int number) {
-  const json body{{"type", "sample"},
-                  {"sequences",
-                   {{{"tokens", {number, 7}}, {"logprobs", {-0.5, -0.25}}, {"stop_reason", "stop"}}}},
-                  {"prompt_logprobs", {nullptr, -1.5}}};
+  const json body{
+      {"type", "sample"},
+      {"sequences",
+       {{{"tokens", {number, 7}}, {"logprobs", {-0.5, -0.25}}, {"stop_reason", "stop"}}}},
+      {"prompt_logprobs", {nullptr, -1.5}}};
   return Reply::json(body.dump());
 }
 
@@ -39,7 +40,8 @@ Reply sample_result(int number) {
 
 TinkerServer::TinkerServer() {
   const auto fixed = [this](std::string_view endpoint, std::string body) {
-    server_.handle("POST", path(endpoint), [body](const LoggedRequest&) { return Reply::json(body); });
+    server_.handle("POST", path(endpoint),
+                   [body](const LoggedRequest&) { return Reply::json(body); });
   };
   const auto training = [this](std::string_view endpoint, std::string prefix) {
     server_.handle("POST", path(endpoint), [this, prefix](const LoggedRequest& request) {
@@ -51,9 +53,11 @@ TinkerServer::TinkerServer() {
   fixed("session_heartbeat", R"({"type":"session_heartbeat"})");
   fixed("sessions/s1/finish", "{}");
   fixed("create_model", R"({"request_id":"created","model_id":"s1:train:0"})");
-  fixed("get_info",
-        R"({"model_id":"s1:train:0","model_data":{"model_name":"base","tokenizer_id":"tinkex/bytes"}})");
-  fixed("create_sampling_session", R"({"type":"create_sampling_session","sampling_session_id":"ss1"})");
+  fixed(
+      "get_info",
+      R"({"model_id":"s1:train:0","model_data":{"model_name":"base","tokenizer_id":"tinkex/bytes"}})");
+  fixed("create_sampling_session",
+        R"({"type":"create_sampling_session","sampling_session_id":"ss1"})");
   training("forward_backward", "fb");
   training("forward", "fw");
   training("optim_step", "op");
@@ -70,7 +74,8 @@ TinkerServer::TinkerServer() {
   server_.handle("POST", path("retrieve_future"),
                  [this](const LoggedRequest& request) { return poll(request); });
   internal::MutexLock lock(mutex_);
-  results_.insert_or_assign("created", Reply::json(R"({"type":"create_model","model_id":"s1:train:0"})"));
+  results_.insert_or_assign("created",
+                            Reply::json(R"({"type":"create_model","model_id":"s1:train:0"})"));
 }
 
 ClientOptions TinkerServer::options() const {
@@ -112,7 +117,8 @@ Reply TinkerServer::submit(const LoggedRequest& request, const std::string& pref
   Reply result = Reply::json(R"({"metrics":{"grad_norm":1.5}})");
   if (prefix == "fb" || prefix == "fw") result = output_of(operation);
   if (prefix == "save") result = Reply::json(R"({"path":"tinker://s1:train:0/weights/w"})");
-  if (prefix == "load") result = Reply::json(R"({"path":"tinker://x/weights/w","model_id":"s1:train:0"})");
+  if (prefix == "load")
+    result = Reply::json(R"({"path":"tinker://x/weights/w","model_id":"s1:train:0"})");
   if (prefix == "sampler") {
     const bool named = json::parse(request.body).contains("path");
     result = Reply::json(named ? R"({"path":"tinker://s1:train:0/sampler_weights/w"})"

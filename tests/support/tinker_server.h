@@ -23,16 +23,14 @@ struct Operation {
 };
 
 /// A scripted server that speaks the happy path of the API. Results can be checked: an example's
-/// `logprobs` is its own first token. Faults are scripted over it: script() on `server()` for a path goes
-/// first, and `hold(id)` keeps a future's result back.
+/// `logprobs` is its own first token. Faults are scripted over it: script() on `server()` for a
+/// path goes first, and `hold(id)` keeps a future's result back.
 class TinkerServer {
  public:
   TinkerServer();
 
   mocks::ScriptedServer& server() noexcept { return server_; }
-  static std::string path(std::string_view endpoint) {
-    return "/api/v1/" + std::string(endpoint);
-  }
+  static std::string path(std::string_view endpoint) { return "/api/v1/" + std::string(endpoint); }
   /// Options for a client of this server, with short pauses.
   ClientOptions options() const;
 

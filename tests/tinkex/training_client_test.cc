@@ -77,7 +77,8 @@ TEST_F(TrainingClientTest, T4_X1_ThreeHundredExamplesTravelInThreeChunksAndComeB
   ASSERT_TRUE(output.ok()) << output.error().what();
   ASSERT_EQ(output->loss_fn_outputs.size(), 300u);
   for (std::size_t i = 0; i < 300; ++i) {
-    EXPECT_EQ(find(output->loss_fn_outputs[i], "logprobs")->to_floats().front(), static_cast<float>(i));
+    EXPECT_EQ(find(output->loss_fn_outputs[i], "logprobs")->to_floats().front(),
+              static_cast<float>(i));
   }
   EXPECT_EQ(output->metrics.at("loss:sum"), 300);
   const auto operations = tinker.operations();
@@ -105,7 +106,8 @@ TEST_F(TrainingClientTest, EmptyBatchIsRefusedBeforeAnythingIsSent) {
   EXPECT_TRUE(tinker.operations().empty());
 }
 
-TEST_F(TrainingClientTest, H1_X2_EachSendBeginsAfterTheReplyToTheOneBeforeEvenWhenSlowOnesComeFirst) {
+TEST_F(TrainingClientTest,
+       H1_X2_EachSendBeginsAfterTheReplyToTheOneBeforeEvenWhenSlowOnesComeFirst) {
   connect();
   for (const auto delay : {40ms, 20ms, 0ms}) {
     // Passed over by the happy path once used up; 503 makes the client send the same chunk again.
@@ -206,7 +208,8 @@ TEST_F(TrainingClientTest, T3_TheCallersMemoryMayBeReusedOnceTheCallReturned) {
   auto blocking = client->optim_step();  // holds the wire, so the batch is still queued below
   std::vector<std::int64_t> tokens{42, 1, 2};
   Datum example = datum(0);
-  example.model_input = ModelInput::from_tokens(TensorData::view(tokens.data(), DType::kInt64, {3}));
+  example.model_input =
+      ModelInput::from_tokens(TensorData::view(tokens.data(), DType::kInt64, {3}));
   auto output = client->forward_backward(std::span(&example, 1), loss::kCrossEntropy);
   tokens.assign(3, 7);
   gate->open();
@@ -229,9 +232,11 @@ TEST_F(TrainingClientTest, T10_ChunksAnsweredInReverseComeBackInOrder) {
   EXPECT_EQ(find(result->loss_fn_outputs[299], "logprobs")->to_floats().front(), 299);
 }
 
-TEST_F(TrainingClientTest, C3_ARefusedChunkStopsTheBatchNamesWhatWasAcceptedAndLeavesTheClientUsable) {
+TEST_F(TrainingClientTest,
+       C3_ARefusedChunkStopsTheBatchNamesWhatWasAcceptedAndLeavesTheClientUsable) {
   connect();
-  tinker.script("forward_backward", {Reply::json("{}", 503), Reply::json(R"({"detail":"no"})", 422)});
+  tinker.script("forward_backward",
+                {Reply::json("{}", 503), Reply::json(R"({"detail":"no"})", 422)});
   // 503 is repeated and then refused: chunk one of four.
   auto output = forward_backward(batch(512)).get();
   ASSERT_FALSE(output.ok());
@@ -284,9 +289,9 @@ TEST_F(TrainingClientTest, X3_T8_ABrokenPollNeverHangsAndTheClientGoesOn) {
     const auto output = forward_backward(batch(1)).get();
     ASSERT_TRUE(output.ok()) << "not asked again: " << output.error().what();
   }
-  const std::vector<Reply> nonsense{
-      Reply::json("<html>oops"), Reply::protobuf("\xff\xff\xff"),
-      Reply::with_type("text/plain", "[1,2"), Reply::json(R"({"loss_fn_outputs":5})")};
+  const std::vector<Reply> nonsense{Reply::json("<html>oops"), Reply::protobuf("\xff\xff\xff"),
+                                    Reply::with_type("text/plain", "[1,2"),
+                                    Reply::json(R"({"loss_fn_outputs":5})")};
   for (const Reply& reply : nonsense) {
     tinker.script_poll("fb-" + std::to_string(++seq_id), {reply});
     auto output = forward_backward(batch(1)).get();
@@ -311,7 +316,8 @@ TEST_F(TrainingClientTest, X4_T13_OptimStepSucceedsFailsAndMayBeAnsweredAtOnce) 
   auto step = client->optim_step({.learning_rate = 0.5}).get();
   ASSERT_TRUE(step.ok());
   EXPECT_EQ(step->metrics.at("grad_norm"), 1.5);
-  EXPECT_NE(tinker.operations().front().request.body.find("\"learning_rate\":0.5"), std::string::npos);
+  EXPECT_NE(tinker.operations().front().request.body.find("\"learning_rate\":0.5"),
+            std::string::npos);
 
   tinker.script_poll("op-2", {Reply::json(R"({"error":"no gradients","category":"user"})")});
   EXPECT_EQ(client->optim_step().get().error().code(), ErrorCode::kRequestFailed);
@@ -325,9 +331,12 @@ TEST_F(TrainingClientTest, X4_T13_OptimStepSucceedsFailsAndMayBeAnsweredAtOnce) 
 
 TEST_F(TrainingClientTest, T14_SaveForSamplerWorksWithAFutureAndWithAnImmediateResult) {
   connect();
-  EXPECT_EQ(client->save_weights_for_sampler("w").get()->path, "tinker://s1:train:0/sampler_weights/w");
-  tinker.script("save_weights_for_sampler", {Reply::json(R"({"path":"tinker://s1:train:0/sampler_weights/v"})")});
-  EXPECT_EQ(client->save_weights_for_sampler("v").get()->path, "tinker://s1:train:0/sampler_weights/v");
+  EXPECT_EQ(client->save_weights_for_sampler("w").get()->path,
+            "tinker://s1:train:0/sampler_weights/w");
+  tinker.script("save_weights_for_sampler",
+                {Reply::json(R"({"path":"tinker://s1:train:0/sampler_weights/v"})")});
+  EXPECT_EQ(client->save_weights_for_sampler("v").get()->path,
+            "tinker://s1:train:0/sampler_weights/v");
 }
 
 TEST_F(TrainingClientTest, T2_AnEphemeralSaveGivesASamplingClientOfThatSession) {
@@ -397,7 +406,8 @@ TEST_F(TrainingClientTest, T15_ABusyWireDelaysNeitherTheCallerNorTheHeartbeat) {
   auto second = client->optim_step();  // returned although the wire is held
   ASSERT_TRUE(tinker.server().wait_for_requests(1, 10s, TinkerServer::path("forward_backward")));
   const std::size_t beats = tinker.server().count(TinkerServer::path("session_heartbeat"));
-  EXPECT_TRUE(tinker.server().wait_for_requests(beats + 3, 10s, TinkerServer::path("session_heartbeat")));
+  EXPECT_TRUE(
+      tinker.server().wait_for_requests(beats + 3, 10s, TinkerServer::path("session_heartbeat")));
   EXPECT_EQ(tinker.server().count(TinkerServer::path("optim_step")), 0u);
   gate->open();
   EXPECT_TRUE(first.get().ok());

@@ -9,8 +9,8 @@ constexpr int kMaxDepth = 64;
 
 Result<Json> parse_object(std::string_view body, std::string_view what) {
   const auto bounded = [](int depth, Json::parse_event_t event, Json&) {
-    const bool opens = event == Json::parse_event_t::object_start ||
-                       event == Json::parse_event_t::array_start;
+    const bool opens =
+        event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
     return !opens || depth <= kMaxDepth;
   };
   Json json = Json::parse(body, bounded, /*allow_exceptions=*/false);

@@ -1,12 +1,12 @@
 #pragma once
 
-// The small JSON messages of the API, as pure functions: typed request to body, reply to typed value.
-// Endpoint names are those below `/api/v1/`. Facts: the API's protocol, sections 2.2 to 2.6. The large
-// messages (forward_backward, results of samples) are in tinkex/wire.
+// The small JSON messages of the API, as pure functions: typed request to body, reply to typed
+// value. Endpoint names are those below `/api/v1/`. Facts: the API's protocol, sections 2.2 to 2.6.
+// The large messages (forward_backward, results of samples) are in tinkex/wire.
 //
-// Encoders give the body of a request; those that take part in a model's order leave it open for the
-// sequence id, which `append_seq_id` writes when the send starts. Parsers answer kDecode for a reply
-// that lacks what the caller needs, and ignore fields that they do not know.
+// Encoders give the body of a request; those that take part in a model's order leave it open for
+// the sequence id, which `append_seq_id` writes when the send starts. Parsers answer kDecode for a
+// reply that lacks what the caller needs, and ignore fields that they do not know.
 
 #include <cstdint>
 #include <memory>

@@ -12,11 +12,11 @@
 namespace tinkex::internal {
 
 /// Bounds how many polls are on the wire at a time, first come first served. A poll that was
-/// answered "not yet" queues again at the end, so with n waiting futures and a bound of m none waits
-/// longer than n / m polls.
+/// answered "not yet" queues again at the end, so with n waiting futures and a bound of m none
+/// waits longer than n / m polls.
 ///
-/// Races. Counters and queue are under one mutex. A turn that had to wait runs as a task of its own:
-/// when the service closes, thousands of them follow each other and must not nest.
+/// Races. Counters and queue are under one mutex. A turn that had to wait runs as a task of its
+/// own: when the service closes, thousands of them follow each other and must not nest.
 class PollGate {
  public:
   using Turn = std::function<void()>;

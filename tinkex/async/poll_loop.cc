@@ -74,7 +74,8 @@ void PollLoop::on_reply(Result<HttpResponse> result) {
     Error error = std::move(result).error();
     if (error.code() == ErrorCode::kTimeout) return again_after({});  // held longer than we wait
     if (!error.retryable()) {
-      return finish(std::move(error).with_context(target_.what).with_request_id(target_.request_id));
+      return finish(
+          std::move(error).with_context(target_.what).with_request_id(target_.request_id));
     }
     return on_failure_to_ask(std::move(error));
   }
@@ -100,8 +101,9 @@ void PollLoop::on_reply(Result<HttpResponse> result) {
       return again_after(kBillingRecheck);
     case PollReply::Kind::kMetadataOnly:
       if (metadata_seen_) {
-        return finish(Error(ErrorCode::kDecode, target_.what + ": the server announced the size of "
-                                                "the result twice instead of sending it")
+        return finish(Error(ErrorCode::kDecode, target_.what +
+                                                    ": the server announced the size of "
+                                                    "the result twice instead of sending it")
                           .with_request_id(target_.request_id));
       }
       metadata_seen_ = true;

@@ -30,11 +30,11 @@ struct PollTarget {
 /// Polls one future until its result is there, it has failed, or asking is hopeless. One state
 /// machine per future, no thread.
 ///
-/// "Not done yet" and "failed to ask" take different paths: the first asks again (the server holds the
-/// request; an answer that came back at once is not trusted to have been held and earns a growing
-/// pause), the second backs off and has a budget. The table is that of the API's protocol, 5.4, with
-/// three changes: a 5xx earns a pause, a 4xx other than 408, 410 and 429 ends the wait, and Retry-After
-/// is honoured.
+/// "Not done yet" and "failed to ask" take different paths: the first asks again (the server holds
+/// the request; an answer that came back at once is not trusted to have been held and earns a
+/// growing pause), the second backs off and has a budget. The table is that of the API's
+/// protocol, 5.4, with three changes: a 5xx earns a pause, a 4xx other than 408, 410 and 429 ends
+/// the wait, and Retry-After is honoured.
 class PollLoop final : public StepChain {
  public:
   /// Runs on the executor, exactly once.

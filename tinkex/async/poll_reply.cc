@@ -19,9 +19,9 @@ constexpr std::size_t kMaxEnvelopeBytes = 64 * 1024;
 constexpr int kMaxDepth = 32;
 
 bool too_deep(int depth, json::parse_event_t event, json&) {
-  return !((event == json::parse_event_t::object_start ||
-            event == json::parse_event_t::array_start) &&
-           depth > kMaxDepth);
+  return !(
+      (event == json::parse_event_t::object_start || event == json::parse_event_t::array_start) &&
+      depth > kMaxDepth);
 }
 
 std::string string_at(const json& object, const char* key) {

@@ -21,8 +21,8 @@ void StepChain::exchange(HttpRequest request, Next next) {
 void StepChain::pause_until(Clock::time_point when, std::function<void()> next) {
   after_pause_ = std::move(next);
   const std::uint64_t pause = pause_.fetch_add(1) + 1;
-  timer_.store(runtime_->timers->schedule(
-      when, [self = shared_from_this(), pause] { self->wake(pause); }));
+  timer_.store(
+      runtime_->timers->schedule(when, [self = shared_from_this(), pause] { self->wake(pause); }));
   if (cancelled_.load()) wake(pause);
 }
 

@@ -10,18 +10,19 @@
 
 namespace tinkex::internal {
 
-/// A chain of short steps of which one is under way at a time: an HTTP exchange, or a pause. Between
-/// steps it holds no thread. The base of everything that talks to a server and has to wait.
+/// A chain of short steps of which one is under way at a time: an HTTP exchange, or a pause.
+/// Between steps it holds no thread. The base of everything that talks to a server and has to wait.
 ///
 /// Threads. Each `next` runs on the executor; the first step runs on the thread that starts it. The
 /// transport's and the timers' threads only hand over.
 ///
 /// Races. Steps follow each other through the executor, so a chain's own fields need no lock. Only
-/// cancel() comes from outside. It sets `cancelled_` and then reads which exchange or pause is under
-/// way; a step stores what it started and then reads `cancelled_` (both sequentially consistent), so at
-/// least one of the two sees the other. A pause may be ended by its timer and by cancel() at the same
-/// time: `pause_` is odd while one is under way, and only the one that makes it even goes on. No step
-/// takes a lock, which keeps the path from sample() to the I/O thread free of them.
+/// cancel() comes from outside. It sets `cancelled_` and then reads which exchange or pause is
+/// under way; a step stores what it started and then reads `cancelled_` (both sequentially
+/// consistent), so at least one of the two sees the other. A pause may be ended by its timer and by
+/// cancel() at the same time: `pause_` is odd while one is under way, and only the one that makes
+/// it even goes on. No step takes a lock, which keeps the path from sample() to the I/O thread free
+/// of them.
 class StepChain : public std::enable_shared_from_this<StepChain> {
  public:
   virtual ~StepChain() = default;

@@ -17,8 +17,8 @@ class TimerService {
 
   /// `callback` runs once on the service's own thread, not before `when`, and must return quickly:
   /// it only hands work to the executor. When the service shuts down every callback that is still
-  /// waiting runs at once, and so does one scheduled later, in the calling thread: whoever waits must
-  /// wake up to learn that the client is closed.
+  /// waiting runs at once, and so does one scheduled later, in the calling thread: whoever waits
+  /// must wake up to learn that the client is closed.
   virtual TimerId schedule(Clock::time_point when, Callback callback) noexcept = 0;
 
   /// Afterwards the callback runs only if it was running already. Unknown ids are ignored.

@@ -57,8 +57,9 @@ Status check_api_key(const ClientOptions& options, const std::string& host) {
                             "; set TINKER_API_KEY or ClientOptions::api_key");
   }
   if (key.rfind("tml-", 0) != 0 && key.rfind("eyJ", 0) != 0) {
-    return invalid_argument("api_key: a key must start with \"tml-\" (or \"eyJ\" for a token); the " +
-                            std::to_string(key.size()) + " characters given do not");
+    return invalid_argument(
+        "api_key: a key must start with \"tml-\" (or \"eyJ\" for a token); the " +
+        std::to_string(key.size()) + " characters given do not");
   }
   for (const char c : key) {
     if (c < 0x21 || c > 0x7e) {

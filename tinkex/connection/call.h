@@ -59,11 +59,10 @@ Future<T> send_call_and_poll(const std::shared_ptr<const ServiceContext>& servic
                      .request_type = std::move(request_type),
                      .may_be_binary = false,
                      .decode = call.decode};
-  Call<HttpResponse> submit{.what = std::move(call.what),
-                            .http = std::move(call.http),
-                            .decode = [](const HttpResponse& reply) -> Result<HttpResponse> {
-                              return reply;
-                            }};
+  Call<HttpResponse> submit{
+      .what = std::move(call.what),
+      .http = std::move(call.http),
+      .decode = [](const HttpResponse& reply) -> Result<HttpResponse> { return reply; }};
   return send_call(service, std::move(submit))
       .then([service, spec](Result<HttpResponse> reply) -> Future<T> {
         auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor);

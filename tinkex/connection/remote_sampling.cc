@@ -23,8 +23,8 @@ Result<SampleResponse> decode_samples(const HttpResponse& reply,
   return response;
 }
 
-void on_submitted(const std::shared_ptr<const ServiceContext>& service,
-                  Result<HttpResponse> reply, const std::shared_ptr<Cell>& cell) {
+void on_submitted(const std::shared_ptr<const ServiceContext>& service, Result<HttpResponse> reply,
+                  const std::shared_ptr<Cell>& cell) {
   if (!reply.ok()) {
     cell->set(std::move(reply).error());
     return;
@@ -46,8 +46,8 @@ void on_submitted(const std::shared_ptr<const ServiceContext>& service,
 
 }  // namespace
 
-RemoteSampling::RemoteSampling(std::shared_ptr<SamplingRegistry> registry,
-                               SlotHandle handle, std::string session_id)
+RemoteSampling::RemoteSampling(std::shared_ptr<SamplingRegistry> registry, SlotHandle handle,
+                               std::string session_id)
     : registry_(std::move(registry)), handle_(handle), session_id_(std::move(session_id)) {}
 
 RemoteSampling::~RemoteSampling() { close(); }
@@ -86,7 +86,8 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
   request.limiter = entry->limiter;
   request.wait_for_limiter = true;
 
-  // The hook is given at construction and the loop starts last: no lock, and no reply can be earlier.
+  // The hook is given at construction and the loop starts last: no lock, and no reply can be
+  // earlier.
   auto submission = std::make_shared<RetryLoop>(service->runtime, std::move(request));
   auto cell = std::make_shared<Cell>(service->runtime->executor,
                                      [weak = std::weak_ptr<RetryLoop>(submission)] {
@@ -104,8 +105,7 @@ Result<SamplingClient> make_sampling_client(std::shared_ptr<const ServiceContext
   auto entry = std::make_shared<const SamplingEntry>(session_id, service, service->limiter);
   const auto handle = registry->publish(std::move(entry));
   if (!handle.ok()) return handle.error();
-  return SamplingClient(
-      std::make_shared<RemoteSampling>(registry, *handle, std::move(session_id)));
+  return SamplingClient(std::make_shared<RemoteSampling>(registry, *handle, std::move(session_id)));
 }
 
 }  // namespace tinkex::internal

@@ -57,8 +57,7 @@ Error partial_send_error(Error error, const std::vector<Accepted>& accepted, std
 
 std::shared_ptr<RemoteTraining> RemoteTraining::create(std::shared_ptr<ServiceContext> service,
                                                        ModelInfo info) {
-  std::shared_ptr<RemoteTraining> training(
-      new RemoteTraining(std::move(service), std::move(info)));
+  std::shared_ptr<RemoteTraining> training(new RemoteTraining(std::move(service), std::move(info)));
   training->service_->watch(training->strand_);
   return training;
 }
@@ -184,9 +183,9 @@ Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool ov
     return Future<SaveWeightsResponse>::ready_with(std::move(valid).error(),
                                                    service_->runtime->executor);
   }
-  return submit_one<SaveWeightsResponse>(
-      "save_weights", "SaveWeights", api::save_weights_request(info_.model_id, name, overwrite),
-      api::parse_save_weights);
+  return submit_one<SaveWeightsResponse>("save_weights", "SaveWeights",
+                                         api::save_weights_request(info_.model_id, name, overwrite),
+                                         api::parse_save_weights);
 }
 
 Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer) {
@@ -216,8 +215,8 @@ Future<SamplingClient> RemoteTraining::save_weights_and_get_sampling_client() {
              "save_weights_for_sampler", "SaveWeightsForSampler",
              api::save_weights_for_sampler_request(info_.model_id, "", number),
              api::parse_save_weights_for_sampler)
-      .then([service = service_](Result<SaveWeightsForSamplerResponse> saved)
-                -> Result<SamplingClient> {
+      .then([service =
+                 service_](Result<SaveWeightsForSamplerResponse> saved) -> Result<SamplingClient> {
         if (!saved.ok()) return std::move(saved).error();
         if (!saved->sampling_session_id) {
           return Error(ErrorCode::kDecode,

@@ -12,8 +12,8 @@
 
 namespace tinkex::internal {
 
-/// The default TrainingConnection: validate, encode, queue on the strand, poll side by side, combine.
-/// Read forward_backward from top to bottom for the way of a batch.
+/// The default TrainingConnection: validate, encode, queue on the strand, poll side by side,
+/// combine. Read forward_backward from top to bottom for the way of a batch.
 class RemoteTraining final : public TrainingConnection,
                              public std::enable_shared_from_this<RemoteTraining> {
  public:

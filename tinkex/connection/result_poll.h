@@ -35,16 +35,16 @@ void poll_into(const std::shared_ptr<const ServiceContext>& service, std::string
   target.http = poll_request(*service, spec.request_type, spec.may_be_binary);
   target.what = spec.what;
   target.limiter = service->limiter;
-  auto loop = PollLoop::start(
-      service->runtime, service->polls, std::move(target),
-      [cell, decode = spec.decode](Result<HttpResponse> reply) {
-        if (!reply.ok()) {
-          cell->set(std::move(reply).error());
-          return;
-        }
-        const auto decode_reply = [&decode, &reply] { return decode(*reply); };
-        cell->set(invoke_guarded<T>(decode_reply));
-      });
+  auto loop =
+      PollLoop::start(service->runtime, service->polls, std::move(target),
+                      [cell, decode = spec.decode](Result<HttpResponse> reply) {
+                        if (!reply.ok()) {
+                          cell->set(std::move(reply).error());
+                          return;
+                        }
+                        const auto decode_reply = [&decode, &reply] { return decode(*reply); };
+                        cell->set(invoke_guarded<T>(decode_reply));
+                      });
   const bool pending = cell->on_cancel([weak = std::weak_ptr<PollLoop>(loop)] {
     if (auto poll = weak.lock()) poll->cancel();
   });

@@ -10,9 +10,8 @@ HttpRequest ServiceContext::request(std::string_view path, std::string_view meth
   HttpRequest request;
   request.method = method;
   request.url = options.base_url + "/api/v1/" + std::string(path);
-  request.headers = {{"Accept", "application/json"},
-                     {"User-Agent", kUserAgent},
-                     {"x-sdk-version", kSdkVersion}};
+  request.headers = {
+      {"Accept", "application/json"}, {"User-Agent", kUserAgent}, {"x-sdk-version", kSdkVersion}};
   if (method == "POST") request.headers.emplace_back("Content-Type", "application/json");
   if (!options.api_key.empty()) request.headers.emplace_back("X-API-Key", options.api_key);
   for (const auto& header : options.default_headers) request.headers.push_back(header);

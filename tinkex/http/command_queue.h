@@ -11,10 +11,11 @@ namespace tinkex::internal {
 ///
 /// Races. The queue is a linked stack whose head is one atomic pointer. A push links the old head
 /// behind the new node in one compare-exchange; the consumer takes the whole stack in one exchange
-/// and turns it round, so no node is ever seen by two threads and there is no ABA. push() says whether
-/// the queue was empty: only then must the consumer be woken, because a queue that was not empty has a
-/// wake-up under way that the consumer answers with another take. close() leaves a mark in place of
-/// the head, after which no push can succeed: each command is either taken by the last take or refused.
+/// and turns it round, so no node is ever seen by two threads and there is no ABA. push() says
+/// whether the queue was empty: only then must the consumer be woken, because a queue that was not
+/// empty has a wake-up under way that the consumer answers with another take. close() leaves a mark
+/// in place of the head, after which no push can succeed: each command is either taken by the last
+/// take or refused.
 template <class Command>
 class CommandQueue {
  public:

@@ -102,7 +102,7 @@ std::shared_ptr<TinkerScript::State::Entry> TinkerScript::State::entry_for(Opera
     ++found->second->operation.submissions;
     return found->second;
   }
-  const auto entry = std::make_shared<Entry>();
+  auto entry = std::make_shared<Entry>();
   auto& plans = plans_[operation.kind];
   if (!plans.empty()) {
     entry->plan = std::move(plans.front());

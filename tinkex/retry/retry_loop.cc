@@ -39,9 +39,8 @@ void RetryLoop::attempt() {
     }
   }
   ++attempts_;
-  exchange(request_.http, [self = self()](Result<HttpResponse> reply) {
-    self->on_reply(std::move(reply));
-  });
+  exchange(request_.http,
+           [self = self()](Result<HttpResponse> reply) { self->on_reply(std::move(reply)); });
 }
 
 void RetryLoop::on_reply(Result<HttpResponse> reply) {
@@ -65,8 +64,7 @@ void RetryLoop::on_refusal(const HttpResponse& reply) {
     request_.limiter->extend_until(runtime().clock->now() +
                                    std::min(delay, request_.retry.max_retry_after));
   }
-  const bool again =
-      decide(reply, error.category(), outcome_unknown_) == RetryDecision::kRetry;
+  const bool again = decide(reply, error.category(), outcome_unknown_) == RetryDecision::kRetry;
   // A 5xx may come from a proxy behind which the work was done; a 4xx is the server's own refusal.
   if (reply.status >= 500 || reply.status == 408) outcome_unknown_ = true;
   if (!again) return fail(std::move(error));
@@ -77,8 +75,8 @@ void RetryLoop::retry_or_fail(Error error) {
   const RetryOptions& budget = request_.retry;
   if (budget.max_attempts <= 1) return fail(std::move(error).with_retryable(true));
 
-  auto delay = backoff_delay(attempts_ - 1, budget.initial_backoff, budget.max_backoff,
-                             *runtime().random);
+  auto delay =
+      backoff_delay(attempts_ - 1, budget.initial_backoff, budget.max_backoff, *runtime().random);
   if (error.retry_after()) {
     delay = std::min(std::max(delay, *error.retry_after()), budget.max_retry_after);
   }
@@ -97,7 +95,8 @@ void RetryLoop::retry_or_fail(Error error) {
 void RetryLoop::fail(Error error) {
   const bool refused = error.http_status() >= 400 && error.http_status() < 500 &&
                        error.http_status() != 408 && error.http_status() != 409;
-  const bool not_accepted = !outcome_unknown_ && (attempts_ == 0 || refused || error.not_accepted());
+  const bool not_accepted =
+      !outcome_unknown_ && (attempts_ == 0 || refused || error.not_accepted());
   const Done done = std::move(done_);
   done(std::move(error).with_not_accepted(not_accepted));
 }

@@ -22,8 +22,8 @@ struct RetryableRequest {
   bool wait_for_limiter = false;
 };
 
-/// Sends a request until it succeeds, is refused for good, or the budget in count and time is spent.
-/// Every attempt sends the same bytes. `classify.h` says what is worth repeating.
+/// Sends a request until it succeeds, is refused for good, or the budget in count and time is
+/// spent. Every attempt sends the same bytes. `classify.h` says what is worth repeating.
 ///
 /// The final error is not_accepted() only if no attempt can have been taken by the server.
 class RetryLoop final : public StepChain {
@@ -37,7 +37,6 @@ class RetryLoop final : public StepChain {
   void start(Done done);
 
  private:
-
   void attempt();
   void on_reply(Result<HttpResponse> reply);
   void on_refusal(const HttpResponse& reply);

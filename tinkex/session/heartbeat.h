@@ -9,8 +9,8 @@
 namespace tinkex::internal {
 
 /// Tells the server at an interval that the session is alive. Failures are ignored, for the next
-/// beat may succeed; a 410 (session finished) or 404 ends it. It holds no thread and shares none with
-/// the strands, so a long upload does not delay it.
+/// beat may succeed; a 410 (session finished) or 404 ends it. It holds no thread and shares none
+/// with the strands, so a long upload does not delay it.
 class Heartbeat final : public StepChain {
  public:
   Heartbeat(std::shared_ptr<Runtime> runtime, HttpRequest request,

@@ -15,9 +15,9 @@ class IoThread;
 
 /// Owns what a service runs on, opens its session and ends it.
 ///
-/// Shutdown, in this order: mark the runtime closed; stop the I/O thread, which ends every exchange and
-/// wakes every timer, so that each state machine settles with kClosed; wake callers that wait for a
-/// byte budget; let the executor finish its tasks.
+/// Shutdown, in this order: mark the runtime closed; stop the I/O thread, which ends every exchange
+/// and wakes every timer, so that each state machine settles with kClosed; wake callers that wait
+/// for a byte budget; let the executor finish its tasks.
 class ServiceCore {
  public:
   static Result<std::shared_ptr<ServiceCore>> connect(ClientOptions options);

@@ -109,9 +109,8 @@ TEST(FutureTest, WaitingOnAnExecutorThreadIsRefusedInsteadOfHanging) {
   auto pool = executor();
   Promise<int> never(pool);
   auto waiter = never.future();
-  auto asked = Future<int>::ready_with(0, pool).then([&waiter](Result<int>) {
-    return waiter.get().error().code();
-  });
+  auto asked = Future<int>::ready_with(0, pool).then(
+      [&waiter](Result<int>) { return waiter.get().error().code(); });
   EXPECT_EQ(*asked.get(), ErrorCode::kWouldDeadlock);
   never.set(3);
   EXPECT_EQ(*waiter.get(), 3);

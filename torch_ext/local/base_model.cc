@@ -101,6 +101,9 @@ double std_of(const std::string& name, std::int64_t in, const ModelConfig& confi
   if (ends_with(name, "embed_tokens.weight")) return config.init.embedding_std;
   double gain = config.init.linear_gain;
   if (ends_with(name, "lm_head.weight")) gain = config.init.unembed_gain;
+  if (ends_with(name, "q_proj.weight") || ends_with(name, "k_proj.weight")) {
+    gain = config.init.query_key_gain;
+  }
   if (ends_with(name, "o_proj.weight") || ends_with(name, "down_proj.weight")) {
     gain = config.init.residual_gain != 0
                ? config.init.residual_gain

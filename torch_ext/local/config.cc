@@ -23,15 +23,21 @@ ModelConfig byte_level_config(std::string name, std::int64_t vocab_size) {
   return config;
 }
 
+/// Chosen by experiment: with frozen random weights and rank-32 adapters it learns the default
+/// example (Pig Latin on held-out words) in about a minute on two cores. With query and key at full
+/// gain it is slower, with theta 10,000 or more layers no better.
 ModelConfig tiny_config() {
   ModelConfig config = byte_level_config("tinkex/tiny", 320);
   config.hidden_size = 128;
-  config.intermediate_size = 384;
-  config.num_hidden_layers = 3;
+  config.intermediate_size = 256;
+  config.num_hidden_layers = 2;
   config.num_attention_heads = 4;
   config.num_key_value_heads = 2;
   config.head_dim = 32;
+  config.rope_theta = 1000.0;
   config.max_position_embeddings = 1024;
+  config.init.query_key_gain = 0.25;
+  config.init.residual_gain = 1.0;
   return config;
 }
 

@@ -14,6 +14,9 @@ struct InitConfig {
   double embedding_std = 1.0;
   /// Standard deviation of a projection is this over the square root of its input size.
   double linear_gain = 1.0;
+  /// The same for the query and key projections: small, so that attention begins nearly uniform and
+  /// learns where to look instead of unlearning a random choice.
+  double query_key_gain = 1.0;
   /// The same for the two projections that write into the residual stream; 0 means
   /// 1 / sqrt(2 * num_hidden_layers), which keeps the stream's size independent of depth.
   double residual_gain = 0.0;

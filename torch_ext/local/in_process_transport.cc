@@ -16,13 +16,16 @@
 #include <thread>
 #include <utility>
 #include <variant>
+#include <vector>
+
+#include "tinkex/http/command_queue.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
 
 using TimePoint = std::chrono::steady_clock::time_point;
 
-/// What the loop is told to do, as a node of a lock-free stack.
+/// What the loop is told to do.
 struct Command {
   struct Send {
     HttpRequest request;
@@ -33,51 +36,9 @@ struct Command {
 
   Transport::RequestId id = 0;
   std::variant<Send, Reply, Cancel, Shutdown> what;
-  Command* next = nullptr;
 };
 
-/// Many threads push, one takes everything at once. Closing it is final and atomic with the last
-/// take, so that no command is lost in between.
-class CommandStack {
- public:
-  ~CommandStack() { free(take_all()); }
-
-  /// Null if pushed (it belongs to the stack now); otherwise, closed, the command back.
-  std::unique_ptr<Command> push(std::unique_ptr<Command> command) noexcept {
-    Command* top = top_.load(std::memory_order_relaxed);
-    do {
-      if (top == &closed_) return command;
-      command->next = top;
-    } while (!top_.compare_exchange_weak(top, command.get(), std::memory_order_release,
-                                         std::memory_order_relaxed));
-    command.release();
-    return nullptr;
-  }
-
-  /// The oldest first.
-  Command* take_all() noexcept {
-    return reverse(top_.exchange(nullptr, std::memory_order_acquire));
-  }
-  Command* close() noexcept { return reverse(top_.exchange(&closed_, std::memory_order_acquire)); }
-
- private:
-  Command* reverse(Command* top) noexcept {
-    Command* first = nullptr;
-    while (top != nullptr && top != &closed_) {
-      Command* const next = top->next;
-      top->next = first;
-      first = top;
-      top = next;
-    }
-    return first;
-  }
-  static void free(Command* command) noexcept {
-    while (command != nullptr) delete std::exchange(command, command->next);
-  }
-
-  std::atomic<Command*> top_{nullptr};
-  Command closed_;
-};
+using Commands = internal::CommandQueue<Command>;
 
 std::string_view target_of(std::string_view url) {
   const std::size_t scheme = url.find("://");
@@ -130,20 +91,26 @@ class InProcessTransport::Loop : public std::enable_shared_from_this<Loop> {
 
   RequestId send(HttpRequest request, Callback callback) noexcept {
     const RequestId id = last_id_.fetch_add(1, std::memory_order_relaxed) + 1;
-    auto refused = tell(id, Command::Send{std::move(request), std::move(callback)});
-    if (refused) {
-      std::get<Command::Send>(refused->what)
+    Command command{id, Command::Send{std::move(request), std::move(callback)}};
+    if (!tell(command)) {
+      std::get<Command::Send>(command.what)
           .callback(Error(ErrorCode::kClosed, "the embedded backend was shut down")
                         .with_not_accepted(true));
     }
     return id;
   }
 
-  void cancel(RequestId id) noexcept { tell(id, Command::Cancel{}); }
+  void cancel(RequestId id) noexcept {
+    Command command{id, Command::Cancel{}};
+    tell(command);
+  }
 
   void shutdown() noexcept {
-    tell(0, Command::Shutdown{});
-    std::call_once(joined_, [this] { thread_.join(); });
+    Command command{0, Command::Shutdown{}};
+    tell(command);
+    // A callback may drop the last reference; the loop then ends by itself.
+    const bool own_thread = std::this_thread::get_id() == thread_.get_id();
+    std::call_once(joined_, [&] { own_thread ? thread_.detach() : thread_.join(); });
     backend_->shutdown();
   }
 
@@ -154,23 +121,20 @@ class InProcessTransport::Loop : public std::enable_shared_from_this<Loop> {
     TimePoint deadline;
   };
 
-  template <class What>
-  std::unique_ptr<Command> tell(RequestId id, What what) noexcept {
-    auto command = std::make_unique<Command>();
-    command->id = id;
-    command->what = std::move(what);
-    auto refused = commands_.push(std::move(command));
-    const std::uint64_t one = 1;
-    // A full counter fails, which is as good: the loop has been woken and has not looked yet.
-    if (!refused) [[maybe_unused]]
-      const ssize_t written = ::write(wake_, &one, sizeof(one));
-    return refused;
+  /// False, with the command left as it was, after the end.
+  bool tell(Command& command) noexcept {
+    const Commands::Pushed pushed = commands_.push(command);
+    if (pushed == Commands::Pushed::kFirst) {
+      const std::uint64_t one = 1;
+      [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
+    }
+    return pushed != Commands::Pushed::kClosed;
   }
 
   void run() {
     while (!stopping_) {
       wait();
-      work_off(commands_.take_all());
+      work_off(commands_.take());
       expire();
     }
     work_off(commands_.close());
@@ -193,12 +157,8 @@ class InProcessTransport::Loop : public std::enable_shared_from_this<Loop> {
     [[maybe_unused]] const ssize_t cleared = ::read(wake_, &count, sizeof(count));
   }
 
-  void work_off(Command* first) {
-    while (first != nullptr) {
-      const std::unique_ptr<Command> command(first);
-      first = first->next;
-      perform(*command);
-    }
+  void work_off(std::vector<Command> commands) {
+    for (Command& command : commands) perform(command);
   }
 
   void perform(Command& command) {
@@ -222,11 +182,13 @@ class InProcessTransport::Loop : public std::enable_shared_from_this<Loop> {
     deadlines_.emplace(deadline, id);
     if (stopping_) return;
     const HttpRequest& request = send.request;
-    backend_->handle(
-        {request.method, target_of(request.url),
-         [&request](std::string_view name) { return header_of(request, name); },
-         request.body ? request.body->view() : std::string_view()},
-        [self = shared_from_this(), id](Reply reply) { self->tell(id, std::move(reply)); });
+    backend_->handle({request.method, target_of(request.url),
+                      [&request](std::string_view name) { return header_of(request, name); },
+                      request.body ? request.body->view() : std::string_view()},
+                     [self = shared_from_this(), id](Reply reply) {
+                       Command command{id, std::move(reply)};
+                       self->tell(command);
+                     });
   }
 
   void finish(RequestId id, Result<HttpResponse> result) {
@@ -248,7 +210,7 @@ class InProcessTransport::Loop : public std::enable_shared_from_this<Loop> {
 
   const std::shared_ptr<Backend> backend_;
   const int wake_;
-  CommandStack commands_;
+  Commands commands_;
   std::atomic<RequestId> last_id_{0};
   std::map<RequestId, Exchange> exchanges_;
   std::set<std::pair<TimePoint, RequestId>> deadlines_;

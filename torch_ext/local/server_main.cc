@@ -2,9 +2,12 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <string>
 
 #include "torch_ext/local/config.h"
@@ -17,6 +20,14 @@ using tinkex::torch_ext::local::LocalServerOptions;
 
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
+
+/// `bazel run` starts programs elsewhere; relative paths mean the caller's directory.
+void enter_callers_directory() {
+  const char* const directory = std::getenv("BUILD_WORKING_DIRECTORY");
+  if (directory != nullptr && ::chdir(directory) != 0) {
+    std::fprintf(stderr, "local_server: cannot enter %s; give absolute paths\n", directory);
+  }
+}
 
 /// The signals that end the program, blocked in every thread that is started later, so that the
 /// main thread alone waits for them.
@@ -92,6 +103,7 @@ int main(int argc, char** argv) {
   add_options(app, options, data_dir);
   try {
     app.parse(argc, argv);
+    enter_callers_directory();
     options.backend.data_dir = data_dir;
     return serve(options);
   } catch (const CLI::ParseError& error) {

@@ -123,6 +123,20 @@ TEST_F(InProcessTest, ShutdownEndsWhatIsPendingAndWhatComesLater) {
   transport_->shutdown();
 }
 
+TEST_F(InProcessTest, LastReferenceMayGoInACallback) {
+  std::promise<void> gone;
+  std::promise<void> mine_gone;
+  transport_->send(request("create_session"),
+                   [&, held = transport_](const Result<HttpResponse>&) mutable {
+                     mine_gone.get_future().wait();
+                     held.reset();
+                     gone.set_value();
+                   });
+  transport_.reset();
+  mine_gone.set_value();
+  gone.get_future().wait();
+}
+
 TEST_F(InProcessTest, EverySendIsAnsweredOnceThoughShutdownRaces) {
   constexpr int kThreads = 4;
   constexpr int kEach = 200;

@@ -1,11 +1,9 @@
 #pragma once
 
-#include <map>
+#include <memory>
 #include <thread>
-#include <unordered_map>
 
 #include "tinkex/async/timer_service.h"
-#include "tinkex/base/mutex.h"
 
 namespace tinkex::torch_ext::local {
 
@@ -13,23 +11,17 @@ namespace tinkex::torch_ext::local {
 class TimerThread final : public internal::TimerService {
  public:
   TimerThread();
-  /// Runs the callbacks that still wait, then joins.
+  /// Runs the callbacks that still wait, then joins. A callback may destroy the last owner: the
+  /// thread then ends by itself.
   ~TimerThread() override;
 
   TimerId schedule(Clock::time_point when, Callback callback) noexcept override;
   void cancel(TimerId id) noexcept override;
 
  private:
-  using Queue = std::multimap<Clock::time_point, std::pair<TimerId, Callback>>;
+  struct State;
 
-  void loop();
-
-  internal::Mutex mutex_;
-  internal::CondVar changed_;
-  Queue queue_ TINKEX_GUARDED_BY(mutex_);
-  std::unordered_map<TimerId, Queue::iterator> by_id_ TINKEX_GUARDED_BY(mutex_);
-  TimerId last_id_ TINKEX_GUARDED_BY(mutex_) = 0;
-  bool stopped_ TINKEX_GUARDED_BY(mutex_) = false;
+  const std::shared_ptr<State> state_;
   std::thread thread_;
 };
 

@@ -201,6 +201,20 @@ TEST(TimerThreadTest, EndWakesWhoeverStillWaits) {
   EXPECT_EQ(woken.load(), 1);
 }
 
+TEST(TimerThreadTest, CallbackMayDropTheLastOwner) {
+  std::promise<void> dropped;
+  std::promise<void> mine_gone;
+  auto timers = std::make_shared<TimerThread>();
+  timers->schedule(std::chrono::steady_clock::now(), [&, held = timers]() mutable {
+    mine_gone.get_future().wait();
+    held.reset();
+    dropped.set_value();
+  });
+  timers.reset();
+  mine_gone.set_value();
+  dropped.get_future().wait();
+}
+
 TEST(ComputeThreadTest, LanesTakeTurns) {
   std::string order;
   {

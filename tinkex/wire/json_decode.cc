@@ -147,11 +147,12 @@ std::vector<TokenLogprob> read_candidates(const Json& value, const std::string& 
   std::vector<TokenLogprob> row;
   if (value.is_null()) return row;
   for (const Json& cell : expect_array(value, where)) {
-    if (expect_array(cell, where).size() != 2) {
-      fail_decode(where + ": a candidate has " + std::to_string(cell.size()) +
+    const std::vector<double> pair = read_numbers(cell, where);
+    if (pair.size() != 2) {
+      fail_decode(where + ": a candidate has " + std::to_string(pair.size()) +
                   " parts, expected token and logprob");
     }
-    row.emplace_back(read_token(cell[0], where), static_cast<float>(read_number(cell[1], where)));
+    row.emplace_back(read_token(Json(pair[0]), where), static_cast<float>(pair[1]));
   }
   return row;
 }

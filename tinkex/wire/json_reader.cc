@@ -8,39 +8,23 @@
 namespace tinkex::wire::json {
 namespace {
 
+const char* type_name(const Json& value) {
+  if (is_packed(value)) return packed_count(value) == 0 ? "array" : "array of numbers";
+  return value.type_name();
+}
+
 [[noreturn]] void fail_type(const Json& value, const std::string& where, const char* expected) {
-  fail_decode(where + ": expected " + expected + ", got " + value.type_name());
+  fail_decode(where + ": expected " + expected + ", got " + type_name(value));
 }
 
 std::string at(const std::string& where, std::size_t index) {
   return where + "[" + std::to_string(index) + "]";
 }
 
-// The parser keeps its own stack, so depth costs memory, not stack; but whoever walks the result
-// should be able to rely on a limit. Brackets inside strings do not count.
-bool is_too_deep(std::string_view text) {
-  std::size_t depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth) return true;
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return false;
-}
-
-// Whether `value` is a whole number that a double holds exactly.
+// Whether `value` is a whole number that no neighbouring integer rounds to.
 bool is_whole(double value) {
   constexpr double kExact = 9007199254740992.0;  // 2^53
-  return std::abs(value) <= kExact && std::trunc(value) == value;
+  return std::abs(value) < kExact && std::trunc(value) == value;
 }
 
 bool read_exact(const Json& value, std::int64_t& out) {
@@ -58,23 +42,40 @@ bool read_exact(const Json& value, std::int64_t& out) {
   return true;
 }
 
-bool is_token(const Json& value, std::int64_t& out) {
-  return read_exact(value, out) && out >= 0 && out <= std::numeric_limits<std::int32_t>::max();
+bool is_token(std::int64_t number) {
+  return number >= 0 && number <= std::numeric_limits<std::int32_t>::max();
+}
+
+// The unpacked form of any array of numbers: rare, for numbers that from_chars does not take, and
+// for arrays with an element that is none.
+std::vector<double> read_number_elements(const Json& value, const std::string& where) {
+  if (!value.is_array()) fail_type(value, where, "an array of numbers");
+  std::vector<double> numbers;
+  numbers.reserve(value.size());
+  for (const Json& element : value) {
+    if (!element.is_number() && !element.is_null()) read_number(element, at(where, numbers.size()));
+    numbers.push_back(element.is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                        : element.get<double>());
+  }
+  return numbers;
+}
+
+std::vector<std::int64_t> to_integers(const std::vector<double>& reals, const std::string& where) {
+  std::vector<std::int64_t> integers;
+  integers.reserve(reals.size());
+  for (const double real : reals) {
+    if (std::isnan(real))
+      fail_decode(at(where, integers.size()) + ": expected an integer, got null");
+    if (!is_whole(real)) read_integer(Json(real), at(where, integers.size()));
+    integers.push_back(static_cast<std::int64_t>(real));
+  }
+  return integers;
 }
 
 }  // namespace
 
 Json parse_object(std::string_view text) {
-  if (is_too_deep(text)) {
-    fail_decode("JSON nested deeper than " + std::to_string(kMaxDepth) + " levels");
-  }
-  Json value;
-  try {
-    value = Json::parse(text.begin(), text.end());
-  } catch (const Json::exception& error) {
-    // The position is useful; the excerpt that follows it may be as long as the body.
-    fail_decode("not valid JSON: " + std::string(error.what()).substr(0, 160));
-  }
+  Json value = parse(text);
   expect_object(value, "the body");
   return value;
 }
@@ -96,7 +97,9 @@ const Json& expect_object(const Json& value, const std::string& where) {
 }
 
 const Json& expect_array(const Json& value, const std::string& where) {
-  if (!value.is_array()) fail_type(value, where, "an array");
+  static const Json empty = Json::array();
+  if (is_packed(value) && packed_count(value) == 0) return empty;
+  if (!value.is_array()) fail_type(value, where, "an array of something else than numbers");
   return value;
 }
 
@@ -114,9 +117,10 @@ std::int64_t read_integer(const Json& value, const std::string& where) {
 }
 
 std::int32_t read_token(const Json& value, const std::string& where) {
-  std::int64_t number = 0;
-  if (!value.is_number()) fail_type(value, where, "a token id");
-  if (!is_token(value, number)) fail_decode(where + ": " + value.dump() + " is outside [0, 2^31)");
+  const std::int64_t number = read_integer(value, where);
+  if (!is_token(number)) {
+    fail_decode(where + ": " + std::to_string(number) + " is outside [0, 2^31)");
+  }
   return static_cast<std::int32_t>(number);
 }
 
@@ -126,39 +130,32 @@ double read_number(const Json& value, const std::string& where) {
   return value.get<double>();
 }
 
-// The places of elements are put into words only when one is wrong.
+std::vector<double> read_numbers(const Json& value, const std::string& where) {
+  return is_packed(value) ? unpack_reals(value) : read_number_elements(value, where);
+}
 
 std::vector<std::int64_t> read_integers(const Json& value, const std::string& where) {
-  std::vector<std::int64_t> numbers;
-  numbers.reserve(expect_array(value, where).size());
-  for (const Json& element : value) {
-    std::int64_t number = 0;
-    if (!read_exact(element, number)) read_integer(element, at(where, numbers.size()));
-    numbers.push_back(number);
-  }
-  return numbers;
+  if (is_packed_integers(value)) return unpack_integers(value);
+  return to_integers(read_numbers(value, where), where);
 }
 
 std::vector<std::int32_t> read_tokens(const Json& value, const std::string& where) {
+  const std::vector<std::int64_t> integers = read_integers(value, where);
   std::vector<std::int32_t> tokens;
-  tokens.reserve(expect_array(value, where).size());
-  for (const Json& element : value) {
-    std::int64_t number = 0;
-    if (!is_token(element, number)) read_token(element, at(where, tokens.size()));
-    tokens.push_back(static_cast<std::int32_t>(number));
+  tokens.reserve(integers.size());
+  for (const std::int64_t integer : integers) {
+    if (!is_token(integer)) read_token(Json(integer), at(where, tokens.size()));
+    tokens.push_back(static_cast<std::int32_t>(integer));
   }
   return tokens;
 }
 
 std::vector<float> read_floats(const Json& value, const std::string& where) {
-  std::vector<float> numbers;
-  numbers.reserve(expect_array(value, where).size());
-  for (const Json& element : value) {
-    if (!element.is_number() && !element.is_null()) read_number(element, at(where, numbers.size()));
-    numbers.push_back(element.is_null() ? std::numeric_limits<float>::quiet_NaN()
-                                        : element.get<float>());
-  }
-  return numbers;
+  const std::vector<double> reals = read_numbers(value, where);
+  std::vector<float> floats;
+  floats.reserve(reals.size());
+  for (const double real : reals) floats.push_back(static_cast<float>(real));
+  return floats;
 }
 
 }  // namespace tinkex::wire::json

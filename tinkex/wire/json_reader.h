@@ -1,19 +1,15 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
-/// Reading of JSON text from strangers. Every function throws kDecode with the place, what was
-/// expected and what was found.
+#include "tinkex/wire/json_parser.h"
+
+/// Reading of JSON from strangers. Every function throws kDecode with the place, what was expected
+/// and what was found.
 namespace tinkex::wire::json {
-
-using Json = nlohmann::json;
-
-/// Deeper nesting is refused; the API's own bodies have 8 levels.
-inline constexpr std::size_t kMaxDepth = 64;
 
 /// Parses an object.
 Json parse_object(std::string_view text);
@@ -24,6 +20,7 @@ const Json* find(const Json& object, const char* key);
 const Json& require(const Json& object, const char* key, const std::string& where);
 
 const Json& expect_object(const Json& value, const std::string& where);
+/// An array of anything but numbers; elements are read one by one.
 const Json& expect_array(const Json& value, const std::string& where);
 
 std::string read_text(const Json& value, const std::string& where);
@@ -36,6 +33,8 @@ double read_number(const Json& value, const std::string& where);
 
 std::vector<std::int64_t> read_integers(const Json& value, const std::string& where);
 std::vector<std::int32_t> read_tokens(const Json& value, const std::string& where);
+/// Null is NaN.
 std::vector<float> read_floats(const Json& value, const std::string& where);
+std::vector<double> read_numbers(const Json& value, const std::string& where);
 
 }  // namespace tinkex::wire::json

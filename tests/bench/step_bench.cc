@@ -1,11 +1,12 @@
-// How much of a training step is the model's own arithmetic: the same batches once through the
-// engine alone, once through the client and the embedded backend in this process, and once over
-// loopback HTTP.
+// How much of a training step is the model's own arithmetic: the same batch through the engine
+// alone, through the client and the embedded backend in this process, and over loopback HTTP.
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -24,7 +25,7 @@ using Seconds = std::chrono::duration<double>;
 
 constexpr char kModel[] = "tinkex/tiny";
 constexpr int kWarmUp = 3;
-constexpr int kSteps = 30;
+constexpr int kRounds = 60;
 constexpr std::size_t kExamples = 64;
 constexpr int kTokens = 23;  // the default example's longest
 
@@ -45,32 +46,47 @@ std::vector<Datum> make_batch() {
   return batch;
 }
 
-template <class Step>
-double seconds_per_step(Step step) {
-  for (int i = 0; i < kWarmUp; ++i) step();
-  const auto begun = std::chrono::steady_clock::now();
-  for (int i = 0; i < kSteps; ++i) step();
-  return Seconds(std::chrono::steady_clock::now() - begun).count() / kSteps;
+using Step = std::function<void()>;
+
+/// The median of each step's seconds. The steps take turns, so that what else the machine does
+/// falls on all of them alike.
+std::vector<double> seconds_per_step(const std::vector<Step>& steps) {
+  std::vector<std::vector<double>> taken(steps.size());
+  for (int round = -kWarmUp; round < kRounds; ++round) {
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const auto begun = std::chrono::steady_clock::now();
+      steps[i]();
+      const Seconds seconds = std::chrono::steady_clock::now() - begun;
+      if (round >= 0) taken[i].push_back(seconds.count());
+    }
+  }
+  std::vector<double> medians;
+  for (auto& seconds : taken) {
+    std::nth_element(seconds.begin(), seconds.begin() + kRounds / 2, seconds.end());
+    medians.push_back(seconds[kRounds / 2]);
+  }
+  return medians;
 }
 
-double engine_alone(const std::vector<Datum>& batch) {
+Step engine_alone(const std::vector<Datum>& batch) {
   auto model = torch_ext::local::built_in_model(kModel).value();
-  auto run = torch_ext::local::TrainingRun::create(model, {.rank = 32, .seed = 1}).value();
-  return seconds_per_step([&] {
+  std::shared_ptr run =
+      torch_ext::local::TrainingRun::create(model, {.rank = 32, .seed = 1}).value();
+  return [run, &batch] {
     (void)run->forward_backward(batch, loss::kCrossEntropy, {}, false).value();
     (void)run->optim_step({}).value();
-  });
+  };
 }
 
-double through_client(const std::vector<Datum>& batch, ClientOptions options) {
+Step through_client(const std::vector<Datum>& batch, ClientOptions options) {
   auto service = ServiceClient::connect(std::move(options)).value();
   auto client = service.create_lora_training_client(kModel, {.rank = 32, .seed = 1}).get().value();
-  return seconds_per_step([&] {
+  return [service, client, &batch]() mutable {
     auto output = client.forward_backward(batch, loss::kCrossEntropy);
     auto step = client.optim_step();
     (void)output.get().value();
     (void)step.get().value();
-  });
+  };
 }
 
 void print(const char* how, double seconds, double arithmetic) {
@@ -84,20 +100,20 @@ int main() {
   try {
     at::init_num_threads();
     const std::vector<Datum> batch = make_batch();
-    const double alone = engine_alone(batch);
     ClientOptions in_process;
     in_process.base_url = torch_ext::local::kEmbeddedBaseUrl;
     in_process.transport = torch_ext::local::start_embedded_backend().value();
-    const double embedded = through_client(batch, std::move(in_process));
     auto server = torch_ext::local::LocalServer::start({}).value();
     ClientOptions over_http;
     over_http.base_url = server->base_url();
-    const double http = through_client(batch, std::move(over_http));
+    const auto medians = seconds_per_step({engine_alone(batch),
+                                           through_client(batch, std::move(in_process)),
+                                           through_client(batch, std::move(over_http))});
     std::printf("%zu examples x %d tokens, %s, rank 32, %d threads\n", kExamples, kTokens, kModel,
                 at::get_num_threads());
-    print("engine alone", alone, alone);
-    print("client + embedded backend", embedded, alone);
-    print("client + loopback HTTP + backend", http, alone);
+    print("engine alone", medians[0], medians[0]);
+    print("client + embedded backend", medians[1], medians[0]);
+    print("client + loopback HTTP + backend", medians[2], medians[0]);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

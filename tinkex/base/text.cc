@@ -6,32 +6,45 @@
 namespace tinkex::internal {
 namespace {
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
-
-/// Bytes of the printable UTF-8 character that `text` begins with; 0 if it begins with none.
-std::size_t character_length(std::string_view text) {
+// Bytes of the well-formed UTF-8 sequence that `text` begins with, or 0. The lower bound of the
+// second byte rules out overlong forms, the upper one surrogates and values above U+10FFFF.
+std::size_t sequence_length(std::string_view text) noexcept {
   const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return lead >= 0x20 && lead != 0x7f ? 1 : 0;
-  const std::size_t length = lead >= 0xf5   ? 0
-                             : lead >= 0xf0 ? 4
-                             : lead >= 0xe0 ? 3
-                             : lead >= 0xc2 ? 2
-                                            : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if (!is_continuation(text[i])) return 0;
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  const std::size_t length = lead < 0xc2   ? 0
+                             : lead < 0xe0 ? 2
+                             : lead < 0xf0 ? 3
+                             : lead < 0xf5 ? 4
+                                           : 0;
+  if (length == 0 || length > text.size()) return 0;
+  const unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+  const unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+  if (byte(1) < low || byte(1) > high) return 0;
+  for (std::size_t i = 2; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
   }
-  const unsigned char second = byte(1);
-  if (lead == 0xc2 && second < 0xa0) return 0;   // control characters
-  if (lead == 0xe0 && second < 0xa0) return 0;   // longer than need be
-  if (lead == 0xed && second >= 0xa0) return 0;  // half of a surrogate pair
-  if (lead == 0xf0 && second < 0x90) return 0;   // longer than need be
-  if (lead == 0xf4 && second >= 0x90) return 0;  // beyond Unicode
   return length;
 }
 
+/// The same for characters that may be shown; 0 for a control character.
+std::size_t character_length(std::string_view text) noexcept {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  if (lead < 0x20 || lead == 0x7f) return 0;
+  if (lead == 0xc2 && text.size() > 1 && static_cast<unsigned char>(text[1]) < 0xa0) return 0;
+  return sequence_length(text);
+}
+
 }  // namespace
+
+bool is_utf8(std::string_view text) noexcept {
+  while (!text.empty()) {
+    const std::size_t length = sequence_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
 
 std::string printable(std::string_view text, std::size_t max_bytes) {
   std::string out;

@@ -6,6 +6,9 @@
 
 namespace tinkex::internal {
 
+/// Whether `text` is well-formed UTF-8: no overlong form, no surrogate, nothing above U+10FFFF.
+bool is_utf8(std::string_view text) noexcept;
+
 /// Foreign text made safe for one line of a message: control characters become spaces, bytes that
 /// are not UTF-8 become `?`, and beyond about `max_bytes` it is cut between two characters, with
 /// `...`.

@@ -6,9 +6,9 @@
 #include <set>
 #include <utility>
 
+#include "tinkex/base/text.h"
 #include "tinkex/wire/boundary.h"
 #include "tinkex/wire/pack.h"
-#include "tinkex/wire/text.h"
 
 namespace tinkex::wire {
 namespace {
@@ -22,8 +22,8 @@ constexpr std::array<std::string_view, 6> kFloatInputs = {"weights",
                                                           "sequence_ratio_mask"};
 
 void check_text(std::string_view text, const std::string& what) {
-  if (!is_utf8(text))
-    throw invalid_argument(what + " is not valid UTF-8: " + wire::in_quotes(text));
+  if (!internal::is_utf8(text))
+    throw invalid_argument(what + " is not valid UTF-8: " + internal::quoted(text));
 }
 
 void check_shape(const TensorData& tensor, const std::string& where) {
@@ -46,7 +46,7 @@ void check_names(const NamedTensors& tensors, const std::string& where) {
     check_text(name, "a name in " + where);
     for (std::size_t j = 0; j < i; ++j) {
       if (tensors[j].first == name) {
-        throw invalid_argument(where + " holds " + wire::in_quotes(name) +
+        throw invalid_argument(where + " holds " + internal::quoted(name) +
                                " twice; names must be unique");
       }
     }
@@ -149,7 +149,7 @@ DType wire_dtype(std::string_view loss_input, const TensorData& tensor) noexcept
 }
 
 std::string loss_input_label(std::size_t datum, std::string_view name) {
-  return "data[" + std::to_string(datum) + "].loss_fn_inputs[" + wire::in_quotes(name) + "]";
+  return "data[" + std::to_string(datum) + "].loss_fn_inputs[" + internal::quoted(name) + "]";
 }
 
 std::string chunk_label(std::size_t datum, std::size_t chunk) {
@@ -175,7 +175,7 @@ void check_request(const ForwardBackwardInput& input) {
   for (const auto& [key, value] : input.loss_fn_config) {
     check_text(key, "a key of loss_fn_config");
     if (const auto* text = std::get_if<std::string>(&value)) {
-      check_text(*text, "loss_fn_config[" + wire::in_quotes(key) + "]");
+      check_text(*text, "loss_fn_config[" + internal::quoted(key) + "]");
     }
   }
   for (std::size_t i = 0; i < input.data.size(); ++i) check_datum(input.data[i], i);
@@ -194,9 +194,9 @@ void check_output(const ForwardBackwardOutput& output) {
                              "every datum must have the same outputs");
     }
     for (const auto& [name, tensor] : fields) {
-      check_shape(tensor, where + "[" + wire::in_quotes(name) + "]");
+      check_shape(tensor, where + "[" + internal::quoted(name) + "]");
       if (tensor.is_sparse()) {
-        throw invalid_argument(where + "[" + wire::in_quotes(name) +
+        throw invalid_argument(where + "[" + internal::quoted(name) +
                                "] is sparse; outputs must be dense");
       }
     }

@@ -2,17 +2,18 @@
 #include <optional>
 #include <utility>
 
+#include "tinkex/base/text.h"
+#include "tinkex/wire/base64.h"
 #include "tinkex/wire/boundary.h"
 #include "tinkex/wire/input_rules.h"
 #include "tinkex/wire/json_codec.h"
 #include "tinkex/wire/json_reader.h"
-#include "tinkex/wire/text.h"
 
 namespace tinkex::wire::json {
 namespace {
 
 std::string key_label(const std::string& where, const std::string& key) {
-  return where + "[" + wire::in_quotes(key) + "]";
+  return where + "[" + internal::quoted(key) + "]";
 }
 
 std::string index_label(const char* where, std::size_t index) {
@@ -47,7 +48,7 @@ TensorData read_tensor(const Json& value, const std::string& where) {
   if (dtype == "int64") {
     return arrange(read_integers(data, where + ".data"), std::move(layout), where);
   }
-  fail_decode(where + ": unknown dtype " + wire::in_quotes(dtype) + ", expected float32 or int64");
+  fail_decode(where + ": unknown dtype " + internal::quoted(dtype) + ", expected float32 or int64");
 }
 
 std::optional<std::int32_t> read_expected_tokens(const Json& chunk, const std::string& where) {
@@ -78,7 +79,7 @@ ModelInputChunk read_chunk(const Json& chunk, const std::string& where) {
                                   format != nullptr ? read_text(*format, where + ".format") : "",
                                   read_expected_tokens(chunk, where)};
   }
-  fail_decode(where + ": unknown chunk type " + wire::in_quotes(type) +
+  fail_decode(where + ": unknown chunk type " + internal::quoted(type) +
               ", expected encoded_text, image or image_asset_pointer");
 }
 
@@ -124,7 +125,7 @@ StopReason read_stop_reason(const Json& value, const std::string& where) {
   const std::string text = read_text(value, where);
   if (text == "stop") return StopReason::kStop;
   if (text == "length") return StopReason::kLength;
-  fail_decode(where + ": unknown value " + wire::in_quotes(text) + ", expected stop or length");
+  fail_decode(where + ": unknown value " + internal::quoted(text) + ", expected stop or length");
 }
 
 SampledSequence read_sequence(const Json& value, std::size_t index) {

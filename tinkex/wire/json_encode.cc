@@ -2,10 +2,11 @@
 #include <string>
 #include <variant>
 
+#include "tinkex/base/text.h"
+#include "tinkex/wire/base64.h"
 #include "tinkex/wire/input_rules.h"
 #include "tinkex/wire/json_codec.h"
 #include "tinkex/wire/json_writer.h"
-#include "tinkex/wire/text.h"
 
 namespace tinkex::wire::json {
 namespace {
@@ -93,7 +94,7 @@ void write_config(const LossConfig& config, ByteBuffer& body) {
     }
     const double number = std::get<double>(value);
     if (!std::isfinite(number)) {
-      throw invalid_argument("loss_fn_config[" + wire::in_quotes(key) + "] is " +
+      throw invalid_argument("loss_fn_config[" + internal::quoted(key) + "] is " +
                              std::to_string(number) +
                              ", which JSON cannot express; pass a finite number");
     }

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "tinkex/wire/pack.h"
-#include "tinkex/wire/text.h"
 
 namespace tinkex::wire::json {
 namespace {

@@ -3,12 +3,12 @@
 #include <optional>
 #include <utility>
 
+#include "tinkex/base/text.h"
 #include "tinkex/wire/boundary.h"
 #include "tinkex/wire/input_rules.h"
 #include "tinkex/wire/proto_codec.h"
 #include "tinkex/wire/proto_reader.h"
 #include "tinkex/wire/proto_schema.h"
-#include "tinkex/wire/text.h"
 
 namespace tinkex::wire::proto {
 namespace {
@@ -106,7 +106,7 @@ std::vector<std::int64_t> datum_shape(const std::vector<std::int64_t>& trailing,
 }
 
 void add_column(const PackedColumn& column, std::span<NamedTensors> datums) {
-  const std::string where = "loss_fn_outputs field " + wire::in_quotes(column.name);
+  const std::string where = "loss_fn_outputs field " + internal::quoted(column.name);
   const std::vector<std::size_t> bounds = element_bounds(column, where);
   if (bounds.size() != datums.size() + 1 && !(bounds.empty() && datums.empty())) {
     fail_decode(where + ": " + std::to_string(bounds.size()) + " offsets for " +
@@ -133,7 +133,7 @@ std::size_t count_datums(std::int64_t num_datums, const std::vector<PackedColumn
     // Each datum needs an offset, so a larger claim than the data allows ends here.
     if (static_cast<std::uint64_t>(num_datums) != from_offsets) {
       fail_decode("loss_fn_outputs: num_datums is " + std::to_string(num_datums) + " but field " +
-                  wire::in_quotes(columns.front().name) + " has " + std::to_string(offsets) +
+                  internal::quoted(columns.front().name) + " has " + std::to_string(offsets) +
                   " offsets, expected one more than datums");
     }
   } else if (static_cast<std::uint64_t>(num_datums) + before > kMaxEmptyDatums) {

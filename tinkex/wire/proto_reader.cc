@@ -1,9 +1,9 @@
 #include "tinkex/wire/proto_reader.h"
 
+#include "tinkex/base/text.h"
 #include "tinkex/wire/boundary.h"
 #include "tinkex/wire/input_rules.h"
 #include "tinkex/wire/proto_schema.h"
-#include "tinkex/wire/text.h"
 
 namespace tinkex::wire::proto {
 namespace {
@@ -20,7 +20,8 @@ std::vector<float> unpack_bfloat16(std::string_view bytes, std::string_view wher
 
 std::string read_text(Reader& reader) {
   const std::string_view text = read_bytes(reader);
-  if (!is_utf8(text)) fail_decode("a text field is not valid UTF-8: " + wire::in_quotes(text));
+  if (!internal::is_utf8(text))
+    fail_decode("a text field is not valid UTF-8: " + internal::quoted(text));
   return std::string(text);
 }
 

@@ -8,6 +8,18 @@
 namespace tinkex::internal {
 namespace {
 
+TEST(TextTest, OnlyWellFormedUtf8Passes) {
+  for (const char* good : {"", "abc", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
+                           "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    EXPECT_TRUE(is_utf8(good)) << quoted(good);
+  }
+  for (const char* bad :
+       {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "a\xff", "\xe2\x82", "\xe2\x28\xa1"}) {
+    EXPECT_FALSE(is_utf8(bad)) << quoted(bad);
+  }
+}
+
 TEST(TextTest, KeepsReadableTextAsItIs) {
   EXPECT_EQ(printable("naïve — 日本 🎉", 100), "naïve — 日本 🎉");
   EXPECT_EQ(printable("", 10), "");

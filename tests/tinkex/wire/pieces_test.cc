@@ -2,8 +2,8 @@
 #include <limits>
 
 #include "tests/tinkex/wire/wire_values.h"
+#include "tinkex/wire/base64.h"
 #include "tinkex/wire/pack.h"
-#include "tinkex/wire/text.h"
 
 namespace tinkex::wire {
 namespace {
@@ -28,23 +28,6 @@ TEST(Base64Test, AnythingElseIsRefused) {
   for (const char* text : {"Z", "Zg", "Zg=", "Z===", "====", "Zg==Zg==", "Zm 9", "Zm9\n", "Zm9-"}) {
     EXPECT_EQ(base64_decode(text), std::nullopt) << text;
   }
-}
-
-TEST(Utf8Test, OnlyWellFormedTextPasses) {
-  for (const char* good : {"", "abc", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
-                           "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
-    EXPECT_TRUE(is_utf8(good)) << in_quotes(good);
-  }
-  for (const char* bad :
-       {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
-        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "a\xff", "\xe2\x82", "\xe2\x28\xa1"}) {
-    EXPECT_FALSE(is_utf8(bad)) << in_quotes(bad);
-  }
-}
-
-TEST(QuotesTest, LongAndStrangeTextIsMadeSafe) {
-  EXPECT_EQ(in_quotes("a\nb"), "'a\\x0ab'");
-  EXPECT_EQ(in_quotes(std::string(100, 'x')), "'" + std::string(40, 'x') + "...'");
 }
 
 // Around the block length, to odd addresses.

@@ -1,4 +1,4 @@
-#include "tinkex/wire/text.h"
+#include "tinkex/wire/base64.h"
 
 #include <array>
 #include <cstdint>
@@ -21,37 +21,7 @@ constexpr std::array<std::uint8_t, 256> make_decode_table() {
 }
 constexpr std::array<std::uint8_t, 256> kDecode = make_decode_table();
 
-// Bytes of the well-formed sequence that begins at `at`, or 0. The lower bound of the second byte
-// rules out overlong forms, the upper one surrogates and values above U+10FFFF.
-std::size_t sequence_length(std::string_view text, std::size_t at) noexcept {
-  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned lead = byte(at);
-  if (lead < 0x80) return 1;
-  const std::size_t length = lead < 0xc2   ? 0
-                             : lead < 0xe0 ? 2
-                             : lead < 0xf0 ? 3
-                             : lead < 0xf5 ? 4
-                                           : 0;
-  if (length == 0 || length > text.size() - at) return 0;
-  const unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-  const unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-  if (byte(at + 1) < low || byte(at + 1) > high) return 0;
-  for (std::size_t i = 2; i < length; ++i) {
-    if ((byte(at + i) & 0xc0) != 0x80) return 0;
-  }
-  return length;
-}
-
 }  // namespace
-
-bool is_utf8(std::string_view text) noexcept {
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = sequence_length(text, at);
-    if (length == 0) return false;
-    at += length;
-  }
-  return true;
-}
 
 void base64_encode(std::string_view bytes, char* out) noexcept {
   const auto byte = [bytes](std::size_t i) -> std::uint32_t {
@@ -86,21 +56,6 @@ std::optional<std::string> base64_decode(std::string_view text) {
   }
   bytes.resize(bytes.size() - padding);
   return bytes;
-}
-
-std::string in_quotes(std::string_view text) {
-  constexpr std::size_t kLongest = 40;
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string out = "'";
-  for (const char c : text.substr(0, kLongest)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7f) {
-      out += c;
-    } else {
-      out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
-    }
-  }
-  return out + (text.size() > kLongest ? "...'" : "'");
 }
 
 }  // namespace tinkex::wire

@@ -11,6 +11,7 @@
 
 #include "tinkex/clock.h"
 #include "tinkex/executor.h"
+#include "tinkex/secret.h"
 #include "tinkex/transport.h"
 
 namespace tinkex {
@@ -52,7 +53,7 @@ struct ClientOptions {
   std::string base_url;
   /// Credential, sent as X-API-Key and never printed. Environment: TINKER_API_KEY. Must start with
   /// `tml-` or `eyJ` except on loopback hosts, where it may also be empty.
-  std::string api_key;
+  Secret api_key;
   /// Labels of the session. Environment: TINKER_TAGS, comma separated.
   std::vector<std::string> tags;
   /// Environment: TINKER_PROJECT_ID.

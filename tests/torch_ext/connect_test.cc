@@ -64,7 +64,8 @@ TEST_F(ConnectTest, ExplicitEmbeddedBackendIgnoresAServersKey) {
   options.where = Backend::kEmbedded;
   Connection connection = connect(std::move(options)).value();
   EXPECT_TRUE(connection.embedded);
-  EXPECT_THAT(connection.service.options().api_key, Not(HasSubstr("for-a-server")));
+  EXPECT_THAT(std::string(connection.service.options().api_key.reveal()),
+              Not(HasSubstr("for-a-server")));
 }
 
 TEST_F(ConnectTest, CheckpointsOfADataFolderOutliveTheService) {

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "tinkex/base/text.h"
 #include "tinkex/config/env.h"
 #include "tinkex/limits/limiter_key.h"
 
@@ -26,7 +27,8 @@ std::vector<std::string> split_tags(std::string_view text) {
   return tags;
 }
 
-void fill(std::string& field, const char* variable) {
+template <class Text>
+void fill(Text& field, const char* variable) {
   if (!field.empty()) return;
   if (auto value = internal::read_env(variable)) field = *std::move(value);
 }
@@ -49,9 +51,53 @@ bool is_loopback(const std::string& host) {
          host == "[::1]";
 }
 
+bool is_visible_ascii(char c) { return c >= 0x21 && c <= 0x7e; }
+
+/// The URL is shown in errors and descriptions later, so nothing secret may be in it.
+Status check_base_url(const std::string& url, const std::string& host) {
+  if (url.find('@') != url.npos) {
+    return invalid_argument(
+        "base_url: a user name or password in it is not supported; remove everything up to the "
+        "'@', and give a credential as api_key or in default_headers");
+  }
+  if (host.empty()) {
+    return invalid_argument("base_url: " + internal::quoted(url) +
+                            " is not a URL like https://host:port/prefix");
+  }
+  if (!std::all_of(url.begin(), url.end(), is_visible_ascii)) {
+    return invalid_argument("base_url: " + internal::quoted(url) +
+                            " contains a blank or a character that a URL does not allow");
+  }
+  if (url.find_first_of("?#") != url.npos) {
+    return invalid_argument("base_url: " + internal::quoted(url) +
+                            " has a query or a fragment; end it after the path");
+  }
+  return ok_status();
+}
+
+/// A name or value that would end its line could add headers of its own.
+Status check_headers(const HttpHeaders& headers) {
+  for (const auto& [name, value] : headers) {
+    if (name.empty() || name.find(':') != name.npos ||
+        !std::all_of(name.begin(), name.end(), is_visible_ascii)) {
+      return invalid_argument("default_headers: " + internal::quoted(name) +
+                              " is not a header name");
+    }
+    if (value.find_first_of(std::string_view("\r\n\0", 3)) != value.npos) {
+      return invalid_argument("default_headers: the value of " + internal::quoted(name) +
+                              " contains a line break or a zero byte");
+    }
+  }
+  return ok_status();
+}
+
 Status check_api_key(const ClientOptions& options, const std::string& host) {
+  const std::string_view key = options.api_key.reveal();
+  if (!std::all_of(key.begin(), key.end(), is_visible_ascii)) {
+    return invalid_argument(
+        "api_key: contains a blank, a line break or another character that HTTP does not allow");
+  }
   if (options.transport != nullptr || is_loopback(host)) return ok_status();
-  const std::string& key = options.api_key;
   if (key.empty()) {
     return invalid_argument("api_key: there is none for " + host +
                             "; set TINKER_API_KEY or ClientOptions::api_key");
@@ -60,11 +106,6 @@ Status check_api_key(const ClientOptions& options, const std::string& host) {
     return invalid_argument(
         "api_key: a key must start with \"tml-\" (or \"eyJ\" for a token); the " +
         std::to_string(key.size()) + " characters given do not");
-  }
-  for (const char c : key) {
-    if (c < 0x21 || c > 0x7e) {
-      return invalid_argument("api_key: contains a blank or a character that HTTP does not allow");
-    }
   }
   return ok_status();
 }
@@ -96,11 +137,9 @@ Result<ClientOptions> resolve_options(ClientOptions options) {
     if (auto tags = internal::read_env("TINKER_TAGS")) options.tags = split_tags(*tags);
   }
   const std::string host = host_of(options.base_url);
-  if (host.empty()) {
-    return invalid_argument("base_url: \"" + options.base_url +
-                            "\" is not a URL like https://host:port/prefix");
-  }
+  if (Status status = check_base_url(options.base_url, host); !status.ok()) return status.error();
   while (!options.base_url.empty() && options.base_url.back() == '/') options.base_url.pop_back();
+  if (Status status = check_headers(options.default_headers); !status.ok()) return status.error();
   if (Status status = check_api_key(options, host); !status.ok()) return status.error();
   if (Status status = check_numbers(options); !status.ok()) return status.error();
   return options;

@@ -13,7 +13,9 @@ HttpRequest ServiceContext::request(std::string_view path, std::string_view meth
   request.headers = {
       {"Accept", "application/json"}, {"User-Agent", kUserAgent}, {"x-sdk-version", kSdkVersion}};
   if (method == "POST") request.headers.emplace_back("Content-Type", "application/json");
-  if (!options.api_key.empty()) request.headers.emplace_back("X-API-Key", options.api_key);
+  if (!options.api_key.empty()) {
+    request.headers.emplace_back("X-API-Key", std::string(options.api_key.reveal()));
+  }
   for (const auto& header : options.default_headers) request.headers.push_back(header);
   request.timeout = options.request_timeout;
   request.connect_timeout = options.connect_timeout;

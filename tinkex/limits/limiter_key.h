@@ -4,8 +4,9 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <utility>
 
-#include "tinkex/base/secret.h"
+#include "tinkex/secret.h"
 
 namespace tinkex::internal {
 
@@ -19,8 +20,8 @@ std::string normalised_origin(std::string_view url);
 /// shows the server and never the credential.
 class LimiterKey {
  public:
-  LimiterKey(std::string_view base_url, std::string_view api_key)
-      : origin_(normalised_origin(base_url)), api_key_(api_key) {}
+  LimiterKey(std::string_view base_url, Secret api_key)
+      : origin_(normalised_origin(base_url)), api_key_(std::move(api_key)) {}
 
   const std::string& origin() const noexcept { return origin_; }
   std::size_t hash() const noexcept;

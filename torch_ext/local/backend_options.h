@@ -8,6 +8,7 @@
 
 #include "tinkex/async/timer_service.h"
 #include "tinkex/clock.h"
+#include "tinkex/secret.h"
 
 namespace tinkex::torch_ext::local {
 
@@ -19,7 +20,7 @@ struct BackendOptions {
   /// directory that is removed at the end.
   std::filesystem::path data_dir;
   /// Required as X-API-Key on every request but healthz. Empty: requests need no key.
-  std::string api_key;
+  Secret api_key;
   /// Threads of the model's arithmetic; 0 leaves LibTorch's own choice.
   int threads = 0;
   /// One line per operation on standard error.

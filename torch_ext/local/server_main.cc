@@ -48,8 +48,9 @@ void add_options(CLI::App& app, LocalServerOptions& options, std::string& data_d
       ->capture_default_str();
   app.add_option("--data-dir", data_dir,
                  "where checkpoints are kept (default: a temporary directory, removed at the end)");
-  app.add_option("--api-key", options.backend.api_key,
-                 "key that requests must carry in X-API-Key (default: none is asked for)")
+  app.add_option_function<std::string>(
+         "--api-key", [&options](const std::string& key) { options.backend.api_key = key; },
+         "key that requests must carry in X-API-Key (default: none is asked for)")
       ->envname("TINKEX_LOCAL_API_KEY");
   app.add_option("--threads", options.backend.threads,
                  "threads of the model's arithmetic; 0 leaves LibTorch's choice")

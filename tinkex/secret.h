@@ -4,10 +4,12 @@
 #include <cstring>
 #include <memory>
 #include <ostream>
+#include <string>
 #include <string_view>
 #include <utility>
 
-namespace tinkex::internal {
+namespace tinkex {
+namespace internal {
 
 /// Overwrites memory with zeros; the compiler may not leave it out.
 inline void wipe(char* data, std::size_t size) noexcept {
@@ -15,12 +17,20 @@ inline void wipe(char* data, std::size_t size) noexcept {
   for (std::size_t i = 0; i < size; ++i) bytes[i] = 0;
 }
 
+}  // namespace internal
+
 /// A credential. Prints as ***, is compared in time that depends on the lengths only, and its
-/// memory is wiped before it is freed. Owns a copy of the text; the caller's own stays as it was.
+/// memory is wiped before it is freed. Made from text by assignment (`options.api_key =
+/// "tml-..."`); it owns a copy, and the caller's own stays as it was.
 class Secret {
  public:
   Secret() = default;
-  explicit Secret(std::string_view text) : data_(allocate(text)), size_(text.size()) {}
+  Secret(std::string_view text)  // NOLINT(google-explicit-constructor)
+      : data_(allocate(text)), size_(text.size()) {}
+  Secret(const std::string& text)  // NOLINT(google-explicit-constructor)
+      : Secret(std::string_view(text)) {}
+  Secret(const char* text)  // NOLINT(google-explicit-constructor)
+      : Secret(std::string_view(text)) {}
   Secret(const Secret& other) : Secret(other.reveal()) {}
   Secret(Secret&& other) noexcept { swap(other); }
   Secret& operator=(Secret other) noexcept {
@@ -28,7 +38,7 @@ class Secret {
     return *this;
   }
   ~Secret() {
-    if (data_) wipe(data_.get(), size_);
+    if (data_) internal::wipe(data_.get(), size_);
   }
 
   bool empty() const noexcept { return size_ == 0; }
@@ -66,4 +76,4 @@ class Secret {
   std::size_t size_ = 0;
 };
 
-}  // namespace tinkex::internal
+}  // namespace tinkex

@@ -1,4 +1,4 @@
-#include "tinkex/base/secret.h"
+#include "tinkex/secret.h"
 
 #include <gtest/gtest.h>
 
@@ -36,7 +36,7 @@ void operator delete[](void* block) noexcept {
 
 void operator delete[](void* block, std::size_t) noexcept { operator delete[](block); }
 
-namespace tinkex::internal {
+namespace tinkex {
 namespace {
 
 std::string printed(const Secret& secret) {
@@ -89,4 +89,4 @@ TEST(SecretTest, MovedFromIsEmpty) {
 }
 
 }  // namespace
-}  // namespace tinkex::internal
+}  // namespace tinkex

@@ -22,4 +22,13 @@ class SteadyClock final : public Clock {
   time_point now() const noexcept override { return std::chrono::steady_clock::now(); }
 };
 
+/// `now + wait`, or the end of time where that cannot be represented: `hours::max()` means for
+/// ever.
+template <class Rep, class Period>
+Clock::time_point deadline_after(Clock::time_point now, std::chrono::duration<Rep, Period> wait) {
+  using Seconds = std::chrono::duration<double>;
+  if (Seconds(wait) >= Seconds(Clock::time_point::max() - now)) return Clock::time_point::max();
+  return wait <= wait.zero() ? now : now + std::chrono::duration_cast<Clock::duration>(wait);
+}
+
 }  // namespace tinkex

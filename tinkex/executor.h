@@ -13,8 +13,8 @@ class Executor {
   virtual ~Executor() = default;
 
   /// Queues a task. False, with the task not run, once the executor has shut down.
-  /// An exception that leaves the task is swallowed; use `internal::spawn_guarded`, which turns it
-  /// into the error of a future.
+  /// An exception that leaves the task is swallowed; `internal::settle_guarded` turns it into the
+  /// error of a future.
   [[nodiscard]] virtual bool post(Task task) noexcept = 0;
 
   /// Whether the calling thread is running one of this executor's tasks, where waiting for

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "tinkex/base/mutex.h"
+#include "tinkex/clock.h"
 #include "tinkex/error.h"
 #include "tinkex/executor.h"
 
@@ -159,6 +160,16 @@ Result<U> invoke_guarded(Fn& fn, Args&&... args) noexcept {
   }
 }
 
+/// Calls fn, which settles `cell` now or later; whatever it throws settles it too (C1, T8).
+template <class T, class Fn>
+void settle_guarded(ResultCell<T>& cell, Fn&& fn) noexcept {
+  try {
+    fn();
+  } catch (...) {
+    cell.set(error_from_current_exception());
+  }
+}
+
 /// Settles `target` with what `source` settles, and cancels `source` when `target` is cancelled.
 template <class T>
 void pass_on(const std::shared_ptr<ResultCell<T>>& source,
@@ -218,8 +229,7 @@ class [[nodiscard]] Future {
   template <class Rep, class Period>
   bool wait_for(std::chrono::duration<Rep, Period> timeout) const {
     if (would_deadlock()) return cell_->ready();
-    return cell_->wait_until(std::chrono::steady_clock::now() +
-                             std::chrono::duration_cast<std::chrono::nanoseconds>(timeout));
+    return cell_->wait_until(deadline_after(std::chrono::steady_clock::now(), timeout));
   }
 
   /// Calls `fn(Result<T>)` on the executor once the result is there and gives a future of what it

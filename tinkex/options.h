@@ -71,7 +71,8 @@ struct ClientOptions {
   /// Bytes of encoded, not yet accepted bodies of one training client beyond which
   /// forward_backward makes its caller wait. One body is always admitted.
   std::size_t max_queued_bytes = std::size_t{64} << 20;
-  /// Futures of this service polled at the same time; the rest wait, oldest first.
+  /// Futures of this service polled at the same time; the rest wait, oldest first. A quarter of the
+  /// files that the process may open, if that is less: every poll holds a connection.
   std::size_t max_concurrent_polls = 1024;
 
   std::chrono::milliseconds request_timeout{60'000};
@@ -92,12 +93,12 @@ struct ClientOptions {
   int executor_threads = 0;
 
   /// Seams for tests and for embedding; null means the real one. The embedded backend is a
-  /// Transport.
+  /// Transport. Closing the service shuts the transport down, whoever else uses it.
   std::shared_ptr<Transport> transport;
   std::shared_ptr<Executor> executor;
   std::shared_ptr<Clock> clock;
   /// Where clients find the shared back-off of their {base URL, API key}; null means the one
-  /// that all clients of this process share.
+  /// that all clients of this process share, or one of its own for a client with its own clock.
   std::shared_ptr<RateLimiterRegistry> rate_limiters;
 };
 

@@ -2,22 +2,41 @@
 
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 
 namespace tinkex {
 namespace {
 
+std::string text_of(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (const std::int64_t extent : shape) {
+    if (text.size() > 1) text += ", ";
+    text += std::to_string(extent);
+  }
+  return text + "]";
+}
+
+/// Throws where a size is negative or the number of elements cannot be represented.
 std::size_t element_count(const std::vector<std::int64_t>& shape) {
   std::size_t count = 1;
-  for (const std::int64_t extent : shape)
-    count *= extent > 0 ? static_cast<std::size_t>(extent) : 0;
+  for (const std::int64_t extent : shape) {
+    if (extent < 0 || __builtin_mul_overflow(count, static_cast<std::size_t>(extent), &count)) {
+      throw invalid_argument("TensorData: the shape " + text_of(shape) +
+                             " has a negative size, or more elements than can be counted");
+    }
+  }
   return count;
 }
 
 template <class T>
 TensorData own(std::vector<T> values, DType dtype, std::vector<std::int64_t> shape) {
   if (shape.empty()) shape = {static_cast<std::int64_t>(values.size())};
+  if (element_count(shape) != values.size()) {
+    throw invalid_argument("TensorData: the shape " + text_of(shape) + " does not fit " +
+                           std::to_string(values.size()) + " values");
+  }
   auto owner = std::make_shared<const std::vector<T>>(std::move(values));
   const void* data = owner->data();
   return TensorData::share(std::move(owner), data, dtype, std::move(shape));
@@ -28,7 +47,12 @@ To convert(From value) {
   if constexpr (std::is_same_v<From, BFloat16Bits> || std::is_same_v<From, Float16Bits>) {
     return convert<To>(to_float(value));
   } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
-    return std::isfinite(value) ? static_cast<To>(value) : To{0};
+    // Compared in the floating type, where the end of the range is a power of two.
+    constexpr From kEnd = static_cast<From>(std::numeric_limits<To>::max() / 2 + 1) * 2;
+    if (std::isnan(value)) return To{0};
+    if (value >= kEnd) return std::numeric_limits<To>::max();
+    if (value < -kEnd) return std::numeric_limits<To>::min();
+    return static_cast<To>(value);
   } else {
     return static_cast<To>(value);
   }

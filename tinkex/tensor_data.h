@@ -42,12 +42,14 @@ class TensorData {
   /// Empty: float32, shape [0].
   TensorData() = default;
 
-  /// Takes over a vector. Without a shape the array is 1-D.
+  /// Takes over a vector. Without a shape the array is 1-D. These three throw Error
+  /// (kInvalidArgument) if the shape has a negative size or does not fit the number of values.
   static TensorData from(std::vector<float> values, std::vector<std::int64_t> shape = {});
   static TensorData from(std::vector<std::int64_t> values, std::vector<std::int64_t> shape = {});
   static TensorData from(std::vector<std::int32_t> values, std::vector<std::int64_t> shape = {});
 
-  /// Refers to memory owned elsewhere. `shape` says how many elements there are.
+  /// Refers to memory owned elsewhere. `shape` says how many elements there are; throws Error if it
+  /// has a negative size or their number overflows.
   static TensorData view(const void* data, DType dtype, std::vector<std::int64_t> shape);
   /// The same, kept alive by `owner`.
   static TensorData share(std::shared_ptr<const void> owner, const void* data, DType dtype,
@@ -77,7 +79,8 @@ class TensorData {
     return {reinterpret_cast<const T*>(data_), size_};
   }
 
-  /// Converted copies. Integers beyond 2^24 lose digits as float32; NaN becomes 0 as an integer.
+  /// Converted copies. Integers beyond 2^24 lose digits as float32; As an integer,
+  /// NaN becomes 0, and what is beyond int64 its nearest end.
   std::vector<float> to_floats() const;
   std::vector<std::int64_t> to_ints() const;
 

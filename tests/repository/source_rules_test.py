@@ -29,7 +29,7 @@ class Rule:
 LIBRARIES = ("tinkex", "torch_ext")
 
 RULES = [
-    Rule("C1: background work starts through spawn_guarded",
+    Rule("C1: background work is enqueued in one place",
          r"\benqueue\(", "state->arena.enqueue(task);", LIBRARIES,
          ["tinkex/async/tbb_executor.cc"]),
     Rule("C1: only run_on posts to an executor",

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "tinkex/base/byte_buffer.h"
 #include "tinkex/error.h"
@@ -42,6 +43,13 @@ T value_or(const Json& object, const char* key, T fallback) {
     return found->is_string() ? found->template get<T>() : fallback;
   } else if constexpr (std::is_same_v<T, bool>) {
     return found->is_boolean() ? found->template get<T>() : fallback;
+  } else if constexpr (std::is_integral_v<T>) {
+    if (!found->is_number()) return fallback;
+    if (found->is_number_integer()) return found->template get<T>();
+    // Some servers write counts as 3.0; a number outside the range is as good as none.
+    constexpr double kEnd = 9'007'199'254'740'992.0;  // 2^53, up to which doubles are exact
+    const double value = found->template get<double>();
+    return value >= -kEnd && value <= kEnd ? static_cast<T>(value) : fallback;
   } else {
     return found->is_number() ? found->template get<T>() : fallback;
   }

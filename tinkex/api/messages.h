@@ -71,9 +71,6 @@ Body save_weights_for_sampler_request(std::string_view model_id, std::string_vie
                                       std::int64_t sampling_session_seq_id);
 Result<SaveWeightsForSamplerResponse> parse_save_weights_for_sampler(std::string_view body);
 
-/// Creates a model from a checkpoint in one request (SDK 0.38): complete, not open.
-Body create_from_weights_request(std::string_view session_id, std::int64_t model_seq_id,
-                                 std::string_view path, bool with_optimizer);
 Body weights_info_request(std::string_view path);
 /// What create_model needs to make a model of the same shape as a checkpoint.
 struct WeightsInfo {

@@ -88,15 +88,6 @@ Result<SaveWeightsForSamplerResponse> parse_save_weights_for_sampler(std::string
   return response;
 }
 
-Body create_from_weights_request(std::string_view session_id, std::int64_t model_seq_id,
-                                 std::string_view path, bool with_optimizer) {
-  return to_body({{"session_id", session_id},
-                  {"model_seq_id", model_seq_id},
-                  {"path", path},
-                  {"optimizer", with_optimizer},
-                  {"type", "load_weights"}});
-}
-
 Body weights_info_request(std::string_view path) { return to_body({{"tinker_path", path}}); }
 
 Result<WeightsInfo> parse_weights_info(std::string_view body) {

@@ -22,6 +22,10 @@ constexpr milliseconds kQuickAnswer{50};
 constexpr milliseconds kQuickBackoff{10};
 constexpr milliseconds kMaxQuickBackoff{1'000};
 
+std::string milliseconds_text(Clock::duration time) {
+  return std::to_string(std::chrono::duration_cast<milliseconds>(time).count()) + " ms";
+}
+
 std::shared_ptr<const ByteBuffer> poll_body(const std::string& request_id, bool allow_metadata) {
   const nlohmann::json json{{"request_id", request_id}, {"allow_metadata_only", allow_metadata}};
   auto body = std::make_shared<ByteBuffer>();
@@ -36,7 +40,6 @@ std::shared_ptr<PollLoop> PollLoop::start(std::shared_ptr<Runtime> runtime,
                                           Done done) {
   std::shared_ptr<PollLoop> loop(
       new PollLoop(std::move(runtime), std::move(gate), std::move(target), std::move(done)));
-  loop->failing_since_ = loop->runtime().clock->now();
   loop->poll();
   return loop;
 }
@@ -70,46 +73,65 @@ void PollLoop::send() {
 }
 
 void PollLoop::on_reply(Result<HttpResponse> result) {
-  if (!result.ok()) {
-    Error error = std::move(result).error();
-    if (error.code() == ErrorCode::kTimeout) return again_after({});  // held longer than we wait
-    if (!error.retryable()) {
-      return finish(
-          std::move(error).with_context(target_.what).with_request_id(target_.request_id));
-    }
-    return on_failure_to_ask(std::move(error));
-  }
+  if (!result.ok()) return on_no_answer(std::move(result).error());
+  silent_since_.reset();
   PollReply reply = interpret_poll_reply(*result, target_.what, target_.request_id);
   if (result->status == 429 && target_.limiter != nullptr) {
     const milliseconds delay = reply.error->retry_after().value_or(milliseconds(1'000));
-    target_.limiter->extend_until(runtime().clock->now() + std::min(delay, kMaxRetryAfter));
+    target_.limiter->extend_by(runtime().clock->now(), std::min(delay, kMaxRetryAfter));
   }
-  const bool billing = reply.kind == PollReply::Kind::kBillingPause;
-  if (reply.kind != PollReply::Kind::kAskLater && !billing) {
-    failures_ = 0;
-    failing_since_ = runtime().clock->now();
-  }
+  if (reply.kind != PollReply::Kind::kAskLater) asked_successfully();
+  if (reply.kind != PollReply::Kind::kBillingPause) paused_since_.reset();
   switch (reply.kind) {
     case PollReply::Kind::kDone: return finish(std::move(result));
     case PollReply::Kind::kFailed: return finish(*std::move(reply.error));
     case PollReply::Kind::kPending: return on_pending(reply);
     case PollReply::Kind::kAskLater: return on_failure_to_ask(*std::move(reply.error));
     case PollReply::Kind::kBillingPause:
-      if (runtime().clock->now() - failing_since_ > target_.max_billing_pause) {
+      if (time_since(paused_since_) > target_.max_billing_pause) {
         return finish(*std::move(reply.error));
       }
       return again_after(kBillingRecheck);
-    case PollReply::Kind::kMetadataOnly:
-      if (metadata_seen_) {
-        return finish(Error(ErrorCode::kDecode, target_.what +
-                                                    ": the server announced the size of "
-                                                    "the result twice instead of sending it")
-                          .with_request_id(target_.request_id));
-      }
-      metadata_seen_ = true;
-      target_.http.body = poll_body(target_.request_id, /*allow_metadata=*/false);
-      return again_after({});
+    case PollReply::Kind::kMetadataOnly: return on_metadata();
   }
+}
+
+void PollLoop::on_no_answer(Error error) {
+  error = std::move(error).with_request_id(target_.request_id);
+  if (!error.retryable()) return finish(std::move(error).with_context(target_.what));
+  const bool held = error.code() == ErrorCode::kTimeout && !error.not_accepted();
+  if (!held) return on_failure_to_ask(std::move(error));
+  // The server took the question and holds it for longer than we wait: it is asked again at once.
+  asked_successfully();
+  paused_since_.reset();
+  if (time_since(silent_since_) > target_.max_silence) {
+    return finish(std::move(error).with_context(target_.what + ": the server took every poll for " +
+                                                milliseconds_text(target_.max_silence) +
+                                                " and never answered one"));
+  }
+  again_after({});
+}
+
+void PollLoop::on_metadata() {
+  if (metadata_seen_) {
+    return finish(Error(ErrorCode::kDecode, target_.what + ": the server announced the size of "
+                                                           "the result twice instead of sending it")
+                      .with_request_id(target_.request_id));
+  }
+  metadata_seen_ = true;
+  target_.http.body = poll_body(target_.request_id, /*allow_metadata=*/false);
+  again_after({});
+}
+
+void PollLoop::asked_successfully() {
+  failures_ = 0;
+  failing_since_.reset();
+}
+
+Clock::duration PollLoop::time_since(std::optional<Clock::time_point>& begin) {
+  const Clock::time_point now = runtime().clock->now();
+  if (!begin) begin = now;
+  return now - *begin;
 }
 
 void PollLoop::on_pending(const PollReply& reply) {
@@ -125,16 +147,15 @@ void PollLoop::on_pending(const PollReply& reply) {
 }
 
 void PollLoop::on_failure_to_ask(Error error) {
-  const auto failing = runtime().clock->now() - failing_since_;
+  const Clock::duration failing = time_since(failing_since_);
   milliseconds delay =
       backoff_delay(failures_++, kFailureBackoff, kMaxFailureBackoff, *runtime().random);
   if (error.retry_after()) delay = std::min(std::max(delay, *error.retry_after()), kMaxRetryAfter);
   if (failing + delay > target_.max_failing) {
-    const auto spent = std::chrono::duration_cast<milliseconds>(failing).count();
     return finish(std::move(error)
                       .with_context(target_.what + ": asking for the result failed " +
                                     std::to_string(failures_) + " times in a row over " +
-                                    std::to_string(spent) + " ms")
+                                    milliseconds_text(failing))
                       .with_request_id(target_.request_id));
   }
   again_after(delay);

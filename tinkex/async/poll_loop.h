@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tinkex/async/poll_gate.h"
@@ -25,6 +26,9 @@ struct PollTarget {
   std::chrono::milliseconds max_failing{600'000};
   /// How long a 402 (billing pause) is waited out.
   std::chrono::milliseconds max_billing_pause{3'600'000};
+  /// How long every poll may be taken and held without any answer. Some servers hold one for ten
+  /// minutes.
+  std::chrono::milliseconds max_silence{3'600'000};
 };
 
 /// Polls one future until its result is there, it has failed, or asking is hopeless. One state
@@ -32,9 +36,9 @@ struct PollTarget {
 ///
 /// "Not done yet" and "failed to ask" take different paths: the first asks again (the server holds
 /// the request; an answer that came back at once is not trusted to have been held and earns a
-/// growing pause), the second backs off and has a budget. The table is that of the API's
-/// protocol, 5.4, with three changes: a 5xx earns a pause, a 4xx other than 408, 410 and 429 ends
-/// the wait, and Retry-After is honoured.
+/// growing pause), the second backs off and has a budget, which begins with the first failure. The
+/// table is that of the API's protocol, 5.4, with three changes: a 5xx earns a pause, a 4xx other
+/// than 408, 410 and 429 ends the wait, and Retry-After is honoured.
 class PollLoop final : public StepChain {
  public:
   /// Runs on the executor, exactly once.
@@ -51,8 +55,13 @@ class PollLoop final : public StepChain {
   void poll();
   void send();
   void on_reply(Result<HttpResponse> result);
+  void on_no_answer(Error error);
   void on_pending(const PollReply& reply);
+  void on_metadata();
   void on_failure_to_ask(Error error);
+  void asked_successfully();
+  /// How long a condition has lasted; it begins now if it had not begun.
+  Clock::duration time_since(std::optional<Clock::time_point>& begin);
   void again_after(Clock::duration delay);
   void finish(Result<HttpResponse> result);
   std::shared_ptr<PollLoop> self() {
@@ -64,7 +73,10 @@ class PollLoop final : public StepChain {
   Done done_;
 
   Clock::time_point sent_{};
-  Clock::time_point failing_since_{};
+  // Each from the first of its kind in a row.
+  std::optional<Clock::time_point> failing_since_;
+  std::optional<Clock::time_point> paused_since_;
+  std::optional<Clock::time_point> silent_since_;
   int iteration_ = 0;
   int failures_ = 0;       // in a row
   int quick_answers_ = 0;  // in a row

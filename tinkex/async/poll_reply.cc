@@ -38,7 +38,7 @@ PollReply failed(const json& object, const std::string& what, const std::string&
   if (category.empty()) category = string_at(inner, "category");
   PollReply reply;
   reply.kind = PollReply::Kind::kFailed;
-  reply.error = Error(ErrorCode::kRequestFailed, what + " failed: " + text)
+  reply.error = Error(ErrorCode::kRequestFailed, what + " failed: " + tidy_server_text(text))
                     .with_category(parse_error_category(category))
                     .with_retryable(parse_error_category(category) == ErrorCategory::kServer)
                     .with_request_id(request_id);

@@ -5,16 +5,25 @@
 #include "tinkex/future.h"
 
 namespace tinkex::internal {
+namespace {
+
+// In `exchange_`: an exchange whose id is not known yet, with its number in the other bits.
+constexpr std::uint64_t kStarting = std::uint64_t{1} << 63;
+
+}  // namespace
 
 void StepChain::exchange(HttpRequest request, Next next) {
   auto self = shared_from_this();
+  std::uint64_t starting = kStarting | ++exchanges_;
+  exchange_.store(starting);
   const Transport::RequestId id = runtime_->transport->send(
       std::move(request), [self, next = std::move(next)](Result<HttpResponse> reply) {
         self->exchange_.store(0);
         auto shared = std::make_shared<Result<HttpResponse>>(std::move(reply));
         run_on(self->runtime_->executor.get(), [self, next, shared] { next(std::move(*shared)); });
       });
-  exchange_.store(id);
+  // The reply may have come already, and the next exchange be under way.
+  if (!exchange_.compare_exchange_strong(starting, id)) return;
   if (cancelled_.load()) runtime_->transport->cancel(id);
 }
 
@@ -37,7 +46,8 @@ void StepChain::wake(std::uint64_t pause) noexcept {
 
 void StepChain::cancel() noexcept {
   cancelled_.store(true);
-  if (const Transport::RequestId id = exchange_.load(); id != 0) runtime_->transport->cancel(id);
+  const std::uint64_t exchange = exchange_.load();
+  if (exchange != 0 && (exchange & kStarting) == 0) runtime_->transport->cancel(exchange);
   const std::uint64_t pause = pause_.load();
   if (pause % 2 == 1) {
     runtime_->timers->cancel(timer_.load());

@@ -19,7 +19,9 @@ namespace tinkex::internal {
 /// Races. Steps follow each other through the executor, so a chain's own fields need no lock. Only
 /// cancel() comes from outside. It sets `cancelled_` and then reads which exchange or pause is
 /// under way; a step stores what it started and then reads `cancelled_` (both sequentially
-/// consistent), so at least one of the two sees the other. A pause may be ended by its timer and by
+/// consistent), so at least one of the two sees the other. The id of an exchange is known only when
+/// send() returns, and by then the reply may have led to the next exchange on another thread; so
+/// the id replaces only the mark of its own exchange. A pause may be ended by its timer and by
 /// cancel() at the same time: `pause_` is odd while one is under way, and only the one that makes
 /// it even goes on. No step takes a lock, which keeps the path from sample() to the I/O thread free
 /// of them.
@@ -51,7 +53,8 @@ class StepChain : public std::enable_shared_from_this<StepChain> {
 
   const std::shared_ptr<Runtime> runtime_;
   std::atomic<bool> cancelled_{false};
-  std::atomic<Transport::RequestId> exchange_{0};
+  std::atomic<std::uint64_t> exchange_{0};  // 0, the mark of one that starts, or its id
+  std::uint64_t exchanges_ = 0;
   std::atomic<std::uint64_t> pause_{0};
   std::atomic<TimerService::TimerId> timer_{0};
   std::function<void()> after_pause_;  // written before the pause begins, read after it ended

@@ -62,8 +62,8 @@ struct TbbExecutor::Node {
     try {
       task();
     } catch (...) {
-      // An exception leaving an enqueued task would end the process. spawn_guarded and run_on have
-      // already turned user errors into results.
+      // An exception leaving an enqueued task would end the process. settle_guarded and
+      // invoke_guarded have already turned it into a result.
     }
     // What the task owns, and the arena, go before the task counts as finished: whoever waits for
     // that may end the process next, and libtbb must not be called after.
@@ -90,7 +90,9 @@ bool TbbExecutor::post(Task task) noexcept {
   const std::shared_ptr<Gate> gate = state_->gate;
   {
     MutexLock lock(gate->mutex);
-    if (gate->stopping) return false;
+    // Tasks may still queue their successors. If those ran inside them instead, a chain of
+    // thousands of steps, each ending the next, would be a recursion of that depth.
+    if (gate->stopping && !is_worker_thread()) return false;
     ++gate->pending;
   }
   try {

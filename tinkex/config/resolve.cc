@@ -120,8 +120,15 @@ Status check_numbers(const ClientOptions& options) {
   if (options.retry.max_attempts < 1 || options.sample_retry.max_attempts < 1) {
     return invalid_argument("retry.max_attempts: must be at least 1, which means no repeat");
   }
-  if (options.heartbeat_interval <= std::chrono::milliseconds::zero()) {
-    return invalid_argument("heartbeat_interval: must be positive");
+  const std::pair<const char*, std::chrono::milliseconds> times[] = {
+      {"request_timeout", options.request_timeout},
+      {"connect_timeout", options.connect_timeout},
+      {"poll_timeout", options.poll_timeout},
+      {"heartbeat_interval", options.heartbeat_interval}};
+  for (const auto& [name, time] : times) {
+    if (time > std::chrono::milliseconds::zero()) continue;
+    return invalid_argument(std::string(name) + ": " + std::to_string(time.count()) +
+                            " ms is no time to wait; use at least 1 ms");
   }
   return ok_status();
 }

@@ -34,6 +34,7 @@ Future<T> send_call(const std::shared_ptr<const ServiceContext>& service, Call<T
   request.retry = service->options.retry;
   request.retry.max_attempts = std::min(request.retry.max_attempts, call.most_attempts);
   request.what = call.what;
+  request.limiter = service->limiter;
   auto loop = std::make_shared<RetryLoop>(service->runtime, std::move(request));
   auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor,
                                               [weak = std::weak_ptr<RetryLoop>(loop)] {

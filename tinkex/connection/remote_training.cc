@@ -1,5 +1,6 @@
 #include "tinkex/connection/remote_training.h"
 
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "tinkex/api/messages.h"
@@ -45,6 +46,19 @@ std::vector<ChunkRange> chunks_of(std::span<const Datum> data, const ChunkLimits
   return chunk_sizes(sizes, limits);
 }
 
+std::size_t estimated_bytes(std::span<const Datum> data) {
+  std::size_t bytes = 0;
+  for (const Datum& datum : data) bytes += wire::estimate_bytes(datum);
+  return bytes;
+}
+
+/// The reply to a save that an earlier attempt, whose reply was lost, has carried out.
+std::string saved_reply(const std::string& model_id, std::string_view kind,
+                        const std::string& name) {
+  return nlohmann::json{{"path", "tinker://" + model_id + "/" + std::string(kind) + "/" + name}}
+      .dump();
+}
+
 Error partial_send_error(Error error, const std::vector<Accepted>& accepted, std::size_t total) {
   std::vector<std::string> ids;
   ids.reserve(accepted.size());
@@ -66,7 +80,7 @@ RemoteTraining::RemoteTraining(std::shared_ptr<ServiceContext> service, ModelInf
     : service_(std::move(service)),
       info_(std::move(info)),
       strand_(std::make_shared<Strand>(service_->runtime, service_->options.retry,
-                                       service_->options.max_queued_bytes)) {}
+                                       service_->options.max_queued_bytes, service_->limiter)) {}
 
 Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const Datum> data,
                                                                std::string loss_fn,
@@ -96,21 +110,23 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
                                    .request_type = forward_only ? "Forward" : "ForwardBackward",
                                    .may_be_binary = true,
                                    .decode = decode_output};
-  spec.done = [service = service_, cell, results, total = chunks.size()](
-                  std::vector<Accepted> accepted, std::optional<Error> error) {
-    const bool failed = error.has_value();
-    if (failed) cell->set(partial_send_error(*std::move(error), accepted, total));
-    // After a failed send the accepted chunks are still polled to their end, for nobody.
-    auto polled = results_of(service, std::move(accepted), results);
-    if (failed) return;
-    auto combined = when_all(std::move(polled), OnFailure::kStopAtFirst)
-                        .then([](Result<std::vector<Output>> outputs) -> Result<Output> {
-                          if (!outputs.ok()) return std::move(outputs).error();
-                          return combine_forward_backward_results(*std::move(outputs));
-                        });
-    pass_on(combined.cell(), cell);
+  spec.done = [service = service_, cell, results, chunks](std::vector<Accepted> accepted,
+                                                          std::optional<Error> error) {
+    settle_guarded(*cell, [&] {
+      const bool failed = error.has_value();
+      if (failed) cell->set(partial_send_error(*std::move(error), accepted, chunks.size()));
+      // After a failed send the accepted chunks are still polled to their end, for nobody.
+      auto polled = results_of(service, std::move(accepted), results);
+      if (failed) return;
+      auto combined = when_all(std::move(polled), OnFailure::kStopAtFirst)
+                          .then([chunks](Result<std::vector<Output>> outputs) -> Result<Output> {
+                            if (!outputs.ok()) return std::move(outputs).error();
+                            return combine_forward_backward_results(*std::move(outputs), chunks);
+                          });
+      pass_on(combined.cell(), cell);
+    });
   };
-  const auto submission = strand_->open(std::move(spec));
+  const auto submission = open(std::move(spec), *cell);
   encode_chunks(submission,
                 {.model_id = info_.model_id,
                  .data = data,
@@ -121,18 +137,36 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
   return future;
 }
 
+template <class T>
+std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec, ResultCell<T>& cell) {
+  auto submission = strand_->open(std::move(spec));
+  // Until the results are awaited, cancelling the future means not to send the rest.
+  cell.on_cancel([weak_strand = std::weak_ptr<Strand>(strand_),
+                  weak_submission = std::weak_ptr<Strand::Submission>(submission)] {
+    const auto strand = weak_strand.lock();
+    const auto queued = weak_submission.lock();
+    if (strand && queued) {
+      strand->abort(queued, Error(ErrorCode::kCancelled, "the caller cancelled this request"));
+    }
+  });
+  return submission;
+}
+
 void RemoteTraining::encode_chunks(const std::shared_ptr<Strand::Submission>& submission,
                                    const wire::ForwardBackwardInput& input,
                                    std::span<const ChunkRange> chunks) {
   for (const ChunkRange& chunk : chunks) {
     const std::span<const Datum> part = input.data.subspan(chunk.begin, chunk.size());
-    auto body = service_->runtime->buffers->acquire();
+    std::shared_ptr<ByteBuffer> body;
     const wire::ForwardBackwardInput request{.model_id = input.model_id,
                                              .data = part,
                                              .loss_fn = input.loss_fn,
                                              .loss_fn_config = input.loss_fn_config,
                                              .forward_only = input.forward_only};
-    const auto encode = [&] { return service_->codec().encode_request(request, *body); };
+    const auto encode = [&] {
+      body = service_->runtime->buffers->acquire(estimated_bytes(part));
+      return service_->codec().encode_request(request, *body);
+    };
     if (Status encoded = invoke_guarded<Unit>(encode); !encoded.ok()) {
       return strand_->abort(submission, std::move(encoded).error());
     }
@@ -143,7 +177,8 @@ void RemoteTraining::encode_chunks(const std::shared_ptr<Strand::Submission>& su
 template <class T>
 Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view request_type,
                                      std::shared_ptr<ByteBuffer> body,
-                                     std::function<Result<T>(std::string_view)> parse) {
+                                     std::function<Result<T>(std::string_view)> parse,
+                                     std::optional<std::string> reply_if_done_before) {
   auto cell = std::make_shared<ResultCell<T>>(service_->runtime->executor);
   Future<T> future(cell);
   SubmissionSpec spec;
@@ -156,15 +191,20 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
                              .decode = [parse = std::move(parse)](const HttpResponse& reply) {
                                return parse(reply.body);
                              }};
+  spec.reply_if_done_before = std::move(reply_if_done_before);
   spec.done = [service = service_, cell, result](std::vector<Accepted> accepted,
                                                  std::optional<Error> error) {
-    if (error) {
-      cell->set(*std::move(error));
-      return;
-    }
-    pass_on(results_of(service, std::move(accepted), result).front().cell(), cell);
+    settle_guarded(*cell, [&] {
+      if (error) {
+        cell->set(*std::move(error));
+        // Cancelled while it was on the wire: its result is fetched all the same, for nobody.
+        (void)results_of(service, std::move(accepted), result);
+      } else {
+        pass_on(results_of(service, std::move(accepted), result).front().cell(), cell);
+      }
+    });
   };
-  strand_->add(strand_->open(std::move(spec)), std::move(body));
+  strand_->add(open(std::move(spec), *cell), std::move(body));
   return future;
 }
 
@@ -183,9 +223,9 @@ Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool ov
     return Future<SaveWeightsResponse>::ready_with(std::move(valid).error(),
                                                    service_->runtime->executor);
   }
-  return submit_one<SaveWeightsResponse>("save_weights", "SaveWeights",
-                                         api::save_weights_request(info_.model_id, name, overwrite),
-                                         api::parse_save_weights);
+  return submit_one<SaveWeightsResponse>(
+      "save_weights", "SaveWeights", api::save_weights_request(info_.model_id, name, overwrite),
+      api::parse_save_weights, saved_reply(info_.model_id, "weights", name));
 }
 
 Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer) {
@@ -206,7 +246,7 @@ Future<SaveWeightsForSamplerResponse> RemoteTraining::save_weights_for_sampler(s
   return submit_one<SaveWeightsForSamplerResponse>(
       "save_weights_for_sampler", "SaveWeightsForSampler",
       api::save_weights_for_sampler_request(info_.model_id, name, 0),
-      api::parse_save_weights_for_sampler);
+      api::parse_save_weights_for_sampler, saved_reply(info_.model_id, "sampler_weights", name));
 }
 
 Future<SamplingClient> RemoteTraining::save_weights_and_get_sampling_client() {

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -35,7 +36,12 @@ class RemoteTraining final : public TrainingConnection,
   template <class T>
   Future<T> submit_one(std::string_view path, std::string_view request_type,
                        std::shared_ptr<ByteBuffer> body,
-                       std::function<Result<T>(std::string_view)> parse);
+                       std::function<Result<T>(std::string_view)> parse,
+                       std::optional<std::string> reply_if_done_before = std::nullopt);
+
+  /// A place in the order, which cancelling `cell` gives up.
+  template <class T>
+  std::shared_ptr<Strand::Submission> open(SubmissionSpec spec, ResultCell<T>& cell);
 
   void encode_chunks(const std::shared_ptr<Strand::Submission>& submission,
                      const wire::ForwardBackwardInput& input, std::span<const ChunkRange> chunks);

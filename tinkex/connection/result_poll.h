@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "tinkex/async/poll_loop.h"
-#include "tinkex/async/spawn_guarded.h"
 #include "tinkex/connection/service_context.h"
 #include "tinkex/future.h"
 

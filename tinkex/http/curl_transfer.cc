@@ -29,6 +29,14 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
+/// A proxy is for the way to other machines. Not through CURLOPT_NOPROXY, which would replace the
+/// user's own list (no_proxy).
+bool is_loopback_url(const std::string& url) {
+  const std::string authority = server_of(url);
+  const std::string host = authority.substr(0, authority.find(':', authority.find(']') + 1));
+  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+}
+
 bool has_line_break(std::string_view text) {
   return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
 }
@@ -52,7 +60,9 @@ Status CurlTransfer::prepare() {
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
   curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");  // whatever this libcurl can decode
-  curl_easy_setopt(easy, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1");
+  if (is_loopback_url(request_.url)) curl_easy_setopt(easy, CURLOPT_PROXY, "");
+  // Cancelling while a name is looked up must not wait for the resolver: this thread serves all.
+  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request_.timeout.count()));
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(request_.connect_timeout.count()));

@@ -1,5 +1,7 @@
 #include "tinkex/http/io_thread.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <string>
@@ -10,12 +12,19 @@ namespace {
 
 constexpr int kLongestPollMs = 60'000;
 constexpr std::size_t kMaxIdleHandles = 256;
-// Kept open for reuse; libcurl's default follows the number of transfers.
-constexpr long kMaxIdleConnections = 1024;
+constexpr std::size_t kMaxConnections = 2048;
 
 bool init_curl() {
   static const bool ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
   return ready;
+}
+
+std::size_t connections_of_this_process() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) {
+    return kMaxConnections;
+  }
+  return std::clamp<std::size_t>(files.rlim_cur / 2, 4, kMaxConnections);
 }
 
 thread_local const IoThread* this_io_thread = nullptr;
@@ -31,7 +40,10 @@ Result<std::shared_ptr<IoThread>> IoThread::start(std::shared_ptr<Clock> clock) 
   std::shared_ptr<IoThread> io(new IoThread(std::move(clock)), &IoThread::release);
   io->multi_.reset(curl_multi_init());
   if (!io->multi_) return Error(ErrorCode::kInternal, "libcurl could not make a multi handle");
-  curl_multi_setopt(io->multi_.get(), CURLMOPT_MAXCONNECTS, kMaxIdleConnections);
+  const auto connections = static_cast<long>(io->max_connections());
+  curl_multi_setopt(io->multi_.get(), CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
+  // Kept open for reuse; libcurl's default follows the number of transfers.
+  curl_multi_setopt(io->multi_.get(), CURLMOPT_MAXCONNECTS, connections);
   try {
     MutexLock lock(io->join_mutex_);
     // The raw pointer is safe: release() joins the thread or leaves the object to it.
@@ -45,6 +57,9 @@ Result<std::shared_ptr<IoThread>> IoThread::start(std::shared_ptr<Clock> clock) 
   }
   return io;
 }
+
+IoThread::IoThread(std::shared_ptr<Clock> clock)
+    : clock_(std::move(clock)), max_connections_(connections_of_this_process()) {}
 
 IoThread::~IoThread() {
   MutexLock lock(join_mutex_);

@@ -34,6 +34,10 @@ class IoThread final : public Transport, public TimerService {
 
   // Transport.
   RequestId send(HttpRequest request, Transport::Callback callback) noexcept override;
+  /// Connections open at the same time; a transfer beyond waits for one to end. Half of what the
+  /// process may open, at most 2,048: files, and programs around us, need descriptors too.
+  std::size_t max_connections() const noexcept { return max_connections_; }
+
   /// Also wakes every timer. On the I/O thread itself it only asks for the end.
   void shutdown() noexcept override;
 
@@ -55,7 +59,7 @@ class IoThread final : public Transport, public TimerService {
   };
   using Transfers = std::unordered_map<RequestId, std::unique_ptr<CurlTransfer>>;
 
-  explicit IoThread(std::shared_ptr<Clock> clock) : clock_(std::move(clock)) {}
+  explicit IoThread(std::shared_ptr<Clock> clock);
   ~IoThread() override;
 
   /// Deleter of the shared pointer. When a callback drops the last one, the thread is in the middle
@@ -76,6 +80,7 @@ class IoThread final : public Transport, public TimerService {
   void end_everything() noexcept;
 
   const std::shared_ptr<Clock> clock_;
+  const std::size_t max_connections_;
   std::atomic<std::uint64_t> next_id_{1};
   CommandQueue<Command> commands_;
   std::atomic<bool> stopped_{false};

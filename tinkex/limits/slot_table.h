@@ -11,9 +11,8 @@
 //     bit  30      claimed      belongs to a publisher or to an entry not yet released
 //     bits 29..0   pins         readers inside
 //
-//     free --publish claims--> claimed --publish opens--> live --retire--> dying --last one out-->
-//     free
-//                                                                          (next generation)
+//     free --publish claims--> claimed --publish opens--> live --retire--> dying
+//     dying --the last one out--> free, in the next generation
 //
 // Races.
 // - acquire / retire: both are compare-exchanges of the same word. A pin taken before `live` is
@@ -25,8 +24,7 @@
 // - Reads / destruction: unpin is a release, and the one that destroys acquires, so every read of
 //   every pin happens before the destruction.
 // - publish / acquire: the entry is written before `live` is set with release; a reader's
-// successful
-//   compare-exchange acquires it. Later changes by pins keep the release sequence.
+//   successful compare-exchange acquires it. Later changes by pins keep the release sequence.
 // - Reuse of a slot (ABA): a handle names a generation. The word carries it, so the
 // compare-exchange
 //   of a stale handle cannot succeed. A slot whose 32-bit generation is used up is never reused.

@@ -123,12 +123,6 @@ std::string without_credentials(std::string_view text) {
   return out;
 }
 
-/// On one line, without credentials, and it ends somewhere.
-std::string tidy(std::string_view text) {
-  // A key that the first cut hits is still recognised by how it begins.
-  return printable(without_credentials(text.substr(0, 2 * kMaxText)), kMaxText);
-}
-
 std::string_view hint_for(int status) {
   switch (status) {
     case 401: return " (is TINKER_API_KEY set and valid?)";
@@ -139,6 +133,11 @@ std::string_view hint_for(int status) {
 }
 
 }  // namespace
+
+std::string tidy_server_text(std::string_view text) {
+  // A key that the first cut hits is still recognised by how it begins.
+  return printable(without_credentials(text.substr(0, 2 * kMaxText)), kMaxText);
+}
 
 RetryDecision decide(const HttpResponse& reply, ErrorCategory category, bool outcome_unknown) {
   const std::string_view hint = reply.header("x-should-retry");
@@ -169,7 +168,7 @@ Error error_from_response(const HttpResponse& reply, std::string_view what) {
   std::string text = message_of(body);
   if (text.empty()) text = reply.body;
   std::string message = std::string(what) + ": the server answered " + std::to_string(reply.status);
-  if (!text.empty()) message += ": " + tidy(text);
+  if (!text.empty()) message += ": " + tidy_server_text(text);
   message += hint_for(reply.status);
 
   ErrorCategory category = ErrorCategory::kUnknown;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "tinkex/error.h"
@@ -29,6 +30,10 @@ std::optional<std::chrono::milliseconds> parse_retry_after(
     const HttpResponse& reply,
     std::chrono::system_clock::time_point wall_clock_now = std::chrono::system_clock::now(),
     std::chrono::milliseconds cap = std::chrono::hours(1));
+
+/// A server's own words made fit for an Error: one line, of bounded length, and words that begin
+/// like a key of this API (some servers and proxies repeat the request's headers) become ***.
+std::string tidy_server_text(std::string_view text);
 
 /// The Error of a reply that is no success: status, category and delay, and the server's own text
 /// (`detail`, `message` or `error` of a JSON body, else the body itself), cut to a readable length.

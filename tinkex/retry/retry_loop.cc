@@ -12,7 +12,7 @@
 namespace tinkex::internal {
 namespace {
 
-// A 429 that names no delay (ruling S10).
+// A 429 that names no delay. Long enough to matter, short enough for a server that misses one.
 constexpr std::chrono::milliseconds kDefaultRateLimitPause{1'000};
 
 }  // namespace
@@ -50,19 +50,28 @@ void RetryLoop::on_reply(Result<HttpResponse> reply) {
     if (!error.retryable()) return fail(std::move(error).with_context(request_.what));
     return retry_or_fail(std::move(error).with_context(request_.what));
   }
-  if (reply->status >= 200 && reply->status < 300) {
-    const Done done = std::move(done_);
-    return done(std::move(reply));
-  }
+  if (reply->status >= 200 && reply->status < 300) return succeed(*std::move(reply));
   on_refusal(*reply);
 }
 
+void RetryLoop::succeed(HttpResponse reply) {
+  const Done done = std::move(done_);
+  done(std::move(reply));
+}
+
 void RetryLoop::on_refusal(const HttpResponse& reply) {
+  if (reply.status == 409 && outcome_unknown_ && request_.reply_if_done_before) {
+    HttpResponse stored;
+    stored.status = 200;
+    stored.headers = {{"content-type", "application/json"}};
+    stored.body = *request_.reply_if_done_before;
+    return succeed(std::move(stored));
+  }
   Error error = error_from_response(reply, request_.what);
   if (reply.status == 429 && request_.limiter != nullptr) {
     const auto delay = error.retry_after().value_or(kDefaultRateLimitPause);
-    request_.limiter->extend_until(runtime().clock->now() +
-                                   std::min(delay, request_.retry.max_retry_after));
+    request_.limiter->extend_by(runtime().clock->now(),
+                                std::min(delay, request_.retry.max_retry_after));
   }
   const bool again = decide(reply, error.category(), outcome_unknown_) == RetryDecision::kRetry;
   // A 5xx may come from a proxy behind which the work was done; a 4xx is the server's own refusal.

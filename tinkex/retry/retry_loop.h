@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tinkex/async/step_chain.h"
@@ -20,6 +21,9 @@ struct RetryableRequest {
   std::shared_ptr<RateLimiter> limiter;
   /// Whether to wait until the limiter's window has passed before each attempt.
   bool wait_for_limiter = false;
+  /// What a 409 means after an attempt of unknown outcome: the earlier attempt was carried out, and
+  /// this would have been the body of its reply. Absent: a 409 is repeated like a lost reply.
+  std::optional<std::string> reply_if_done_before = std::nullopt;
 };
 
 /// Sends a request until it succeeds, is refused for good, or the budget in count and time is
@@ -40,6 +44,7 @@ class RetryLoop final : public StepChain {
   void attempt();
   void on_reply(Result<HttpResponse> reply);
   void on_refusal(const HttpResponse& reply);
+  void succeed(HttpResponse reply);
   void retry_or_fail(Error error);
   void fail(Error error);
   std::shared_ptr<RetryLoop> self() {

@@ -6,7 +6,7 @@ void Heartbeat::start() { wait(runtime().clock->now()); }
 
 void Heartbeat::wait(Clock::time_point from) {
   auto self = std::static_pointer_cast<Heartbeat>(shared_from_this());
-  pause_until(from + interval_, [self] { self->beat(); });
+  pause_until(deadline_after(from, interval_), [self] { self->beat(); });
 }
 
 void Heartbeat::beat() {

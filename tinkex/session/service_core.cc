@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tinkex/api/messages.h"
+#include "tinkex/clock.h"
 #include "tinkex/config/resolve.h"
 #include "tinkex/connection/call.h"
 #include "tinkex/http/io_thread.h"
@@ -28,43 +29,59 @@ HttpRequest with_body(HttpRequest request, std::shared_ptr<const ByteBuffer> bod
 
 Result<std::string> body_of(const HttpResponse& reply) { return reply.body; }
 
+/// A window is a time on a clock, so clients with a clock of their own share nothing by default.
+std::shared_ptr<RateLimiterRegistry> limiters_of(const ClientOptions& options) {
+  if (options.rate_limiters) return options.rate_limiters;
+  return options.clock ? std::make_shared<RateLimiterRegistry>()
+                       : RateLimiterRegistry::process_wide();
+}
+
+/// Polls hold their connections for long; the rest is for everything that must not wait for them.
+std::size_t most_polls(const ClientOptions& options, const IoThread& io) {
+  if (options.transport) return options.max_concurrent_polls;
+  return std::min(options.max_concurrent_polls, std::max<std::size_t>(1, io.max_connections() / 2));
+}
+
 }  // namespace
 
 Result<std::shared_ptr<ServiceCore>> ServiceCore::connect(ClientOptions options) {
   Result<ClientOptions> resolved = resolve_options(std::move(options));
   if (!resolved.ok()) return resolved.error();
+  const auto open = [&resolved]() -> Result<std::shared_ptr<ServiceCore>> {
+    std::shared_ptr<ServiceCore> core(new ServiceCore);
+    Status ready = core->start_runtime(*std::move(resolved));
+    if (ready.ok()) ready = core->open_session();
+    if (!ready.ok()) return std::move(ready).error();
+    return core;
+  };
+  return invoke_guarded<std::shared_ptr<ServiceCore>>(open);
+}
 
-  std::shared_ptr<ServiceCore> core(new ServiceCore);
-  core->context_ = std::make_shared<ServiceContext>();
-  ServiceContext& context = *core->context_;
-  context.options = *std::move(resolved);
+Status ServiceCore::start_runtime(ClientOptions options) {
+  context_ = std::make_shared<ServiceContext>();
+  ServiceContext& context = *context_;
+  context.options = std::move(options);
   const ClientOptions& settings = context.options;
 
   auto runtime = std::make_shared<Runtime>();
   runtime->clock = settings.clock ? settings.clock : std::make_shared<SteadyClock>();
   Result<std::shared_ptr<IoThread>> io = IoThread::start(runtime->clock);
   if (!io.ok()) return io.error();
-  core->io_ = *std::move(io);
+  io_ = *std::move(io);
   if (!settings.executor) {
-    core->own_executor_ = std::make_shared<TbbExecutor>(settings.executor_threads);
+    own_executor_ = std::make_shared<TbbExecutor>(settings.executor_threads);
   }
-  runtime->executor = settings.executor ? settings.executor : core->own_executor_;
-  runtime->transport = settings.transport ? settings.transport : core->io_;
-  runtime->timers = core->io_;
+  runtime->executor = settings.executor ? settings.executor : own_executor_;
+  runtime->transport = settings.transport ? settings.transport : io_;
+  runtime->timers = io_;
   runtime->buffers = BufferPool::create();
   runtime->random = std::make_shared<RandomSource>();
 
-  const auto& limiters =
-      settings.rate_limiters ? settings.rate_limiters : RateLimiterRegistry::process_wide();
-  context.limiter = limiters->get(LimiterKey(settings.base_url, settings.api_key));
-  context.polls = std::make_shared<PollGate>(settings.max_concurrent_polls, runtime->executor);
+  context.limiter = limiters_of(settings)->get(LimiterKey(settings.base_url, settings.api_key));
+  context.polls = std::make_shared<PollGate>(most_polls(settings, *io_), runtime->executor);
   context.sampling = std::make_shared<SamplingRegistry>();
   context.runtime = std::move(runtime);
-  if (Status opened = core->open_session(); !opened.ok()) {
-    core->close();
-    return opened.error();
-  }
-  return core;
+  return ok_status();
 }
 
 Status ServiceCore::open_session() {
@@ -127,8 +144,10 @@ void ServiceCore::close() {
     if (closed_) return;
     closed_ = true;
   }
+  if (!context_ || !context_->runtime) return;  // it never came to life
   Runtime& runtime = *context_->runtime;
-  const auto deadline = std::chrono::steady_clock::now() + context_->options.close_timeout;
+  const auto deadline =
+      deadline_after(std::chrono::steady_clock::now(), context_->options.close_timeout);
   if (heartbeat_) {
     heartbeat_->cancel();
     // Best effort: a server that does not know the call, or is gone, changes nothing.

@@ -28,6 +28,8 @@ class ServiceCore {
 
  private:
   ServiceCore() = default;
+  /// What everything runs on; nothing is sent yet.
+  Status start_runtime(ClientOptions options);
   Status open_session();
   void apply_server_config(std::string_view body);
 

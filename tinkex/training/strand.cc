@@ -8,9 +8,10 @@
 namespace tinkex::internal {
 namespace {
 
-Accepted read_acceptance(HttpResponse reply) {
-  Accepted accepted{.request_id = api::parse_request_id(reply.body), .immediate = std::nullopt};
-  if (accepted.request_id.empty()) accepted.immediate = std::move(reply);
+Result<Accepted> read_acceptance(Result<HttpResponse> reply) {
+  if (!reply.ok()) return std::move(reply).error();
+  Accepted accepted{.request_id = api::parse_request_id(reply->body), .immediate = std::nullopt};
+  if (accepted.request_id.empty()) accepted.immediate = *std::move(reply);
   return accepted;
 }
 
@@ -25,12 +26,17 @@ class Strand::Submission {
   std::deque<std::shared_ptr<ByteBuffer>> waiting;
   std::vector<Accepted> accepted;
   std::optional<Error> error;
+  bool left = false;  // the queue; from then on its `done` alone touches it
 
   bool finished() const { return error || accepted.size() == spec.total_chunks; }
 };
 
-Strand::Strand(std::shared_ptr<Runtime> runtime, RetryOptions retry, std::size_t max_queued_bytes)
-    : runtime_(std::move(runtime)), retry_(retry), max_queued_bytes_(max_queued_bytes) {}
+Strand::Strand(std::shared_ptr<Runtime> runtime, RetryOptions retry, std::size_t max_queued_bytes,
+               std::shared_ptr<RateLimiter> limiter)
+    : runtime_(std::move(runtime)),
+      retry_(retry),
+      max_queued_bytes_(max_queued_bytes),
+      limiter_(std::move(limiter)) {}
 
 std::shared_ptr<Strand::Submission> Strand::open(SubmissionSpec spec) {
   auto submission = std::make_shared<Submission>(std::move(spec));
@@ -50,11 +56,11 @@ bool Strand::add(const std::shared_ptr<Submission>& submission, std::shared_ptr<
   const bool may_wait = !runtime_->executor->is_worker_thread();
   {
     MutexLock lock(mutex_);
-    while (may_wait && !submission->error && !runtime_->closed.load() &&
+    while (may_wait && !submission->left && !submission->error && !runtime_->closed.load() &&
            must_wait(*submission, body->size())) {
       room_.wait(mutex_);
     }
-    if (submission->error) return false;
+    if (submission->left || submission->error) return false;
     queued_bytes_ += body->size();
     submission->waiting.push_back(std::move(body));
   }
@@ -65,7 +71,7 @@ bool Strand::add(const std::shared_ptr<Submission>& submission, std::shared_ptr<
 void Strand::abort(const std::shared_ptr<Submission>& submission, Error error) {
   {
     MutexLock lock(mutex_);
-    if (submission->error) return;
+    if (submission->left || submission->error) return;
     submission->error = std::move(error);
     drop_waiting(*submission);
   }
@@ -96,6 +102,7 @@ void Strand::pump() {
   {
     MutexLock lock(mutex_);
     while (!on_wire_ && !queue_.empty() && queue_.front()->finished()) {
+      queue_.front()->left = true;
       finished.push_back(std::move(queue_.front()));
       queue_.pop_front();
       room_.notify_all();  // the new head may be one that waits with nothing to send
@@ -120,26 +127,33 @@ void Strand::pump() {
 void Strand::send(const std::shared_ptr<Submission>& head, std::shared_ptr<ByteBuffer> body,
                   std::int64_t seq_id) {
   const std::size_t counted = body->size();  // as add() counted it, before the id
-  head->spec.append_seq_id(seq_id, *body);
-  RetryableRequest request;
-  request.http = head->spec.http;
-  request.http.body = std::move(body);
-  request.retry = retry_;
-  request.what = head->spec.what;
-  std::make_shared<RetryLoop>(runtime_, std::move(request))
-      ->start([self = shared_from_this(), head, counted](Result<HttpResponse> reply) {
-        self->on_reply(head, counted, std::move(reply));
-      });
+  try {
+    head->spec.append_seq_id(seq_id, *body);
+    RetryableRequest request;
+    request.http = head->spec.http;
+    request.http.body = std::move(body);
+    request.retry = retry_;
+    request.what = head->spec.what;
+    request.limiter = limiter_;
+    request.reply_if_done_before = head->spec.reply_if_done_before;
+    std::make_shared<RetryLoop>(runtime_, std::move(request))
+        ->start([self = shared_from_this(), head, counted](Result<HttpResponse> reply) {
+          const auto read = [&reply] { return read_acceptance(std::move(reply)); };
+          self->on_reply(head, counted, invoke_guarded<Accepted>(read));
+        });
+  } catch (...) {  // out of memory before anything left
+    on_reply(head, counted, error_from_current_exception().with_not_accepted(true));
+  }
 }
 
 void Strand::on_reply(const std::shared_ptr<Submission>& head, std::size_t bytes,
-                      Result<HttpResponse> reply) {
+                      Result<Accepted> reply) {
   {
     MutexLock lock(mutex_);
     on_wire_ = false;
     queued_bytes_ -= bytes;
     if (reply.ok()) {
-      head->accepted.push_back(read_acceptance(std::move(*reply)));
+      head->accepted.push_back(*std::move(reply));
     } else {
       if (reply.error().not_accepted()) --next_seq_id_;
       if (!head->error) head->error = std::move(reply).error();

@@ -14,6 +14,9 @@
 // left, or it was refused outright. Otherwise a server that executes by id would wait for ever for
 // the missing one.
 //
+// Cancelling. abort() ends a submission: what is on the wire finishes, because only its reply tells
+// whether the server took it, and with that what becomes of its sequence id; the rest never leaves.
+//
 // Budget. Encoded bodies that the server has not accepted yet are counted. add() waits while they
 // exceed the limit, except for the head of the queue when it has nothing to send: so the head
 // always makes progress, and with it everything behind it. On an executor thread add() never waits.
@@ -32,6 +35,7 @@
 #include "tinkex/async/runtime.h"
 #include "tinkex/base/mutex.h"
 #include "tinkex/error.h"
+#include "tinkex/limits/rate_limiter.h"
 #include "tinkex/retry/retry_loop.h"
 #include "tinkex/transport.h"
 
@@ -51,8 +55,10 @@ struct SubmissionSpec {
   std::size_t total_chunks = 1;
   /// Writes the sequence id into a body, when its send starts.
   std::function<void(std::int64_t seq_id, ByteBuffer& body)> append_seq_id;
-  /// Runs on the executor, once: all chunks accepted, or the error that stopped the batch (it lists
-  /// what was accepted).
+  /// RetryableRequest::reply_if_done_before.
+  std::optional<std::string> reply_if_done_before = std::nullopt;
+  /// Runs on the executor, once: all chunks accepted, or the error that stopped the batch, with
+  /// what was accepted before.
   std::function<void(std::vector<Accepted> accepted, std::optional<Error> error)> done;
 };
 
@@ -60,7 +66,9 @@ class Strand : public std::enable_shared_from_this<Strand> {
  public:
   class Submission;
 
-  Strand(std::shared_ptr<Runtime> runtime, RetryOptions retry, std::size_t max_queued_bytes);
+  /// Every 429 extends the window of `limiter`, which may be null.
+  Strand(std::shared_ptr<Runtime> runtime, RetryOptions retry, std::size_t max_queued_bytes,
+         std::shared_ptr<RateLimiter> limiter);
 
   /// Takes the next place in the order.
   std::shared_ptr<Submission> open(SubmissionSpec spec) TINKEX_EXCLUDES(mutex_);
@@ -70,7 +78,8 @@ class Strand : public std::enable_shared_from_this<Strand> {
   bool add(const std::shared_ptr<Submission>& submission, std::shared_ptr<ByteBuffer> body)
       TINKEX_EXCLUDES(mutex_);
 
-  /// Ends a submission whose remaining chunks cannot be made.
+  /// Ends a submission whose remaining chunks cannot be made, or are no longer wanted. Nothing
+  /// happens if its `done` is on its way already.
   void abort(const std::shared_ptr<Submission>& submission, Error error) TINKEX_EXCLUDES(mutex_);
 
   /// Wakes callers that wait for the budget, after the runtime was marked closed.
@@ -81,14 +90,16 @@ class Strand : public std::enable_shared_from_this<Strand> {
   bool head_can_send() const TINKEX_REQUIRES(mutex_);
   void send(const std::shared_ptr<Submission>& head, std::shared_ptr<ByteBuffer> body,
             std::int64_t seq_id);
-  void on_reply(const std::shared_ptr<Submission>& head, std::size_t bytes,
-                Result<HttpResponse> reply) TINKEX_EXCLUDES(mutex_);
+  /// The end of a send: the wire is free again.
+  void on_reply(const std::shared_ptr<Submission>& head, std::size_t bytes, Result<Accepted> reply)
+      TINKEX_EXCLUDES(mutex_);
   void drop_waiting(Submission& submission) TINKEX_REQUIRES(mutex_);
   bool must_wait(const Submission& submission, std::size_t bytes) const TINKEX_REQUIRES(mutex_);
 
   const std::shared_ptr<Runtime> runtime_;
   const RetryOptions retry_;
   const std::size_t max_queued_bytes_;
+  const std::shared_ptr<RateLimiter> limiter_;
 
   Mutex mutex_;
   CondVar room_;

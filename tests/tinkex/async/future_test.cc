@@ -10,7 +10,6 @@
 #include <thread>
 #include <vector>
 
-#include "tinkex/async/spawn_guarded.h"
 #include "tinkex/async/tbb_executor.h"
 
 namespace tinkex {
@@ -96,10 +95,12 @@ TEST(FutureTest, T8_WhateverGuardedWorkThrowsSettlesTheCell) {
   auto pool = executor();
   for (int kind = 0; kind < 3; ++kind) {
     auto cell = std::make_shared<internal::ResultCell<int>>(pool);
-    internal::spawn_guarded(*pool, cell, [kind] {
-      if (kind == 0) throw std::bad_alloc();
-      if (kind == 1) throw std::logic_error("wrong");
-      throw 7;
+    run_on(pool.get(), [cell, kind] {
+      internal::settle_guarded(*cell, [kind] {
+        if (kind == 0) throw std::bad_alloc();
+        if (kind == 1) throw std::logic_error("wrong");
+        throw 7;
+      });
     });
     EXPECT_EQ(Future<int>(cell).get().error().code(), ErrorCode::kInternal);
   }
@@ -223,6 +224,18 @@ TEST(ExecutorTest, MayBeDestroyedByItsOwnTask) {
     shared->set(1);
   }));
   EXPECT_EQ(*done.get(), 1);
+}
+
+TEST(FutureTest, WaitingForTheLongestTimeIsWaitingForEver) {
+  Promise<int> promise;
+  const Future<int> future = promise.future();
+  std::thread later([&promise] { promise.set(1); });
+  EXPECT_TRUE(future.wait_for(std::chrono::hours::max()));
+  later.join();
+  const auto now = std::chrono::steady_clock::now();
+  EXPECT_EQ(deadline_after(now, std::chrono::milliseconds::max()), Clock::time_point::max());
+  EXPECT_EQ(deadline_after(now, std::chrono::hours::min()), now);
+  EXPECT_EQ(deadline_after(now, std::chrono::seconds(2)) - now, std::chrono::seconds(2));
 }
 
 }  // namespace

@@ -189,5 +189,52 @@ TEST_F(PollLoopTest, ThePollGateBoundsWhatIsOnTheWireAndServesTheOldestFirst) {
   EXPECT_EQ(finished, (std::vector<int>{0, 1, 2, 3, 4}));
 }
 
+TEST_F(PollLoopTest, H10_TheBudgetOfFailuresBeginsWithTheFirstOne) {
+  start();
+  for (int i = 0; i < 20; ++i) {  // far longer than the budget, and healthy
+    world.clock->set(world.clock->now() + 45s);
+    world.fail(Error(ErrorCode::kTimeout, "held").with_retryable(true));
+    ASSERT_TRUE(polling());
+  }
+  world.reply(503, "{}");
+  EXPECT_FALSE(outcome) << "one failure ended the wait";
+  world.advance(world.timers->next_delay());
+  world.reply(200, R"({"metrics":{}})");
+  EXPECT_TRUE(outcome && outcome->ok());
+}
+
+TEST_F(PollLoopTest, T8_AHostThatTakesNoConnectionIsGivenUp) {
+  start();
+  for (int i = 0; i < 100 && !outcome; ++i) {
+    ASSERT_TRUE(polling());
+    world.clock->set(world.clock->now() + 5s);
+    world.fail(
+        Error(ErrorCode::kTimeout, "no connection").with_retryable(true).with_not_accepted(true));
+    ASSERT_TRUE(outcome || !polling()) << "asked again without a pause";
+    if (!outcome) world.advance(world.timers->next_delay());
+  }
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_NE(outcome->error().message().find("times in a row"), std::string::npos);
+}
+
+TEST_F(PollLoopTest, T8_AServerThatNeverAnswersAnyPollIsGivenUp) {
+  start();
+  for (int i = 0; i < 200 && !outcome; ++i) {
+    world.clock->set(world.clock->now() + 45s);
+    world.fail(Error(ErrorCode::kTimeout, "held").with_retryable(true));
+  }
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kTimeout);
+  EXPECT_NE(outcome->error().message().find("never answered"), std::string::npos);
+}
+
+TEST_F(PollLoopTest, AFailuresTextIsOneLineWithoutCredentials) {
+  start();
+  world.reply(200, "{\"error\":\"bad\\nkey tml-abcdef\\u001b[2J\",\"category\":\"user\"}");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_NE(outcome->error().message().find("bad key ***"), std::string::npos)
+      << outcome->error().message();
+}
+
 }  // namespace
 }  // namespace tinkex::internal

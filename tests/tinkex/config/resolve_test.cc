@@ -120,6 +120,9 @@ TEST_F(ResolveTest, NumbersThatLetNothingThroughAreRefused) {
   EXPECT_THAT(with([](auto& o) { o.max_concurrent_polls = 0; }), HasSubstr("max_concurrent"));
   EXPECT_THAT(with([](auto& o) { o.retry.max_attempts = 0; }), HasSubstr("max_attempts"));
   EXPECT_THAT(with([](auto& o) { o.heartbeat_interval = {}; }), HasSubstr("heartbeat_interval"));
+  EXPECT_THAT(with([](auto& o) { o.poll_timeout = {}; }), HasSubstr("poll_timeout: 0 ms"));
+  EXPECT_THAT(with([](auto& o) { o.request_timeout = -std::chrono::milliseconds(1); }),
+              HasSubstr("request_timeout"));
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ class RetryLoopTest : public ::testing::Test {
     request.what = "sample";
     request.limiter = limiter;
     request.wait_for_limiter = wait_for_limiter;
+    request.reply_if_done_before = reply_if_done_before;
     loop = std::make_shared<RetryLoop>(world.runtime, std::move(request));
     loop->start([this](Result<HttpResponse> reply) { outcome = std::move(reply); });
   }
@@ -28,6 +29,7 @@ class RetryLoopTest : public ::testing::Test {
   ManualRuntime world;
   std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
   std::shared_ptr<RetryLoop> loop;
+  std::optional<std::string> reply_if_done_before;
   std::optional<Result<HttpResponse>> outcome;
 };
 
@@ -127,6 +129,24 @@ TEST_F(RetryLoopTest, AClosedServiceSendsNothing) {
   ASSERT_TRUE(outcome && !outcome->ok());
   EXPECT_EQ(outcome->error().code(), ErrorCode::kClosed);
   EXPECT_EQ(world.transport->sent(), 0u);
+}
+
+TEST_F(RetryLoopTest, AConflictAfterALostReplyMeansThatTheSaveWasDone) {
+  reply_if_done_before = R"({"path":"tinker://m/weights/w"})";
+  start({.max_attempts = 3});
+  world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
+  world.advance(1s);
+  world.reply(409, R"({"detail":"exists"})");
+  ASSERT_TRUE(outcome && outcome->ok());
+  EXPECT_EQ((*outcome)->body, reply_if_done_before);
+}
+
+TEST_F(RetryLoopTest, AConflictOfTheFirstAttemptIsTheCallersMistake) {
+  reply_if_done_before = "{}";
+  start({.max_attempts = 3});
+  world.reply(409, R"({"detail":"exists"})");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().http_status(), 409);
 }
 
 }  // namespace

@@ -29,12 +29,24 @@ std::vector<float> logprobs(const ForwardBackwardOutput& output) {
   return values;
 }
 
+/// Chunks that were sent with these numbers of datums.
+std::vector<ChunkRange> sent(const std::vector<std::size_t>& sizes) {
+  std::vector<ChunkRange> ranges;
+  std::size_t begin = 0;
+  for (const std::size_t size : sizes) {
+    ranges.push_back({begin, begin + size});
+    begin += size;
+  }
+  return ranges;
+}
+
 TEST(CombineTest, T10_OutputsFollowTheOrderOfTheChunks) {
   std::vector<ForwardBackwardOutput> chunks;
   chunks.push_back(chunk("TorchLossReturn", 2, 10, {{"loss:sum", 1}, {"loss:mean", 1}}));
   chunks.push_back(chunk("TorchLossReturn", 1, 20, {{"loss:sum", 2}, {"loss:mean", 4}}));
   chunks.push_back(chunk("TorchLossReturn", 3, 30, {{"loss:sum", 4}, {"loss:mean", 7}}));
-  const auto combined = combine_forward_backward_results(std::move(chunks)).value();
+  const auto combined =
+      combine_forward_backward_results(std::move(chunks), sent({2, 1, 3})).value();
   EXPECT_EQ(logprobs(combined), (std::vector<float>{10, 11, 20, 30, 31, 32}));
   EXPECT_EQ(combined.loss_fn_output_type, "TorchLossReturn");
   EXPECT_EQ(combined.metrics, (Metrics{{"loss:sum", 7}, {"loss:mean", 27.0 / 6.0}}));
@@ -43,7 +55,7 @@ TEST(CombineTest, T10_OutputsFollowTheOrderOfTheChunks) {
 TEST(CombineTest, T10_OneChunkIsReducedToo) {
   std::vector<ForwardBackwardOutput> chunks;
   chunks.push_back(chunk("t", 1, 5, {{"a:slack", 3}, {"b:sum", 2}, {"c", 9}}));
-  const auto combined = combine_forward_backward_results(std::move(chunks)).value();
+  const auto combined = combine_forward_backward_results(std::move(chunks), sent({1})).value();
   EXPECT_EQ(combined.metrics, (Metrics{{"a:slack", 0}, {"b:sum", 2}, {"c", 9}}));
   EXPECT_EQ(logprobs(combined), (std::vector<float>{5}));
 }
@@ -52,7 +64,7 @@ TEST(CombineTest, T10_AnotherOutputTypeIsRefused) {
   std::vector<ForwardBackwardOutput> chunks;
   chunks.push_back(chunk("a", 1, 0, {}));
   chunks.push_back(chunk("b", 1, 0, {}));
-  const auto combined = combine_forward_backward_results(std::move(chunks));
+  const auto combined = combine_forward_backward_results(std::move(chunks), sent({1, 1}));
   ASSERT_FALSE(combined.ok());
   EXPECT_EQ(combined.error().code(), ErrorCode::kDecode);
   EXPECT_EQ(
@@ -62,9 +74,23 @@ TEST(CombineTest, T10_AnotherOutputTypeIsRefused) {
 }
 
 TEST(CombineTest, NoChunksIsAnErrorAndNotACrash) {
-  const auto combined = combine_forward_backward_results({});
+  const auto combined = combine_forward_backward_results({}, {});
   ASSERT_FALSE(combined.ok());
   EXPECT_EQ(combined.error().code(), ErrorCode::kInternal);
+}
+
+TEST(CombineTest, T10_AChunkAnsweredForAnotherNumberOfDatumsIsRefused) {
+  for (const std::size_t answered : {0, 1, 3}) {
+    std::vector<ForwardBackwardOutput> chunks;
+    chunks.push_back(chunk("t", 1, 0, {}));
+    chunks.push_back(chunk("t", answered, 0, {}));
+    const auto combined = combine_forward_backward_results(std::move(chunks), sent({1, 2}));
+    ASSERT_FALSE(combined.ok()) << answered;
+    EXPECT_EQ(combined.error().code(), ErrorCode::kDecode);
+    EXPECT_EQ(combined.error().message(),
+              "the server answered chunk 2 of 2 with loss_fn_outputs for " +
+                  std::to_string(answered) + " datums, but the chunk has 2");
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <new>
 #include <optional>
 #include <string>
 #include <thread>
@@ -48,7 +49,8 @@ class StrandTest : public ::testing::Test {
 
   ManualRuntime world;
   RetryOptions retry{.max_attempts = 3};
-  std::shared_ptr<Strand> strand = std::make_shared<Strand>(world.runtime, retry, 100);
+  std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
+  std::shared_ptr<Strand> strand = std::make_shared<Strand>(world.runtime, retry, 100, limiter);
   std::optional<Outcome> first;
   std::optional<Outcome> second;
 };
@@ -197,6 +199,57 @@ TEST_F(StrandTest, AnAbortedBatchLetsTheNextOneGo) {
   ASSERT_TRUE(first && first->error);
   EXPECT_EQ(first->ids.size(), 1u);
   EXPECT_EQ(on_wire(), "x#2");
+}
+
+TEST_F(StrandTest, T12_ACancelledSubmissionThatWaitsNeverLeaves) {
+  auto one = open(1, first);
+  auto two = open(1, second);
+  strand->add(one, body("a"));
+  strand->add(two, body("b"));
+  strand->abort(two, Error(ErrorCode::kCancelled, "cancelled"));
+  accept("id-a");
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(second->error->code(), ErrorCode::kCancelled);
+  EXPECT_EQ(world.transport->sent(), 1u);
+}
+
+TEST_F(StrandTest, T12_CancellingOnTheWireKeepsTheSequenceAndDropsTheRest) {
+  auto one = open(3, first);
+  auto two = open(1, second);
+  strand->add(one, body("a"));
+  strand->add(one, body("b"));
+  strand->add(two, body("x"));
+  strand->abort(one, Error(ErrorCode::kCancelled, "cancelled"));
+  EXPECT_FALSE(first) << "only the reply tells what became of #1";
+  EXPECT_FALSE(strand->add(one, body("c")));
+  accept("id-a");
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->ids, std::vector<std::string>{"id-a"});
+  EXPECT_EQ(on_wire(), "x#2");
+  strand->abort(one, Error(ErrorCode::kCancelled, "too late"));
+  accept("id-x");
+  EXPECT_FALSE(second->error);
+}
+
+TEST_F(StrandTest, C3_ABodyThatCannotBeCompletedFreesTheWire) {
+  SubmissionSpec spec;
+  spec.append_seq_id = [](std::int64_t, ByteBuffer&) { throw std::bad_alloc(); };
+  spec.done = [this](std::vector<Accepted>, std::optional<Error> error) {
+    first.emplace();
+    first->error = std::move(error);
+  };
+  strand->add(strand->open(std::move(spec)), body("a"));
+  world.executor->run_all();
+  ASSERT_TRUE(first && first->error);
+  EXPECT_EQ(first->error->code(), ErrorCode::kInternal);
+  strand->add(open(1, second), body("b"));
+  EXPECT_EQ(on_wire(), "b#1") << "the id was not used";
+}
+
+TEST_F(StrandTest, Trap11_A429OnASubmissionFeedsTheSharedLimiter) {
+  strand->add(open(1, first), body("a"));
+  world.reply(429, "{}", {{"retry-after", "7"}});
+  EXPECT_EQ(limiter->until() - world.clock->now(), 7s);
 }
 
 }  // namespace

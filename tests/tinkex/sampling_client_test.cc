@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/tinker_server.h"
+#include "tests/support/scripted_service.h"
 #include "tinkex/base/mutex.h"
 #include "tinkex/limits/rate_limiter_registry.h"
 #include "tinkex/service_client.h"
@@ -24,16 +24,14 @@ using namespace std::chrono_literals;
 using mocks::Fault;
 using mocks::Gate;
 using mocks::Reply;
-using testing::TinkerServer;
+using mocks::TinkerScript;
+using testing::held_by;
+using testing::kPatience;
 
-const std::string kSample = TinkerServer::path("asample");
-
-class SamplingClientTest : public ::testing::Test {
+class SamplingClientTest : public testing::ScriptedServiceTest {
  protected:
   void connect(ClientOptions options) {
-    auto connected = ServiceClient::connect(std::move(options));
-    if (!connected.ok()) throw std::runtime_error(connected.error().what());
-    service.emplace(*std::move(connected));
+    connect_service(std::move(options));
     client.emplace(new_client());
   }
   void connect() { connect(tinker.options()); }
@@ -45,26 +43,33 @@ class SamplingClientTest : public ::testing::Test {
   Future<SampleResponse> sample() { return client->sample(prompt); }
 
   const ModelInput prompt = ModelInput::from_tokens({1, 2, 3});
-  TinkerServer tinker;
-  std::optional<ServiceClient> service;
   std::optional<SamplingClient> client;
 };
 
+/// The plan of a sample that the server refuses, naming a time to stay away.
+mocks::OperationPlan refused_for(std::string header, std::string time) {
+  return {.refusals = {Reply::json("{}", 429).with_header(std::move(header), std::move(time))}};
+}
+
 TEST_F(SamplingClientTest, S5_ASampleComesBackWithTokensLogprobsAndItsSequenceId) {
   connect();
-  EXPECT_EQ(client->session_id(), "ss1");
+  EXPECT_EQ(client->session_id(), "sampler-1");
   SamplingParams params;
   params.max_tokens = 5;
   params.stop = std::vector<SamplingParams::Stop>{"\n", std::int64_t{9}};
   auto response = client->sample(prompt, 1, params).get();
   ASSERT_TRUE(response.ok()) << response.error().what();
   ASSERT_EQ(response->sequences.size(), 1u);
-  EXPECT_EQ(response->sequences[0].tokens, (std::vector<std::int32_t>{1, 7}));
+  EXPECT_EQ(response->sequences[0].tokens, (std::vector<std::int32_t>{1, 2, 3}));
+  EXPECT_EQ(response->sequences[0].logprobs, (std::vector<float>{-1, -2, -3}));
   EXPECT_EQ(response->sequences[0].stop_reason, StopReason::kStop);
-  EXPECT_EQ(response->sequences[0].sequence_id, "sample-1-a");
-  const auto body = nlohmann::json::parse(tinker.server().log(kSample).front().body);
+  EXPECT_TRUE(response->prompt_logprobs.empty()) << "not asked for";
+  const mocks::Operation sample = tinker.operations("asample").front();
+  EXPECT_EQ(response->sequences[0].sequence_id, sample.request_id + "-0");
+  const auto body = nlohmann::json::parse(sample.body);
   EXPECT_EQ(body.at("seq_id"), 1);
-  EXPECT_EQ(body.at("sampling_session_id"), "ss1");
+  EXPECT_EQ(body.at("sampling_session_id"), "sampler-1");
+  EXPECT_EQ(body.at("sampling_params").at("max_tokens"), 5);
   EXPECT_EQ(body.at("prompt").at("chunks").at(0).at("tokens"), (std::vector<int>{1, 2, 3}));
   EXPECT_EQ(body.at("sampling_params").at("stop"), nlohmann::json::parse(R"(["\n",9])"));
 }
@@ -83,9 +88,10 @@ TEST_F(SamplingClientTest, S8_ManyThreadsGetAPermutationOfTheNumbersFromOne) {
   }
   for (std::thread& thread : threads) thread.join();
   std::set<std::int64_t> ids;
-  for (const auto& request : tinker.server().log(kSample)) {
+  for (const auto& request : requests("asample")) {
     ids.insert(nlohmann::json::parse(request.body).at("seq_id").get<std::int64_t>());
   }
+  EXPECT_EQ(count("asample"), static_cast<std::size_t>(kThreads * kEach));
   EXPECT_EQ(ids.size(), static_cast<std::size_t>(kThreads * kEach));
   EXPECT_EQ(*ids.begin(), 1);
   EXPECT_EQ(*ids.rbegin(), kThreads * kEach);
@@ -104,18 +110,19 @@ TEST_F(SamplingClientTest, S1_SamplesPassATrainingClientWhoseWireIsHeld) {
   auto training = service->create_lora_training_client("base").get();
   ASSERT_TRUE(training.ok());
   auto gate = std::make_shared<Gate>();
-  tinker.script("optim_step", {Reply::json("{}", 503).held_by(gate)});
+  tinker.plan("optim_step", {.refusals = {Reply::json("{}", 503).held_by(gate)}});
   TrainingClient trainer = *training;
   auto step = trainer.optim_step();
-  ASSERT_TRUE(tinker.server().wait_for_requests(1, 10s, TinkerServer::path("optim_step")));
+  ASSERT_TRUE(wait_for_requests(1, "optim_step"));
   EXPECT_TRUE(sample().get().ok());
+  EXPECT_FALSE(step.ready());
   gate->open();
   EXPECT_TRUE(step.get().ok());
 }
 
 TEST_F(SamplingClientTest, S2_AServerErrorAtCreationIsAnErrorValue) {
   connect();
-  tinker.script("create_sampling_session", {Reply::json(R"({"detail":"no such model"})", 404)});
+  script("create_sampling_session", {Reply::json(R"({"detail":"no such model"})", 404)});
   auto made = service->create_sampling_client("unknown", std::nullopt).get();
   ASSERT_FALSE(made.ok());
   EXPECT_EQ(made.error().http_status(), 404);
@@ -130,18 +137,19 @@ TEST_F(SamplingClientTest, S6_S13_AClosedClientAnswersAtOnceWithoutTheNetwork) {
   auto pending = sample();
   EXPECT_TRUE(pending.ready());
   EXPECT_EQ(pending.get().error().code(), ErrorCode::kClosed);
-  EXPECT_EQ(tinker.server().count(kSample), 0u);
+  EXPECT_EQ(count("asample"), 0u);
 }
 
 TEST_F(SamplingClientTest, S12_ClosingAClientLetsItsPendingSamplesFinish) {
   connect();
   auto gate = std::make_shared<Gate>();
-  tinker.script_poll("sample-1", {Reply::json(R"({"type":"try_again"})").held_by(gate)});
+  tinker.plan("asample", held_by(gate));
   auto pending = sample();
-  ASSERT_TRUE(tinker.server().wait_for_requests(1, 10s, TinkerServer::path("retrieve_future")));
+  ASSERT_TRUE(wait_for_requests(1, "retrieve_future"));
   client.reset();
   gate->open();
   EXPECT_TRUE(pending.get().ok());
+  EXPECT_EQ(tinker.operations("asample").front().polls, 2);
 }
 
 TEST_F(SamplingClientTest, S11_A500OrAResetIsReportedAndNotRepeated) {
@@ -150,21 +158,22 @@ TEST_F(SamplingClientTest, S11_A500OrAResetIsReportedAndNotRepeated) {
                                   Reply::hang_up(Fault::kReset), Reply::hang_up()};
   std::size_t sent = 0;
   for (const Reply& fault : faults) {
-    tinker.script("asample", {fault});
+    tinker.plan("asample", {.refusals = {fault}});
     auto response = sample().get();
     ASSERT_FALSE(response.ok());
     EXPECT_TRUE(response.error().retryable());
-    EXPECT_EQ(tinker.server().count(kSample), ++sent) << response.error().what();
+    EXPECT_EQ(count("asample"), ++sent) << response.error().what();
   }
+  EXPECT_TRUE(tinker.operations("asample").empty());
   EXPECT_TRUE(sample().get().ok());
 }
 
 TEST_F(SamplingClientTest, S10_X6_A429HoldsBackSiblingsOfTheSameKeyAndNobodyElse) {
   connect();
   SamplingClient sibling = new_client();
-  tinker.script("asample", {Reply::json("{}", 429).with_header("retry-after-ms", "120")});
+  tinker.plan("asample", refused_for("retry-after-ms", "120"));
   EXPECT_EQ(sample().get().error().http_status(), 429);
-  const auto refused = tinker.server().log(kSample).back().replied.time;
+  const auto refused = requests("asample").back().replied.time;
 
   ClientOptions other_key = tinker.options();
   other_key.api_key = "tml-other";
@@ -176,7 +185,8 @@ TEST_F(SamplingClientTest, S10_X6_A429HoldsBackSiblingsOfTheSameKeyAndNobodyElse
   EXPECT_TRUE(free_client.sample(prompt).get().ok());
 
   EXPECT_TRUE(sibling.sample(prompt).get().ok());
-  EXPECT_GE(tinker.server().log(kSample).back().began.time - refused, 115ms);
+  ASSERT_EQ(count("asample"), 3u);
+  EXPECT_GE(requests("asample").back().began.time - refused, 115ms);
 }
 
 TEST_F(SamplingClientTest, X7_ClientsOfOneServiceShareALimiterAndKeysAreNormalised) {
@@ -189,13 +199,14 @@ TEST_F(SamplingClientTest, X7_ClientsOfOneServiceShareALimiterAndKeysAreNormalis
 
 TEST_F(SamplingClientTest, S7_ThousandWaitingSamplesHoldNoThread) {
   connect();
-  tinker.script("asample", {Reply::json("{}", 429).with_header("retry-after-ms", "150")});
+  tinker.plan("asample", refused_for("retry-after-ms", "150"));
   EXPECT_FALSE(sample().get().ok());
   std::vector<Future<SampleResponse>> waiting;
   for (int i = 0; i < 1000; ++i) waiting.push_back(sample());
   auto elsewhere = service->get_supported_models();
-  elsewhere.wait_for(10s);
-  EXPECT_TRUE(elsewhere.ready()) << "the arena and the I/O thread are free";
+  elsewhere.wait_for(kPatience);
+  ASSERT_TRUE(elsewhere.ready()) << "the arena and the I/O thread are free";
+  EXPECT_EQ(elsewhere.get().value().front().model_name, "scripted");
   for (auto& one : waiting) EXPECT_TRUE(one.get().ok());
 }
 
@@ -203,20 +214,23 @@ TEST_F(SamplingClientTest, OptInRetryRepeatsWithTheSameNumber) {
   ClientOptions options = tinker.options();
   options.sample_retry = {.max_attempts = 3, .initial_backoff = 5ms};
   connect(std::move(options));
-  tinker.script("asample", {Reply::json("{}", 500), Reply::hang_up(Fault::kReset)});
+  tinker.plan("asample", {.refusals = {Reply::json("{}", 500), Reply::hang_up(Fault::kReset)}});
   EXPECT_TRUE(sample().get().ok());
-  const auto log = tinker.server().log(kSample);
+  const auto log = requests("asample");
   ASSERT_EQ(log.size(), 3u);
+  EXPECT_EQ(log[0].body, log[1].body);
   EXPECT_EQ(log[0].body, log[2].body);
+  EXPECT_EQ(tinker.operations("asample").front().submissions, 3);
 }
 
 TEST_F(SamplingClientTest, ComputeLogprobsGivesNanWhereUndefined) {
   connect();
   auto logprobs = client->compute_logprobs(prompt).get();
   ASSERT_TRUE(logprobs.ok());
-  ASSERT_EQ(logprobs->size(), 2u);
+  ASSERT_EQ(logprobs->size(), 3u);
   EXPECT_TRUE(std::isnan((*logprobs)[0]));
-  EXPECT_EQ((*logprobs)[1], -1.5f);
+  EXPECT_EQ((*logprobs)[1], -2.0f);
+  EXPECT_EQ((*logprobs)[2], -3.0f);
 }
 
 TEST_F(SamplingClientTest, BadParametersAreRefusedBeforeAnythingIsSent) {
@@ -226,7 +240,7 @@ TEST_F(SamplingClientTest, BadParametersAreRefusedBeforeAnythingIsSent) {
   EXPECT_EQ(client->sample(prompt, 1, params).get().error().code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(client->sample(prompt, 0).get().error().code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(client->sample(ModelInput()).get().error().code(), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(tinker.server().count(kSample), 0u);
+  EXPECT_EQ(count("asample"), 0u);
 }
 
 TEST_F(SamplingClientTest, H2_ReadersSurviveClientsComingAndGoing) {
@@ -251,13 +265,13 @@ TEST_F(SamplingClientTest, H2_ReadersSurviveClientsComingAndGoing) {
 
 TEST_F(SamplingClientTest, CancelEndsASampleThatWaitsForTheWindow) {
   connect();
-  tinker.script("asample", {Reply::json("{}", 429).with_header("retry-after", "30")});
+  tinker.plan("asample", refused_for("retry-after", "30"));
   EXPECT_FALSE(sample().get().ok());
   auto waiting = sample();
   EXPECT_FALSE(waiting.ready());
   waiting.cancel();
   EXPECT_EQ(waiting.get().error().code(), ErrorCode::kCancelled);
-  EXPECT_EQ(tinker.server().count(kSample), 1u);
+  EXPECT_EQ(count("asample"), 1u);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "tinkex/mocks/tinker_results.h"
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -43,20 +44,46 @@ Reply batch_result(const Operation& operation, std::string_view accept) {
   return encoded(codec, status, body);
 }
 
-Reply sample_result(const Operation& operation, std::string_view accept) {
-  const Json request = Json::parse(operation.body);
-  SampledSequence sequence;
+std::vector<std::int32_t> prompt_tokens(const Json& request) {
+  std::vector<std::int32_t> prompt;
   for (const Json& chunk : request.at("prompt").at("chunks")) {
     const auto tokens = chunk.value("tokens", std::vector<std::int32_t>{});
-    sequence.tokens.insert(sequence.tokens.end(), tokens.begin(), tokens.end());
+    prompt.insert(prompt.end(), tokens.begin(), tokens.end());
   }
-  const std::size_t most =
-      request.at("sampling_params").value("max_tokens", sequence.tokens.size());
-  sequence.tokens.resize(std::min(sequence.tokens.size(), most));
-  sequence.logprobs.assign(sequence.tokens.size(), -1.0f);
-  sequence.stop_reason = StopReason::kLength;
+  return prompt;
+}
+
+std::vector<float> negated(const std::vector<std::int32_t>& tokens) {
+  std::vector<float> logprobs;
+  for (const std::int32_t token : tokens) logprobs.push_back(-static_cast<float>(token));
+  return logprobs;
+}
+
+SampledSequence sequence_of(const Json& request, std::vector<std::int32_t> tokens) {
+  SampledSequence sequence;
+  sequence.stop_reason = StopReason::kStop;
+  const std::size_t most = request.at("sampling_params").value("max_tokens", tokens.size() + 1);
+  if (most <= tokens.size()) {
+    tokens.resize(most);
+    sequence.stop_reason = StopReason::kLength;
+  }
+  sequence.logprobs = negated(tokens);
+  sequence.tokens = std::move(tokens);
+  return sequence;
+}
+
+Reply sample_result(const Operation& operation, std::string_view accept) {
+  const Json request = Json::parse(operation.body);
+  const std::vector<std::int32_t> prompt = prompt_tokens(request);
   SampleResponse response;
-  response.sequences.assign(request.value("num_samples", std::size_t{1}), sequence);
+  response.sequences.assign(request.value("num_samples", std::size_t{1}),
+                            sequence_of(request, prompt));
+  if (request.value("prompt_logprobs", false) || request.value("topk_prompt_logprobs", 0) > 0) {
+    response.prompt_logprobs = negated(prompt);
+    if (!prompt.empty()) {
+      response.prompt_logprobs.front() = std::numeric_limits<float>::quiet_NaN();
+    }
+  }
   const wire::Codec& codec = wire::codec_for_content_type(accept);
   ByteBuffer body;
   const Status status = codec.encode_sample_response(response, body);

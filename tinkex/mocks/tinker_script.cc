@@ -14,8 +14,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::string_view kRoot = "/api/v1/";
-
 Reply complaint(int status, const std::string& detail) {
   return Reply::json(Json{{"detail", detail}}.dump(), status);
 }
@@ -36,6 +34,7 @@ class TinkerScript::State {
   Reply submit(const std::string& endpoint, const LoggedRequest& request);
   Reply poll(const LoggedRequest& request);
   Reply create_sampling_session();
+  Reply get_info(const LoggedRequest& request) const;
 
   void plan(std::string kind, OperationPlan plan);
   void set_result(std::string kind, ResultFn result);
@@ -188,6 +187,24 @@ Reply TinkerScript::State::create_sampling_session() {
   return Reply::json(Json{{"type", "create_sampling_session"}, {"sampling_session_id", id}}.dump());
 }
 
+Reply TinkerScript::State::get_info(const LoggedRequest& request) const {
+  const std::string model = Json::parse(request.body).value("model_id", "");
+  std::string base_model = "scripted";
+  std::int64_t rank = 8;
+  for (const Operation& created : operations("create_model")) {
+    if (created.owner != model) continue;
+    const Json json = Json::parse(created.body);
+    base_model = json.value("base_model", base_model);
+    rank = json.value(Json::json_pointer("/lora_config/rank"), rank);
+  }
+  const Json info{{"type", "get_info"},
+                  {"model_id", model},
+                  {"model_data", {{"model_name", base_model}, {"arch", "none"}}},
+                  {"is_lora", true},
+                  {"lora_rank", rank}};
+  return Reply::json(info.dump());
+}
+
 void TinkerScript::State::plan(std::string kind, OperationPlan plan) {
   internal::MutexLock lock(mutex_);
   plans_[std::move(kind)].push_back(std::move(plan));
@@ -212,10 +229,22 @@ TinkerScript::TinkerScript() : state_(std::make_shared<State>()) {
   add_operation_routes();
 }
 
+std::string TinkerScript::path(std::string_view endpoint) {
+  return "/api/v1/" + std::string(endpoint);
+}
+
+ClientOptions TinkerScript::options() const {
+  ClientOptions options;
+  options.base_url = base_url();
+  options.retry.initial_backoff = std::chrono::milliseconds(5);
+  options.retry.max_attempts = 8;
+  return options;
+}
+
 void TinkerScript::add_service_routes() {
   const auto fixed = [this](std::string method, std::string_view endpoint, Json json, int status) {
     server_.handle(
-        std::move(method), std::string(kRoot) + std::string(endpoint),
+        std::move(method), path(endpoint),
         [body = json.dump(), status](const LoggedRequest&) { return Reply::json(body, status); });
   };
   fixed("GET", "healthz", {{"status", "ok"}}, 200);
@@ -227,30 +256,24 @@ void TinkerScript::add_service_routes() {
   fixed("POST", "telemetry", {{"status", "accepted"}}, 200);
   fixed("GET", "get_server_capabilities",
         {{"supported_models", {{{"model_name", "scripted"}, {"max_context_length", 4096}}}}}, 200);
-  server_.handle("POST", std::string(kRoot) + "get_info", [](const LoggedRequest& request) {
-    const std::string model = Json::parse(request.body).value("model_id", "");
-    return Reply::json(Json{
-        {"type", "get_info"},
-        {"model_id", model},
-        {"model_data", {{"model_name", "scripted"}, {"arch", "none"}}},
-        {"is_lora", true},
-        {"lora_rank", 8}}.dump());
+  server_.handle("POST", path("get_info"), [state = state_](const LoggedRequest& request) {
+    return state->get_info(request);
   });
-  server_.handle(
-      "POST", std::string(kRoot) + "create_sampling_session",
-      [state = state_](const LoggedRequest&) { return state->create_sampling_session(); });
+  server_.handle("POST", path("create_sampling_session"), [state = state_](const LoggedRequest&) {
+    return state->create_sampling_session();
+  });
 }
 
 void TinkerScript::add_operation_routes() {
   for (const char* endpoint :
        {"create_model", "forward_backward", "forward", "optim_step", "save_weights",
         "save_weights_for_sampler", "load_weights", "asample"}) {
-    server_.handle("POST", std::string(kRoot) + endpoint,
+    server_.handle("POST", path(endpoint),
                    [state = state_, endpoint](const LoggedRequest& request) {
                      return state->submit(endpoint, request);
                    });
   }
-  server_.handle("POST", std::string(kRoot) + "retrieve_future",
+  server_.handle("POST", path("retrieve_future"),
                  [state = state_](const LoggedRequest& request) { return state->poll(request); });
 }
 
@@ -266,10 +289,11 @@ std::vector<Operation> TinkerScript::operations(std::string_view kind) const {
   return state_->operations(kind);
 }
 
-Reply TinkerScript::try_again(std::string queue_state) {
-  return Reply::json(
-      Json{{"type", "try_again"}, {"request_id", ""}, {"queue_state", std::move(queue_state)}}
-          .dump());
+Reply TinkerScript::try_again(std::string queue_state,
+                              std::optional<std::chrono::milliseconds> retry_after) {
+  Json json{{"type", "try_again"}, {"request_id", ""}, {"queue_state", std::move(queue_state)}};
+  if (retry_after) json["retry_after_ms"] = retry_after->count();
+  return Reply::json(json.dump());
 }
 
 Reply TinkerScript::failed(std::string error, std::string category) {

@@ -15,6 +15,7 @@ using Json = nlohmann::json;
 using std::chrono::milliseconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsNan;
 
 constexpr milliseconds kPatience{10'000};
 
@@ -25,14 +26,22 @@ class TinkerScriptTest : public ::testing::Test {
   }
   std::future<Result<HttpResponse>> begin(std::string_view endpoint, std::string_view body,
                                           HttpHeaders headers = {}) {
-    return http::start(*io_, http::post(script_.base_url() + "/api/v1/" + std::string(endpoint),
-                                        body, std::move(headers)));
+    return http::start(*io_, http::post(script_.base_url() + TinkerScript::path(endpoint), body,
+                                        std::move(headers)));
   }
   std::string submit(std::string_view endpoint, std::string_view body) {
     return Json::parse(call(endpoint, body).body).at("request_id");
   }
   HttpResponse poll(const std::string& id, HttpHeaders headers = {}) {
     return call("retrieve_future", Json{{"request_id", id}}.dump(), std::move(headers));
+  }
+  /// The result of a sample for the prompt 7 8 9 whose request has these members.
+  SampleResponse sample(const std::string& members, const wire::Codec& codec = wire::json_codec()) {
+    const std::string id = submit("asample", R"({"sampling_session_id":"s",)" + members +
+                                                 R"(,"prompt":{"chunks":[{"tokens":[7,8,9]}]}})");
+    return codec
+        .decode_sample_response(poll(id, {{"Accept", std::string(codec.content_type())}}).body)
+        .value();
   }
   HttpResponse send_batch(const wire::Codec& codec, std::int64_t seq_id, bool forward_only,
                           std::vector<std::vector<std::int64_t>> targets) {
@@ -130,6 +139,42 @@ TEST_F(TinkerScriptTest, S5_ASampleRepeatsItsPrompt) {
       wire::json_codec().decode_sample_response(poll(accepted.at("request_id")).body).value();
   ASSERT_EQ(response.sequences.size(), 2u);
   EXPECT_THAT(response.sequences[1].tokens, ElementsAre(7, 8));
+  EXPECT_THAT(response.sequences[1].logprobs, ElementsAre(-7, -8));
+  EXPECT_TRUE(response.prompt_logprobs.empty());
+}
+
+TEST_F(TinkerScriptTest, ASampleStopsWhereItsPromptEndsUnlessTokensRunOutFirst) {
+  EXPECT_EQ(sample(R"("sampling_params":{})").sequences[0].stop_reason, StopReason::kStop);
+  for (const std::string most : {"2", "3", "4"}) {
+    const auto sequence = sample(R"("sampling_params":{"max_tokens":)" + most + "}").sequences[0];
+    EXPECT_EQ(sequence.stop_reason, most == "4" ? StopReason::kStop : StopReason::kLength) << most;
+  }
+}
+
+TEST_F(TinkerScriptTest, PromptLogprobsComeWhenAskedForInBothFormats) {
+  for (const char* wish : {R"("prompt_logprobs":true)", R"("topk_prompt_logprobs":2)"}) {
+    for (const wire::Codec* codec : {&wire::json_codec(), &wire::proto_codec()}) {
+      const auto response = sample(std::string(wish) + R"(,"sampling_params":{})", *codec);
+      EXPECT_THAT(response.prompt_logprobs, ElementsAre(IsNan(), -8, -9)) << wish;
+    }
+  }
+}
+
+TEST_F(TinkerScriptTest, GetInfoTellsWhatAModelWasCreatedWith) {
+  submit("create_model", R"({"session_id":"s","model_seq_id":0,"base_model":"small",
+      "lora_config":{"rank":4}})");
+  submit("create_model", R"({"session_id":"s","model_seq_id":1,"base_model":"large",
+      "lora_config":{"rank":16}})");
+  const Json info = Json::parse(call("get_info", R"({"model_id":"model-2"})").body);
+  EXPECT_EQ(info.at("model_data").at("model_name"), "large");
+  EXPECT_EQ(info.at("lora_rank"), 16);
+}
+
+TEST_F(TinkerScriptTest, OptionsLeadAClientHereAndMakeItRepeatSoon) {
+  const ClientOptions options = script_.options();
+  EXPECT_EQ(options.base_url, script_.base_url());
+  EXPECT_LE(options.retry.initial_backoff, milliseconds(5));
+  EXPECT_EQ(options.retry.max_attempts, 8);
 }
 
 constexpr std::string_view kStep =
@@ -158,11 +203,19 @@ TEST_F(TinkerScriptTest, PlansScriptPollsHoldResultsAndReplaceThem) {
   EXPECT_THAT(poll(id).body, HasSubstr("try_again"));
   EXPECT_EQ(poll(id).status, 503);
   auto held = begin("retrieve_future", Json{{"request_id", id}}.dump());
-  ASSERT_TRUE(script_.server().wait_for_requests(3, kPatience, "/api/v1/retrieve_future"));
-  EXPECT_EQ(script_.server().log("/api/v1/retrieve_future")[2].replied.order, 0u);
+  ASSERT_TRUE(
+      script_.server().wait_for_requests(3, kPatience, TinkerScript::path("retrieve_future")));
+  EXPECT_EQ(script_.server().log(TinkerScript::path("retrieve_future"))[2].replied.order, 0u);
   gate->open();
   EXPECT_THAT(held.get().value().body, HasSubstr("\"category\":\"user\""));
   EXPECT_EQ(script_.operations()[0].polls, 3);
+}
+
+TEST_F(TinkerScriptTest, NotYetMayNameAPause) {
+  EXPECT_FALSE(Json::parse(TinkerScript::try_again().body).contains("retry_after_ms"));
+  const Json paused = Json::parse(TinkerScript::try_again("paused", milliseconds(7)).body);
+  EXPECT_EQ(paused.at("queue_state"), "paused");
+  EXPECT_EQ(paused.at("retry_after_ms"), 7);
 }
 
 TEST_F(TinkerScriptTest, T14_AnImmediateOperationAnswersItsSubmissionWithTheResult) {

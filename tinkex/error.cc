@@ -1,7 +1,8 @@
 #include "tinkex/error.h"
 
 #include <algorithm>
-#include <cctype>
+
+#include "tinkex/base/text.h"
 
 namespace tinkex {
 
@@ -32,13 +33,8 @@ std::string_view to_string(ErrorCategory category) noexcept {
 }
 
 ErrorCategory parse_error_category(std::string_view text) noexcept {
-  const auto is = [text](std::string_view name) {
-    return std::equal(text.begin(), text.end(), name.begin(), name.end(), [](char a, char b) {
-      return std::tolower(static_cast<unsigned char>(a)) == b;
-    });
-  };
-  if (is("user")) return ErrorCategory::kUser;
-  if (is("server")) return ErrorCategory::kServer;
+  if (internal::equals_ignoring_case(text, "user")) return ErrorCategory::kUser;
+  if (internal::equals_ignoring_case(text, "server")) return ErrorCategory::kServer;
   return ErrorCategory::kUnknown;
 }
 

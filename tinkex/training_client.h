@@ -9,16 +9,18 @@
 // still being computed.
 //
 // What waits. The caller does not wait for the network. forward_backward encodes its data before
-// it returns (the caller may reuse its tensors at once; this encoding is the only copy), and waits
-// only while the client's queued, not yet accepted bodies exceed ClientOptions::max_queued_bytes
-// (64 MiB): it then encodes the next chunk when an earlier one has been accepted. While a batch of
+// it returns (the caller may reuse its tensors at once; this encoding is the only copy). A call
+// waits only while the client's queued, not yet accepted bodies exceed
+// ClientOptions::max_queued_bytes (64 MiB): a batch then goes on with its next chunk when an
+// earlier body has been accepted. While a batch of
 // n chunks is being sent, later submissions of the same client wait their turn for the sum of its n
-// send times; polling, other clients and heartbeats do not. Concurrent callers encode one after
-// another. On an executor thread (inside `then`) the budget never waits.
+// send times; polling, other clients and heartbeats do not. Concurrent callers encode side by side,
+// each in its own place in the order. On an executor thread (inside `then`) the budget never waits.
 //
 // Answers. Every future settles: with the result, with the error that stopped it, or with kClosed
 // when the service is closed. If chunk k of n cannot be sent, the error names the chunk and lists
-// the accepted request ids: their gradients may have been accumulated on the server.
+// the accepted request ids: their gradients may have been accumulated on the server. Cancelling a
+// future keeps what has not left from leaving; what is on the wire is finished.
 
 #include <memory>
 #include <optional>

@@ -19,7 +19,7 @@ LAYERS = {
     "async": "base values limits retry",
     "http": "base values async",
     "api": "base values wire",
-    "training": "base values validation wire retry async api",
+    "training": "base values limits validation wire retry async api",
     "sampling": "base values limits",
     "connection": "base values limits validation wire retry async api training sampling",
     "session": "base values limits config async http api connection",

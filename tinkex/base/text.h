@@ -9,6 +9,13 @@ namespace tinkex::internal {
 /// Whether `text` is well-formed UTF-8: no overlong form, no surrogate, nothing above U+10FFFF.
 bool is_utf8(std::string_view text) noexcept;
 
+/// Of ASCII letters only, whatever the locale: names in HTTP are like that.
+constexpr char to_lower(char c) noexcept {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+std::string lower_case(std::string_view text);
+bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept;
+
 /// Foreign text made safe for one line of a message: control characters become spaces, bytes that
 /// are not UTF-8 become `?`, and beyond about `max_bytes` it is cut between two characters, with
 /// `...`.

@@ -1,10 +1,11 @@
 #include "tinkex/http/curl_transfer.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cstring>
 #include <string>
 #include <utility>
+
+#include "tinkex/base/text.h"
 
 namespace tinkex::internal {
 namespace {
@@ -148,10 +149,7 @@ std::size_t CurlTransfer::on_header(char* data, std::size_t size, std::size_t co
     }
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) return bytes;
-    std::string name(trim(line.substr(0, colon)));
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    transfer.response_.headers.emplace_back(std::move(name),
+    transfer.response_.headers.emplace_back(lower_case(trim(line.substr(0, colon))),
                                             std::string(trim(line.substr(colon + 1))));
   } catch (...) {
     return 0;

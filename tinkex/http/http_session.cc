@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "tinkex/base/text.h"
+
 namespace tinkex::http {
 namespace {
 
@@ -58,12 +60,6 @@ ServerResponse checked(ServerResponse response) {
   return response;
 }
 
-std::string lower_case(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) c = beast::detail::ascii_tolower(c);
-  return result;
-}
-
 ServerRequest take_request(wire::request<wire::string_body>&& message) {
   ServerRequest request;
   const auto view = [](beast::string_view text) {
@@ -72,7 +68,8 @@ ServerRequest take_request(wire::request<wire::string_body>&& message) {
   request.method = view(message.method_string());
   request.target = view(message.target());
   for (const auto& field : message) {
-    request.headers.emplace_back(lower_case(view(field.name_string())), view(field.value()));
+    request.headers.emplace_back(internal::lower_case(view(field.name_string())),
+                                 view(field.value()));
   }
   request.body = std::move(message.body());
   return request;

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <limits>
 
+#include "tinkex/base/text.h"
+
 namespace tinkex::mocks {
 namespace {
 
@@ -58,9 +60,8 @@ LoggedRequest take_request(http::request<http::string_body>&& message) {
   request.method = std::string(message.method_string());
   request.target = std::string(message.target());
   for (const auto& field : message) {
-    std::string name(field.name_string());
-    for (char& c : name) c = boost::beast::detail::ascii_tolower(c);
-    request.headers.emplace_back(std::move(name), std::string(field.value()));
+    request.headers.emplace_back(internal::lower_case(std::string(field.name_string())),
+                                 std::string(field.value()));
   }
   request.body = std::move(message.body());
   return request;

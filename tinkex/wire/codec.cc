@@ -1,8 +1,8 @@
 #include "tinkex/wire/codec.h"
 
 #include <algorithm>
-#include <cctype>
 
+#include "tinkex/base/text.h"
 #include "tinkex/wire/boundary.h"
 #include "tinkex/wire/json_codec.h"
 
@@ -10,10 +10,7 @@ namespace tinkex::wire {
 namespace {
 
 bool contains_ignoring_case(std::string_view text, std::string_view lower_case) {
-  const auto found =
-      std::search(text.begin(), text.end(), lower_case.begin(), lower_case.end(),
-                  [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; });
-  return found != text.end();
+  return internal::lower_case(text).find(lower_case) != std::string::npos;
 }
 
 }  // namespace

@@ -62,5 +62,12 @@ TEST(TextTest, NumbersAreShort) {
   EXPECT_EQ(number_text(HUGE_VAL), "inf");
 }
 
+TEST(TextTest, OnlyAsciiLettersHaveACase) {
+  EXPECT_EQ(lower_case("Content-TYPE [\xc3\x84]"), "content-type [\xc3\x84]");
+  EXPECT_TRUE(equals_ignoring_case("Retry-After", "retry-AFTER"));
+  EXPECT_FALSE(equals_ignoring_case("user", "users"));
+  EXPECT_FALSE(equals_ignoring_case("@", "`"));
+}
+
 }  // namespace
 }  // namespace tinkex::internal

@@ -1,0 +1,94 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "tests/support/scripted_service.h"
+#include "tinkex/training_client.h"
+
+namespace tinkex {
+namespace {
+
+using mocks::Fault;
+using mocks::Gate;
+using mocks::Operation;
+using mocks::Reply;
+using testing::batch;
+using ::testing::HasSubstr;
+
+/// What may go wrong between accepting and answering, seen through the whole client.
+class TrainingFaultsTest : public testing::ScriptedServiceTest {
+ protected:
+  void SetUp() override {
+    connect_service(tinker.options());
+    auto created = service->create_lora_training_client("base").get();
+    if (!created.ok()) throw std::runtime_error(created.error().what());
+    client.emplace(*std::move(created));
+  }
+
+  std::optional<TrainingClient> client;
+};
+
+TEST_F(TrainingFaultsTest, T12_ACancelledStepThatWaitsItsTurnIsNeverSent) {
+  const auto gate = std::make_shared<Gate>();
+  tinker.plan("forward_backward", {.submit_gate = gate});
+  auto pass = client->forward_backward(batch(1), loss::kCrossEntropy);
+  auto step = client->optim_step();
+  ASSERT_TRUE(wait_for_requests(1, "forward_backward"));
+  step.cancel();
+  EXPECT_EQ(step.get().error().code(), ErrorCode::kCancelled);
+  gate->open();
+  EXPECT_TRUE(pass.get().ok());
+  EXPECT_TRUE(client->save_state("w").get().ok()) << "the order goes on";
+  EXPECT_EQ(count("optim_step"), 0u);
+}
+
+TEST_F(TrainingFaultsTest, T12_ACancelledBatchSendsNoFurtherChunk) {
+  const auto gate = std::make_shared<Gate>();
+  tinker.plan("forward_backward", {.submit_gate = gate});
+  auto pass = client->forward_backward(batch(300), loss::kCrossEntropy);
+  ASSERT_TRUE(wait_for_requests(1, "forward_backward"));
+  pass.cancel();
+  gate->open();
+  EXPECT_TRUE(client->optim_step().get().ok());
+  EXPECT_EQ(count("forward_backward"), 1u);
+}
+
+TEST_F(TrainingFaultsTest, ASaveWhoseReplyWasLostIsFoundToBeDone) {
+  tinker.plan("save_weights", {.refusals = {Reply::hang_up(Fault::kReset),
+                                            Reply::json(R"({"detail":"exists"})", 409)}});
+  const auto saved = client->save_state("w").get();
+  ASSERT_TRUE(saved.ok()) << saved.error().what();
+  EXPECT_EQ(saved->path, "tinker://model-1/weights/w");
+}
+
+TEST_F(TrainingFaultsTest, T10_ResultsForAnotherNumberOfDatumsAreRefused) {
+  tinker.set_result("forward_backward", [](const Operation&, std::string_view) {
+    return Reply::json(
+        R"({"loss_fn_output_type":"t","loss_fn_outputs":[{}],"metrics":{"loss:sum":1}})");
+  });
+  const auto output = client->forward_backward(batch(2), loss::kCrossEntropy).get();
+  ASSERT_FALSE(output.ok());
+  EXPECT_EQ(output.error().code(), ErrorCode::kDecode);
+  EXPECT_THAT(output.error().message(), HasSubstr("for 1 datums, but the chunk has 2"));
+}
+
+TEST_F(TrainingFaultsTest, Trap11_A429OnTrainingHoldsSamplesBack) {
+  auto sampler = service->create_sampling_client("base", std::nullopt).get();
+  ASSERT_TRUE(sampler.ok());
+  tinker.plan("optim_step",
+              {.refusals = {Reply::json("{}", 429).with_header("retry-after-ms", "200")}});
+  const auto begun = std::chrono::steady_clock::now();
+  auto step = client->optim_step();
+  ASSERT_TRUE(wait_for_requests(2, "optim_step"));
+  EXPECT_TRUE(step.get().ok());
+  EXPECT_TRUE(sampler->sample(ModelInput::from_tokens({1})).get().ok());
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(190));
+}
+
+}  // namespace
+}  // namespace tinkex

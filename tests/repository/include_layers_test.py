@@ -27,8 +27,8 @@ LAYERS = {
     "mocks": "base values wire http",
     "cli": "base values config clients",
     "convert": "base values",
-    "local": "base values wire async http",
-    "connect": "base values config clients local",
+    "local": "base values validation wire async http",
+    "connect": "base values limits config clients local",
     "ops": "base values clients convert connect",
 }
 

@@ -39,12 +39,14 @@ std::string_view take_part(std::string_view& rest) {
 }  // namespace
 
 Status validate_checkpoint_name(std::string_view name) {
-  const bool good = !name.empty() && name.size() <= kMaxName && name != "." && name != ".." &&
+  const bool good = !name.empty() && name.size() <= kMaxName && name.front() != '.' &&
                     std::all_of(name.begin(), name.end(), is_name_character);
   if (good) return ok_status();
   return invalid_argument(
-      "checkpoint name: expected 1 to 128 characters of A-Z a-z 0-9 _ . -, got " + quoted(name) +
-      " (" + std::to_string(name.size()) + " bytes); choose a name such as 'step-100'");
+      "checkpoint name: expected 1 to 128 characters of A-Z a-z 0-9 _ . -, the first not a dot, "
+      "got " +
+      quoted(name) + " (" + std::to_string(name.size()) +
+      " bytes); choose a name such as 'step-100'");
 }
 
 Status validate_tinker_path(std::string_view path, CheckpointKind kind) {

@@ -12,7 +12,7 @@ enum class CheckpointKind {
   kSampler,   ///< `tinker://<run>/sampler_weights/<name>`, from save_weights_for_sampler.
 };
 
-/// A name to save under: `[A-Za-z0-9_.-]`, 1 to 128 characters, not `.` or `..`.
+/// A name to save under: `[A-Za-z0-9_.-]`, 1 to 128 characters, the first not a dot.
 Status validate_checkpoint_name(std::string_view name);
 
 /// The path of a checkpoint of that kind. The run's id may contain colons.

@@ -12,12 +12,14 @@
 #include <system_error>
 #include <utility>
 
+#include "tinkex/validation/checkpoint.h"
+
 namespace tinkex::torch_ext::local {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMaxName = 128;
+constexpr std::size_t kMaxRunId = 128;
 constexpr CheckpointKind kKinds[] = {CheckpointKind::kTraining, CheckpointKind::kSampler};
 
 bool is_plain(char c) {
@@ -25,10 +27,10 @@ bool is_plain(char c) {
          c == '.' || c == '-';
 }
 
-bool is_safe(std::string_view name, bool allow_colon) {
-  if (name.empty() || name.size() > kMaxName || name.front() == '.') return false;
-  return std::all_of(name.begin(), name.end(),
-                     [&](char c) { return is_plain(c) || (allow_colon && c == ':'); });
+/// An id that cannot lead out of the data directory.
+bool is_safe_run(std::string_view id) {
+  if (id.empty() || id.size() > kMaxRunId || id.front() == '.') return false;
+  return std::all_of(id.begin(), id.end(), [](char c) { return is_plain(c) || c == ':'; });
 }
 
 Error io_error(const std::string& what, int error) {
@@ -98,13 +100,6 @@ std::string_view folder_of(CheckpointKind kind) noexcept {
   return kind == CheckpointKind::kTraining ? "weights" : "sampler_weights";
 }
 
-Status check_checkpoint_name(std::string_view name) {
-  if (is_safe(name, false)) return ok_status();
-  return invalid_argument("checkpoint name '" + std::string(name.substr(0, kMaxName)) +
-                          "' must be 1 to 128 letters, digits, '_', '.' or '-', and must not begin "
-                          "with a dot");
-}
-
 Result<CheckpointPath> CheckpointPath::parse(std::string_view text) {
   constexpr std::string_view kScheme = "tinker://";
   const auto refuse = [&] {
@@ -121,7 +116,7 @@ Result<CheckpointPath> CheckpointPath::parse(std::string_view text) {
   path.run_id = rest.substr(0, first);
   path.name = rest.substr(second + 1);
   const std::string_view folder = rest.substr(first + 1, second - first - 1);
-  if (!is_safe(path.run_id, true) || !is_safe(path.name, false)) return refuse();
+  if (!is_safe_run(path.run_id) || !internal::validate_checkpoint_name(path.name)) return refuse();
   for (const CheckpointKind kind : kKinds) {
     if (folder != folder_of(kind)) continue;
     path.kind = kind;
@@ -166,7 +161,7 @@ void CheckpointTree::remove_remains() const {
       const fs::path folder = root_ / run / folder_of(kind);
       for (const std::string& name : folders_in(folder)) {
         std::error_code ignored;
-        if (is_safe(run, true) && name.front() == '.') fs::remove_all(folder / name, ignored);
+        if (is_safe_run(run) && name.front() == '.') fs::remove_all(folder / name, ignored);
       }
     }
   }
@@ -205,11 +200,11 @@ Status CheckpointTree::make_parent(const CheckpointPath& path) const {
 
 std::vector<CheckpointTree::Item> CheckpointTree::list(std::string_view run_id) const {
   std::vector<Item> items;
-  if (!is_safe(run_id, true)) return items;
+  if (!is_safe_run(run_id)) return items;
   for (const CheckpointKind kind : kKinds) {
     const fs::path folder = root_ / run_id / folder_of(kind);
     for (std::string& name : folders_in(folder)) {
-      if (!is_safe(name, false)) continue;
+      if (!internal::validate_checkpoint_name(name)) continue;
       const std::int64_t time = written_at(folder / name);
       items.push_back({{std::string(run_id), kind, std::move(name)}, time});
     }

@@ -27,9 +27,6 @@ struct CheckpointPath {
   std::string text() const;
 };
 
-/// Letters, digits, `_`, `.` and `-`, at most 128 of them, not beginning with a dot.
-Status check_checkpoint_name(std::string_view name);
-
 /// The data directory of a backend. What is on disk is the truth: checkpoints of earlier processes
 /// are found in it. Held by one backend at a time, through a lock on `<root>/.lock`. Thread-safe.
 class CheckpointTree {

@@ -11,7 +11,8 @@ TEST(CheckpointNameTest, OnlySafeNamesPass) {
   EXPECT_TRUE(validate_checkpoint_name("step-100_final.v2").ok());
   EXPECT_TRUE(validate_checkpoint_name("0001").ok());
   EXPECT_TRUE(validate_checkpoint_name(std::string(128, 'a')).ok());
-  for (const std::string name : {"", ".", "..", "a/b", "a b", "a\n", "ä", "a:b", "../x"}) {
+  for (const std::string name :
+       {"", ".", "..", "a/b", "a b", "a\n", "ä", "a:b", "../x", ".x", ".hidden"}) {
     EXPECT_FALSE(validate_checkpoint_name(name).ok()) << name;
   }
   EXPECT_FALSE(validate_checkpoint_name(std::string(129, 'a')).ok());
@@ -19,9 +20,10 @@ TEST(CheckpointNameTest, OnlySafeNamesPass) {
 }
 
 TEST(CheckpointNameTest, TheErrorShowsTheNameAndWhatIsAllowed) {
-  EXPECT_EQ(validate_checkpoint_name("a/b").error().message(),
-            "checkpoint name: expected 1 to 128 characters of A-Z a-z 0-9 _ . -, got 'a/b' (3 "
-            "bytes); choose a name such as 'step-100'");
+  EXPECT_EQ(
+      validate_checkpoint_name("a/b").error().message(),
+      "checkpoint name: expected 1 to 128 characters of A-Z a-z 0-9 _ . -, the first not a dot, "
+      "got 'a/b' (3 bytes); choose a name such as 'step-100'");
 }
 
 TEST(TinkerPathTest, BothKindsPassWhereTheyBelong) {

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <string>
 
+#include "tinkex/validation/checkpoint.h"
+
 namespace tinkex::torch_ext::local {
 namespace {
 
@@ -53,13 +55,14 @@ TEST(CheckpointPathTest, OtherShapesAndEscapesAreRefused) {
   }
 }
 
-TEST(CheckpointNameTest, OnlyPlainNamesPass) {
-  EXPECT_TRUE(check_checkpoint_name("final"));
-  EXPECT_TRUE(check_checkpoint_name(std::string(128, 'x')));
+TEST(CheckpointPathTest, NamesAreThoseThatAClientMaySaveUnder) {
   for (const std::string& name :
-       {std::string(), std::string(129, 'x'), std::string("."), std::string(".."),
+       {std::string("final"), std::string("v1.0_a-b"), std::string(128, 'x'), std::string(),
+        std::string(129, 'x'), std::string("."), std::string(".."), std::string(".hidden"),
         std::string("a/b"), std::string("a:b"), std::string("a\0b", 3), std::string("\xc3\xa4")}) {
-    EXPECT_FALSE(check_checkpoint_name(name)) << name;
+    EXPECT_EQ(CheckpointPath::parse("tinker://r/weights/" + name).ok(),
+              internal::validate_checkpoint_name(name).ok())
+        << name;
   }
 }
 

@@ -1,5 +1,7 @@
 #include "torch_ext/local/api.h"
 
+#include <exception>
+
 #include "torch_ext/local/json_fields.h"
 
 namespace tinkex::torch_ext::local {
@@ -27,6 +29,20 @@ Reply busy(const std::string& text) {
   Reply reply = error_reply(429, text);
   reply.headers.emplace_back("retry-after", "1");
   return reply;
+}
+
+void respond_failed(const Responder& respond) noexcept {
+  try {
+    try {
+      throw;
+    } catch (const std::exception& failure) {
+      respond(error_reply(500, std::string("internal error: ") + failure.what()));
+    } catch (...) {
+      respond(error_reply(500, "internal error"));
+    }
+  } catch (...) {
+    // Not even memory for a short text: the caller's deadline has to tell.
+  }
 }
 
 }  // namespace tinkex::torch_ext::local

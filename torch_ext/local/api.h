@@ -55,6 +55,20 @@ Reply unprocessable(const std::string& text);
 /// For load: the client sends it again.
 Reply busy(const std::string& text);
 
+/// Replies 500 for the exception that is being handled.
+void respond_failed(const Responder& respond) noexcept;
+
+/// Replies with what `make` returns, or with 500 if it throws. For replies that come later, from
+/// threads that no handler's caller guards.
+template <class Make>
+void respond_with(const Responder& respond, Make&& make) noexcept {
+  try {
+    respond(make());
+  } catch (...) {
+    respond_failed(respond);
+  }
+}
+
 std::vector<Route> service_routes();
 std::vector<Route> training_routes();
 std::vector<Route> checkpoint_routes();

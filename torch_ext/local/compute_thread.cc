@@ -3,10 +3,22 @@
 #include <utility>
 
 namespace tinkex::torch_ext::local {
+namespace {
+
+/// One task that runs out of memory must not end the process and everyone else's work.
+void run(const ComputeThread::Task& task) noexcept {
+  try {
+    task();
+  } catch (...) {
+    // Whoever waits for the task has been told, or is when the task's last copy goes.
+  }
+}
+
+}  // namespace
 
 ComputeThread::ComputeThread(Task on_start) {
   thread_ = std::thread([this, start = std::move(on_start)] {
-    start();
+    run(start);
     loop();
   });
 }
@@ -53,7 +65,7 @@ bool ComputeThread::next(Task& task) {
 }
 
 void ComputeThread::loop() {
-  for (Task task; next(task); task = nullptr) task();
+  for (Task task; next(task); task = nullptr) run(task);
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -23,11 +23,12 @@ class ComputeThread {
   /// Stops.
   ~ComputeThread();
 
-  /// Puts a task at the end of a lane. It must not throw. False, with the task dropped, after
-  /// stop().
+  /// Puts a task at the end of a lane. What it throws is dropped: it reports its failures itself.
+  /// False, with the task dropped, after stop().
   bool post(std::string_view lane, Task task);
 
-  /// Waits for the running task; those that wait are dropped. Must not be called from a task.
+  /// Waits for the running task, however long that takes: whoever posts long ones must have told
+  /// them to end. Tasks that wait are dropped. Must not be called from a task.
   void stop() noexcept;
 
  private:

@@ -73,7 +73,7 @@ void retrieve_future(Service& service, const Call& call, const Responder& respon
   const wire::Codec& codec = wire::codec_for_content_type(call.accept);
   service.futures().poll(id, [id, &codec, respond](FutureStore::PollState state,
                                                    std::shared_ptr<const OperationResult> result) {
-    respond(reply_to_poll(id, state, result.get(), codec));
+    respond_with(respond, [&] { return reply_to_poll(id, state, result.get(), codec); });
   });
 }
 

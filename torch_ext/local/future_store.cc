@@ -142,7 +142,11 @@ void FutureStore::expire(const std::string& id, std::uint64_t poll) {
 void FutureStore::deliver(Polls polls, const Result& result) {
   for (auto& [number, poll] : polls) {
     if (poll.timer != 0) options_.timers->cancel(poll.timer);
-    poll.waiter(PollState::kReady, result);
+    try {
+      poll.waiter(PollState::kReady, result);
+    } catch (...) {
+      // The others still get theirs.
+    }
   }
 }
 

@@ -34,7 +34,8 @@ class FutureStore : public std::enable_shared_from_this<FutureStore> {
     kExpired,  ///< Was here; its session ended or newer results took its place.
     kUnknown,
   };
-  /// The result is not null exactly when ready.
+  /// The result is not null exactly when ready. What it throws keeps no other waiter from its
+  /// answer; it reports its own failures.
   using Waiter = std::function<void(PollState, std::shared_ptr<const OperationResult>)>;
 
   static std::shared_ptr<FutureStore> create(Options options);

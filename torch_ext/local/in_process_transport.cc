@@ -158,7 +158,28 @@ class InProcessTransport::Loop : public std::enable_shared_from_this<Loop> {
   }
 
   void work_off(std::vector<Command> commands) {
-    for (Command& command : commands) perform(command);
+    for (Command& command : commands) {
+      try {
+        perform(command);
+      } catch (...) {
+        fail(command);
+      }
+    }
+  }
+
+  /// There was no memory to begin an exchange or to convert its reply: its caller is told.
+  void fail(Command& command) noexcept {
+    try {
+      const Error error(ErrorCode::kInternal, "the embedded backend could not handle the request");
+      if (auto* send = std::get_if<Command::Send>(&command.what); send && send->callback) {
+        exchanges_.erase(command.id);
+        call(send->callback, error);
+      } else {
+        finish(command.id, error);
+      }
+    } catch (...) {
+      // Not even for that: the exchange's deadline has to tell.
+    }
   }
 
   void perform(Command& command) {
@@ -177,9 +198,10 @@ class InProcessTransport::Loop : public std::enable_shared_from_this<Loop> {
 
   void begin(RequestId id, Command::Send& send) {
     const TimePoint deadline = std::chrono::steady_clock::now() + send.request.timeout;
-    exchanges_.emplace(
-        id, Exchange{std::move(send.callback), send.request.max_response_bytes, deadline});
+    Exchange& exchange = exchanges_[id];
     deadlines_.emplace(deadline, id);
+    // The callback moves last: until then fail() has it.
+    exchange = {std::move(send.callback), send.request.max_response_bytes, deadline};
     if (stopping_) return;
     const HttpRequest& request = send.request;
     backend_->handle({request.method, target_of(request.url),
@@ -191,13 +213,21 @@ class InProcessTransport::Loop : public std::enable_shared_from_this<Loop> {
                      });
   }
 
-  void finish(RequestId id, Result<HttpResponse> result) {
+  void finish(RequestId id, Result<HttpResponse> result) noexcept {
     const auto found = exchanges_.find(id);
     if (found == exchanges_.end()) return;  // Over already, by a reply, a timeout or a cancel.
     const Callback callback = std::move(found->second.callback);
     deadlines_.erase({found->second.deadline, id});
     exchanges_.erase(found);
-    callback(std::move(result));
+    call(callback, std::move(result));
+  }
+
+  static void call(const Callback& callback, Result<HttpResponse> result) noexcept {
+    try {
+      callback(std::move(result));
+    } catch (...) {
+      // It has failed for its owner; the other exchanges go on.
+    }
   }
 
   void expire() {

@@ -220,10 +220,7 @@ void OperationQueue::execute(Entry& entry) {
   const Clock::time_point begun = options_.clock->now();
   OperationResult result = run_guarded(entry);
   update_poison(entry.operation, !result.ok());
-  if (options_.on_finished) {
-    options_.on_finished(entry.operation, result, begun - entry.submitted,
-                         options_.clock->now() - begun);
-  }
+  report(entry, result, begun);
   entry.operation.run = nullptr;  // The body is freed before its bytes are given back.
   {
     internal::MutexLock lock(mutex_);
@@ -231,6 +228,17 @@ void OperationQueue::execute(Entry& entry) {
     posted_bytes_ -= entry.operation.bytes;
   }
   options_.futures->settle(entry.operation.request_id, std::move(result));
+}
+
+void OperationQueue::report(const Entry& entry, const OperationResult& result,
+                            Clock::time_point begun) noexcept {
+  if (!options_.on_finished) return;
+  try {
+    options_.on_finished(entry.operation, result, begun - entry.submitted,
+                         options_.clock->now() - begun);
+  } catch (...) {
+    // A line of the log less; the result still has to be delivered.
+  }
 }
 
 OperationResult OperationQueue::run_guarded(const Entry& entry) {

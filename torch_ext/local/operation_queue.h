@@ -71,7 +71,8 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
     std::size_t max_bytes;
     /// Drops gradients that no optim_step applied. Runs on the compute thread.
     std::function<void()> discard_gradients;
-    /// Told about every operation that ended, on the compute thread. May be empty.
+    /// Told about every operation that ended, on the compute thread. May be empty. What it throws
+    /// is dropped.
     std::function<void(const Operation&, const OperationResult&, Clock::duration queued,
                        Clock::duration ran)>
         on_finished;
@@ -114,6 +115,7 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
   void give_up_gap(std::uint64_t watch);
 
   void execute(Entry& entry);
+  void report(const Entry& entry, const OperationResult& result, Clock::time_point begun) noexcept;
   OperationResult run_guarded(const Entry& entry);
   void update_poison(const Operation& operation, bool failed);
 

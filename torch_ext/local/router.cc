@@ -1,6 +1,5 @@
 #include "torch_ext/local/router.h"
 
-#include <exception>
 #include <utility>
 
 #include "torch_ext/local/request_target.h"
@@ -39,7 +38,10 @@ std::vector<Route> all_routes() {
 class ReplyOnce {
  public:
   explicit ReplyOnce(Responder respond) : respond_(std::move(respond)) {}
-  ~ReplyOnce() { reply(error_reply(503, "the server is shutting down")); }
+  ~ReplyOnce() {
+    if (called_) return;
+    respond_with(respond_, [] { return error_reply(503, "the server is shutting down"); });
+  }
 
   void reply(Reply reply) {
     if (!called_.exchange(true)) respond_(std::move(reply));
@@ -73,10 +75,8 @@ void Backend::handle(const BackendRequest& request, Responder respond) noexcept 
   const Responder reply = [once](Reply reply) { once->reply(std::move(reply)); };
   try {
     dispatch(request, reply);
-  } catch (const std::exception& failure) {
-    reply(error_reply(500, std::string("internal error: ") + failure.what()));
   } catch (...) {
-    reply(error_reply(500, "internal error"));
+    respond_failed(reply);
   }
 }
 

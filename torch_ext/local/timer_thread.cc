@@ -73,7 +73,11 @@ void TimerThread::State::loop() {
     if (queue.empty()) return;
     Callback callback = take_first();
     lock.unlock();
-    callback();
+    try {
+      callback();
+    } catch (...) {
+      // It has failed for its owner; the other timers go on.
+    }
     callback = nullptr;
     lock.lock();
   }

@@ -11,8 +11,8 @@ namespace tinkex::torch_ext::local {
 class TimerThread final : public internal::TimerService {
  public:
   TimerThread();
-  /// Runs the callbacks that still wait, then joins. A callback may destroy the last owner: the
-  /// thread then ends by itself.
+  /// Runs the callbacks that still wait, then joins. What a callback throws is dropped. A callback
+  /// may destroy the last owner: the thread then ends by itself.
   ~TimerThread() override;
 
   TimerId schedule(Clock::time_point when, Callback callback) noexcept override;

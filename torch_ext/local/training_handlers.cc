@@ -85,8 +85,8 @@ void get_info(Service& service, const Call& call, const Responder& respond) {
   if (model == nullptr) return respond(unknown_model(id));
   if (model->ready.load(std::memory_order_acquire)) return respond(describe(*model));
   // Behind its creation, which is the first in the lane.
-  const bool waits =
-      service.compute().post(model->id, [model, respond] { respond(describe(*model)); });
+  const bool waits = service.compute().post(
+      model->id, [model, respond] { respond_with(respond, [&] { return describe(*model); }); });
   if (!waits) respond(error_reply(503, "the server is shutting down"));
 }
 

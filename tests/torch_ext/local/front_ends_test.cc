@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <future>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
@@ -121,6 +122,12 @@ TEST_F(InProcessTest, ShutdownEndsWhatIsPendingAndWhatComesLater) {
   EXPECT_EQ(poll.get().error().code(), ErrorCode::kClosed);
   EXPECT_EQ(send(request("create_session")).get().error().code(), ErrorCode::kClosed);
   transport_->shutdown();
+}
+
+TEST_F(InProcessTest, CallbackThatThrowsStopsNoLaterExchange) {
+  transport_->send(request("create_session"),
+                   [](const Result<HttpResponse>&) { throw std::bad_alloc(); });
+  EXPECT_EQ(send(request("create_session")).get()->status, 200);
 }
 
 TEST_F(InProcessTest, LastReferenceMayGoInACallback) {

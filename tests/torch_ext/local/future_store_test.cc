@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <future>
+#include <new>
 #include <optional>
 #include <string>
 #include <thread>
@@ -82,6 +83,18 @@ TEST_F(FutureStoreTest, EveryWaitingPollGetsTheResult) {
   store_->settle(id, invalid_argument("bad"));
   EXPECT_EQ(one.result->error().message(), "bad");
   EXPECT_EQ(two.result->error().message(), "bad");
+}
+
+TEST_F(FutureStoreTest, WaiterThatThrowsKeepsNoOtherFromItsAnswer) {
+  const std::string id = store_->open("s");
+  Answer first;
+  Answer last;
+  store_->poll(id, first.waiter());
+  store_->poll(id, [](PollState, const auto&) { throw std::bad_alloc(); });
+  store_->poll(id, last.waiter());
+  store_->settle(id, OperationOutput(std::string("done")));
+  EXPECT_EQ(first.count, 1);
+  EXPECT_EQ(last.count, 1);
 }
 
 TEST_F(FutureStoreTest, OnlyTheFirstResultCounts) {
@@ -190,6 +203,15 @@ TEST(TimerThreadTest, RunsInOrderOfTimeNotBeforeAndCancels) {
   }
   EXPECT_EQ(order, (std::vector<int>{1, 2}));
   EXPECT_GE(ended - begun, milliseconds(20));
+}
+
+TEST(TimerThreadTest, CallbackThatThrowsStopsNoLaterOne) {
+  TimerThread timers;
+  std::promise<void> ran;
+  const auto now = std::chrono::steady_clock::now();
+  timers.schedule(now, [] { throw std::bad_alloc(); });
+  timers.schedule(now + milliseconds(1), [&] { ran.set_value(); });
+  ran.get_future().get();
 }
 
 TEST(TimerThreadTest, EndWakesWhoeverStillWaits) {

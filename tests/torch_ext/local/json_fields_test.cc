@@ -3,7 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <new>
 #include <string>
+#include <utility>
+
+#include "torch_ext/local/api.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -90,3 +94,15 @@ TEST(JsonFieldsTest, TextThatIsNotUtf8CanBeDumped) {
 
 }  // namespace
 }  // namespace tinkex::torch_ext::local
+TEST(LateReplyTest, FailureIsAnsweredWith500) {
+  Reply reply;
+  const Responder respond = [&](Reply given) { reply = std::move(given); };
+  respond_with(respond, [] { return error_reply(404, "no"); });
+  EXPECT_EQ(reply.status, 404);
+  respond_with(respond, []() -> Reply { throw std::bad_alloc(); });
+  EXPECT_EQ(reply.status, 500);
+  EXPECT_THAT(reply.body, HasSubstr("bad_alloc"));
+  respond_with(respond, []() -> Reply { throw 7; });
+  EXPECT_EQ(reply.body, R"({"detail":"internal error"})");
+}
+

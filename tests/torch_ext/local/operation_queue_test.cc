@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <future>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,18 +29,21 @@ class OperationQueueTest : public ::testing::Test {
   ~OperationQueueTest() override { compute_->stop(); }
 
   std::shared_ptr<OperationQueue> make_queue(std::size_t operations, std::size_t bytes) {
-    return std::make_shared<OperationQueue>(
-        OperationQueue::Options{.model_id = "m",
-                                .session_id = "s",
-                                .futures = futures_,
-                                .compute = compute_,
-                                .timers = time_,
-                                .clock = time_,
-                                .gap_timeout = kGap,
-                                .max_operations = operations,
-                                .max_bytes = bytes,
-                                .discard_gradients = [this] { ++discarded_; },
-                                .on_finished = {}});
+    return std::make_shared<OperationQueue>(OperationQueue::Options{
+        .model_id = "m",
+        .session_id = "s",
+        .futures = futures_,
+        .compute = compute_,
+        .timers = time_,
+        .clock = time_,
+        .gap_timeout = kGap,
+        .max_operations = operations,
+        .max_bytes = bytes,
+        .discard_gradients = [this] { ++discarded_; },
+        .on_finished =
+            [this](const Operation&, const OperationResult&, Clock::duration, Clock::duration) {
+              if (log_throws_) throw std::bad_alloc();
+            }});
   }
 
   Operation operation(std::int64_t seq_id, OperationKind kind = OperationKind::kForward,
@@ -91,6 +95,7 @@ class OperationQueueTest : public ::testing::Test {
   /// Compute thread, read after settle().
   std::vector<std::int64_t> ran_;
   int discarded_ = 0;
+  std::atomic<bool> log_throws_{false};
 };
 
 TEST_F(OperationQueueTest, RunsBySeqIdWhateverTheArrival) {
@@ -253,6 +258,14 @@ TEST_F(OperationQueueTest, AbandonFailsWhatHasNotBegun) {
   EXPECT_EQ(result(first), "error: gone");
   settle();
   EXPECT_THAT(ran_, ElementsAre());
+}
+
+TEST_F(OperationQueueTest, TaskOrLogThatThrowsKeepsNothingElseFromRunning) {
+  compute_->post("m", [] { throw std::bad_alloc(); });
+  compute_->post("other", [] { throw 7; });
+  log_throws_ = true;
+  EXPECT_EQ(result(submit(1)), "1");
+  EXPECT_EQ(result(submit(2)), "2");
 }
 
 TEST_F(OperationQueueTest, ManyThreadsInAnyOrderRunInSeqOrder) {

@@ -10,6 +10,28 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kQuoted = 80;
+/// As in the client's own parsers; the API's bodies have 8 levels.
+constexpr std::size_t kMaxDepth = 64;
+
+/// Whether brackets are nested beyond kMaxDepth, found without building anything. Exact for valid
+/// JSON.
+bool is_too_deep(std::string_view text) {
+  std::size_t depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '\\') {
+      ++i;  // What is escaped ends no string.
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (!quoted && (c == '[' || c == '{')) {
+      if (++depth > kMaxDepth) return true;
+    } else if (!quoted && (c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return false;
+}
 
 /// The value as an integer if it is one, whichever way it is written.
 template <class Int>
@@ -39,6 +61,11 @@ std::string dump(const json& value) {
 }
 
 JsonFields::JsonFields(std::string_view body) : object_(&parsed_) {
+  if (is_too_deep(body)) {
+    error_ = "the body is nested deeper than " + std::to_string(kMaxDepth) + " levels";
+    parsed_ = json::object();
+    return;
+  }
   parsed_ = body.empty() ? json::object() : json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (parsed_.is_discarded()) {
     error_ = "the body is not valid JSON";

@@ -14,7 +14,7 @@ namespace tinkex::torch_ext::local {
 /// whole numbers may be written with a decimal point.
 class JsonFields {
  public:
-  /// Parses a request body. Empty counts as `{}`.
+  /// Parses a request body. Empty counts as `{}`; more than 64 levels are refused.
   explicit JsonFields(std::string_view body);
   /// A part of a parsed body; `where` is put before the names in errors.
   JsonFields(const nlohmann::json& value, std::string where);

@@ -81,19 +81,27 @@ TEST(JsonFieldsTest, WhatIsNoObjectIsRefusedAndReadsAsEmpty) {
   EXPECT_TRUE(JsonFields(std::string_view()).ok());
 }
 
-TEST(JsonFieldsTest, DeepNestingIsSurvived) {
-  const std::string deep(1'000'000, '[');
-  EXPECT_FALSE(JsonFields(std::string_view("{\"a\":" + deep)).ok());
-  const std::string closed = "{\"a\":" + deep + std::string(deep.size(), ']') + "}";
-  EXPECT_TRUE(JsonFields(std::string_view(closed)).ok());
+TEST(JsonFieldsTest, DeepNestingIsRefused) {
+  const auto error = [](std::size_t levels) {
+    const std::string nested = std::string(levels - 1, '[') + std::string(levels - 1, ']');
+    return JsonFields(std::string_view("{\"a\":" + nested + "}")).error();
+  };
+  EXPECT_EQ(error(64), "");
+  EXPECT_EQ(error(65), "the body is nested deeper than 64 levels");
+  EXPECT_EQ(error(1'000'000), "the body is nested deeper than 64 levels");
+  EXPECT_FALSE(JsonFields(std::string_view("{\"a\":" + std::string(1'000'000, '['))).ok());
+}
+
+TEST(JsonFieldsTest, BracketsInTextsAreNoNesting) {
+  const std::string brackets(100, '[');
+  JsonFields in(R"({"a":"\"\\)" + brackets + R"(","b":")" + brackets + "\"}");
+  EXPECT_EQ(in.string("b"), brackets) << in.error();
 }
 
 TEST(JsonFieldsTest, TextThatIsNotUtf8CanBeDumped) {
   EXPECT_EQ(dump(std::string("a\xff")), "\"a\xEF\xBF\xBD\"");
 }
 
-}  // namespace
-}  // namespace tinkex::torch_ext::local
 TEST(LateReplyTest, FailureIsAnsweredWith500) {
   Reply reply;
   const Responder respond = [&](Reply given) { reply = std::move(given); };
@@ -106,3 +114,5 @@ TEST(LateReplyTest, FailureIsAnsweredWith500) {
   EXPECT_EQ(reply.body, R"({"detail":"internal error"})");
 }
 
+}  // namespace
+}  // namespace tinkex::torch_ext::local

@@ -8,6 +8,7 @@
 #include "torch_ext/local/api.h"
 #include "torch_ext/local/checkpoint_tree.h"
 #include "torch_ext/local/config.h"
+#include "torch_ext/local/guard.h"
 #include "torch_ext/local/json_fields.h"
 #include "torch_ext/local/sample_call.h"
 #include "torch_ext/local/service.h"
@@ -51,11 +52,12 @@ void read_weights(JsonFields& in, SamplingSession& sampler) {
 /// Compute thread: loads the weights, then makes the session known.
 Reply open_session(Service& service, const std::shared_ptr<SamplingSession>& sampler,
                    std::int64_t number) {
-  const Status loaded = service.load_sampler(*sampler);
+  const Status loaded = guarded([&] { return service.load_sampler(*sampler); });
   if (loaded && service.registry().add_sampler(sampler, number)) return opened(sampler->id);
   service.registry().forget_creation(Registry::Kind::kSampler, sampler->session_id, number);
-  return loaded ? error_reply(404, "session '" + sampler->session_id + "' was finished")
-                : error_reply(404, loaded.error().message());
+  if (loaded) return error_reply(404, "session '" + sampler->session_id + "' was finished");
+  const bool ours = loaded.error().code() == ErrorCode::kInternal;
+  return error_reply(ours ? 500 : 404, loaded.error().message());
 }
 
 /// The first request is ahead in the lane, so a repeat finds what it led to.
@@ -79,13 +81,19 @@ void create_sampling_session(Service& service, const Call& call, const Responder
     return respond(
         error_reply(404, "session '" + sampler->session_id + "' is unknown or was finished"));
   }
+  if (state == Registry::CreationState::kConflict) {
+    return respond(error_reply(409, "sampling_session_seq_id " + std::to_string(number) +
+                                        " of session " + sampler->session_id +
+                                        " was already used by a different request"));
+  }
   const bool posted = service.compute().post(
       kOpenLane, state == Registry::CreationState::kRepeated
                      ? ComputeThread::Task([first = creation.sampler, respond] {
-                         respond(repeat_open(first.lock()));
+                         respond_with(respond, [&] { return repeat_open(first.lock()); });
                        })
                      : [&service, sampler, number, respond] {
-                         respond(open_session(service, sampler, number));
+                         respond_with(respond,
+                                      [&] { return open_session(service, sampler, number); });
                        });
   if (!posted) respond(error_reply(503, "the server is shutting down"));
 }

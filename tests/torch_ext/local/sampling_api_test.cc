@@ -155,12 +155,24 @@ TEST_F(SamplingApiTest, WeightsCanBeNamedInTheSampleItself) {
   EXPECT_THAT(api_.run("asample", direct)["error"], HasSubstr("no checkpoint"));
 }
 
-TEST_F(SamplingApiTest, RepeatedSessionIsTheSameAndAnotherGetsItsOwnId) {
+TEST_F(SamplingApiTest, RepeatedSessionIsTheSameAndAnotherUnderItsNumberIsAConflict) {
   const std::string first = api_.sampler(session_, 0, {{"base_model", kNano}});
   EXPECT_EQ(api_.sampler(session_, 0, {{"base_model", kNano}}), first);
-  const std::string other = api_.sampler(session_, 0, {{"base_model", "tinkex/tiny"}});
-  EXPECT_NE(other, first);
+  const auto [status, detail] = api_.refusal(
+      "create_sampling_session",
+      {{"session_id", session_}, {"sampling_session_seq_id", 0}, {"base_model", "tinkex/tiny"}});
+  EXPECT_EQ(status, 409);
+  EXPECT_THAT(detail, HasSubstr("sampling_session_seq_id 0"));
+  const std::string other = api_.sampler(session_, 1, {{"base_model", "tinkex/tiny"}});
   EXPECT_EQ(api_.get("samplers/" + other)["base_model"], "tinkex/tiny");
+}
+
+TEST_F(SamplingApiTest, ConflictThatCouldNotBeLoadedLeavesTheFirstSessionRepeatable) {
+  const std::string first = api_.sampler(session_, 0, {{"base_model", kNano}});
+  api_.refusal("create_sampling_session", {{"session_id", session_},
+                                           {"sampling_session_seq_id", 0},
+                                           {"model_path", "tinker://r/sampler_weights/x"}});
+  EXPECT_EQ(api_.sampler(session_, 0, {{"base_model", kNano}}), first);
 }
 
 TEST_F(SamplingApiTest, SessionOnNothingIsRefused) {

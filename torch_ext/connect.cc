@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "tinkex/config/env.h"
+#include "tinkex/limits/rate_limiter_registry.h"
 #include "torch_ext/local/embedded_backend.h"
 
 namespace tinkex::torch_ext {
@@ -30,6 +31,11 @@ Result<Connection> connect_to_embedded(ClientOptions client, local::BackendOptio
   backend.api_key = "tml-embedded";
   client.api_key = backend.api_key;
   client.base_url = local::kEmbeddedBaseUrl;
+  // All embedded backends have one URL and one key: in the registry of the process, a full queue of
+  // one would hold up the samples of the others.
+  if (client.rate_limiters == nullptr) {
+    client.rate_limiters = std::make_shared<RateLimiterRegistry>(client.clock);
+  }
   Result<std::shared_ptr<Transport>> transport = local::start_embedded_backend(std::move(backend));
   if (!transport) return std::move(transport).error();
   client.transport = std::move(*transport);

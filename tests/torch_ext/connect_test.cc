@@ -58,6 +58,13 @@ TEST_F(ConnectTest, EmbeddedBackendSaysWhatItIsAndOffersAModel) {
   EXPECT_FALSE(connection.service.get_supported_models().get().value().empty());
 }
 
+TEST_F(ConnectTest, EachEmbeddedBackendHasABackOffOfItsOwn) {
+  const Connection first = connect().value();
+  const Connection second = connect().value();
+  EXPECT_NE(first.service.options().rate_limiters, nullptr);
+  EXPECT_NE(first.service.options().rate_limiters, second.service.options().rate_limiters);
+}
+
 TEST_F(ConnectTest, ExplicitEmbeddedBackendIgnoresAServersKey) {
   ::setenv("TINKER_API_KEY", "tml-for-a-server", 1);
   ConnectOptions options;

@@ -9,7 +9,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/jit/runtime/operator.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <memory>
@@ -377,19 +376,6 @@ TEST_F(OpsTest, DroppedClientIsReleasedByTheReaperAndReleasesItsLease) {
   client_ = IValue();
   wait_until_dropped();
   EXPECT_TRUE(watch.expired());
-}
-
-TEST(ReaperTest, ForkedChildGivesObjectsUpInsteadOfWaitingForThreadsItDoesNotHave) {
-  drop_later(std::make_shared<int>(0));  // starts the thread, in the parent
-  wait_until_dropped();
-  GTEST_FLAG_SET(death_test_style, "fast");
-  EXPECT_EXIT(
-      {
-        drop_later(std::shared_ptr<int>(new int(0), [](int*) { _exit(1); }));
-        wait_until_dropped();
-        _exit(0);
-      },
-      testing::ExitedWithCode(0), "");
 }
 
 TEST(TextOpsTest, TextBecomesBytesAndComesBack) {

@@ -116,14 +116,26 @@ void register_sampling_client_class(torch::Library& library) {
 }
 
 ScriptService::ScriptService(Connection connection)
-    : connection_(std::make_shared<Connection>(std::move(connection))) {}
+    : connection_(std::make_shared<Connection>(std::move(connection))) {
+  prepare_to_drop();
+}
 
 ScriptService::~ScriptService() { drop_later(std::move(connection_)); }
 
 ServiceClient& ScriptService::client() { return connection_->service; }
 
+ScriptTrainingClient::ScriptTrainingClient(TrainingClient client, std::shared_ptr<const void> lease)
+    : client_(std::move(client)), lease_(std::move(lease)) {
+  prepare_to_drop();
+}
+
 ScriptTrainingClient::~ScriptTrainingClient() {
   drop_later(std::make_pair(std::move(lease_), std::move(client_)));
+}
+
+ScriptSamplingClient::ScriptSamplingClient(SamplingClient client, std::shared_ptr<const void> lease)
+    : client_(std::move(client)), lease_(std::move(lease)) {
+  prepare_to_drop();
 }
 
 ScriptSamplingClient::~ScriptSamplingClient() {

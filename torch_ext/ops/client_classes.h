@@ -44,8 +44,7 @@ class ScriptService final : public torch::CustomClassHolder {
 class ScriptTrainingClient final : public torch::CustomClassHolder {
  public:
   /// `lease` is kept as long as the client; it may be null.
-  ScriptTrainingClient(TrainingClient client, std::shared_ptr<const void> lease)
-      : client_(std::move(client)), lease_(std::move(lease)) {}
+  ScriptTrainingClient(TrainingClient client, std::shared_ptr<const void> lease);
   ~ScriptTrainingClient() override;
 
   TrainingClient& client() { return client_; }
@@ -59,8 +58,7 @@ class ScriptTrainingClient final : public torch::CustomClassHolder {
 /// A snapshot of a model to sample from.
 class ScriptSamplingClient final : public torch::CustomClassHolder {
  public:
-  ScriptSamplingClient(SamplingClient client, std::shared_ptr<const void> lease)
-      : client_(std::move(client)), lease_(std::move(lease)) {}
+  ScriptSamplingClient(SamplingClient client, std::shared_ptr<const void> lease);
   ~ScriptSamplingClient() override;
 
   SamplingClient& client() { return client_; }

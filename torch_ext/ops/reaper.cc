@@ -89,6 +89,8 @@ class Reaper {
 
 }  // namespace
 
+void prepare_to_drop() { (void)Reaper::instance(); }
+
 void drop_later(std::shared_ptr<const void> object) noexcept {
   try {
     Reaper::instance().add(std::move(object));

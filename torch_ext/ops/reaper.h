@@ -4,15 +4,20 @@
 
 namespace tinkex::torch_ext {
 
+/// Starts the thread of drop_later, if this process has none. Who makes an object that will be
+/// dropped later calls it first: a child of fork knows itself only by a thread that it lacks.
+/// Throws if there is no memory or no thread to be had.
+void prepare_to_drop();
+
 /// Drops `object` on a thread of the library's own, soon; does not wait.
 ///
 /// Why: the destructor of a script class runs wherever the last reference goes, in Python under the
 /// interpreter's lock. Dropping the last handle of a service there would join its threads, which
 /// may need that lock. So the classes give their handles away here.
 ///
-/// One thread per process, started on first use. At exit the process waits up to five seconds for
-/// what is queued, so that connections are closed in order. In a child of fork, which has none of
-/// the library's threads, the object is given up instead.
+/// One thread per process, started on first use or by prepare_to_drop. At exit the process waits up
+/// to five seconds for what is queued, so that connections are closed in order. In a child of fork,
+/// which has none of the library's threads, the object is given up instead.
 void drop_later(std::shared_ptr<const void> object) noexcept;
 
 /// The same for a value.

@@ -1,0 +1,67 @@
+// Children of fork, which have none of the library's threads.
+
+#include "torch_ext/ops/reaper.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <memory>
+#include <utility>
+
+#include "tests/torch_ext/fake_connections.h"
+#include "torch_ext/ops/client_classes.h"
+
+namespace tinkex::torch_ext {
+namespace {
+
+TEST(ReaperTest, ForkedChildGivesObjectsUpInsteadOfWaitingForThreadsItDoesNotHave) {
+  drop_later(std::make_shared<int>(0));  // starts the thread, in the parent
+  wait_until_dropped();
+  GTEST_FLAG_SET(death_test_style, "fast");
+  EXPECT_EXIT(
+      {
+        drop_later(std::shared_ptr<int>(new int(0), [](int*) { _exit(1); }));
+        wait_until_dropped();
+        _exit(0);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+/// Makes a client with `make(lease)` in a process that has dropped nothing yet, and drops it in a
+/// child of fork. Ends with 0 if the child gave the client up, 1 if it destroyed it.
+template <class Make>
+[[noreturn]] void drop_in_a_child(Make make) {
+  static bool destroyed = false;
+  auto client = make(std::shared_ptr<int>(new int(0), [](int* lease) {
+    delete lease;
+    destroyed = true;
+  }));
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    client.reset();
+    wait_until_dropped();
+    ::_exit(destroyed ? 1 : 0);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 2);
+}
+
+TEST(ReaperTest, ClientDroppedInAChildIsGivenUpThoughTheParentNeverDroppedOne) {
+  // Runs the statement in a process of its own: in this one the thread may have been started.
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(drop_in_a_child([](std::shared_ptr<const void> lease) {
+                return c10::make_intrusive<ScriptTrainingClient>(
+                    TrainingClient(std::make_shared<FakeTraining>()), std::move(lease));
+              }),
+              testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(drop_in_a_child([](std::shared_ptr<const void> lease) {
+                return c10::make_intrusive<ScriptSamplingClient>(
+                    SamplingClient(std::make_shared<FakeSampling>()), std::move(lease));
+              }),
+              testing::ExitedWithCode(0), "");
+}
+
+}  // namespace
+}  // namespace tinkex::torch_ext

@@ -32,7 +32,7 @@ class LocalServer {
   /// `http://host:port`, without a slash at the end.
   const std::string& base_url() const noexcept;
 
-  /// Refuses new requests, waits for the operation that is running, fails what waits. Idempotent.
+  /// Refuses new requests, cuts the running batch or sample short, fails what waits. Idempotent.
   void stop() noexcept;
 
  private:

@@ -66,13 +66,15 @@ at::Tensor row_indices(std::span<const RowRef> rows) {
 class Lane {
  public:
   Lane(const BaseModel& model, const Adapter& adapter, const LossSpec& spec,
-       std::span<const PreparedDatum> data, bool with_gradient, ScoredBatch& out)
+       std::span<const PreparedDatum> data, bool with_gradient, const std::atomic<bool>* cancelled,
+       ScoredBatch& out)
       : model_(model),
         adapter_(adapter),
         spec_(spec),
         data_(data),
         scorer_(spec, data, out),
-        with_gradient_(with_gradient) {}
+        with_gradient_(with_gradient),
+        cancelled_(cancelled) {}
 
   /// Takes micro-batches `first`, `first + step`, ...
   Status run(std::span<const MicroBatch> batches, std::size_t first, std::size_t step) {
@@ -82,6 +84,9 @@ class Lane {
       gradient_views_ = views(gradient_);
     }
     for (std::size_t i = first; i < batches.size(); i += step) {
+      if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) {
+        return Error(ErrorCode::kCancelled, "the batch was cancelled before it was computed");
+      }
       const Status status = run(batches[i]);
       if (!status) return status;
     }
@@ -145,6 +150,7 @@ class Lane {
   std::span<const PreparedDatum> data_;
   Scorer scorer_;
   bool with_gradient_;
+  const std::atomic<bool>* cancelled_;
   AdapterViews views_;
   at::Tensor gradient_;
   AdapterViews gradient_views_;
@@ -186,7 +192,7 @@ Result<PassOutput> run_pass(const BaseModel& model, const Adapter& adapter, cons
   ScoredBatch scored(data);
   std::vector<Lane> lanes;
   for (std::size_t i = 0; i < count; ++i) {
-    lanes.emplace_back(model, adapter, spec, data, with_gradient, scored);
+    lanes.emplace_back(model, adapter, spec, data, with_gradient, options.cancelled, scored);
   }
   const bool threads = worth_threads(model.config(), padded_size(batches) / std::ssize(batches));
   const Status status =

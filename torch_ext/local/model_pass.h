@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -27,10 +28,12 @@ struct PassOptions {
   /// Micro-batches computed side by side, each on a thread of its own: less waiting for each other
   /// than threads inside every operation. 0 means as many as ATen may use on this thread.
   int lanes = 0;
+  /// May be null. Once it is true the pass fails with kCancelled before its next micro-batch.
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 /// Runs the model over `data` and, if `with_gradient`, backward. Fails without partial result if
-/// the loss or the gradient is not finite; the message names the datum.
+/// the loss or the gradient is not finite (the message names the datum), or if it is cancelled.
 Result<PassOutput> run_pass(const BaseModel& model, const Adapter& adapter, const LossSpec& spec,
                             std::span<const PreparedDatum> data, bool with_gradient,
                             const PassOptions& options = {});

@@ -8,6 +8,20 @@ namespace {
 /// Samples are unordered and repeated soon or never; older records are forgotten.
 constexpr std::size_t kMaxRecords = 65'536;
 
+/// Adds to a list that keeps nothing alive.
+template <class T>
+void watch(const std::shared_ptr<T>& object, std::vector<std::weak_ptr<T>>& list) {
+  std::erase_if(list, [](const auto& watched) { return watched.expired(); });
+  list.push_back(object);
+}
+
+template <class T>
+void cancel(const std::vector<std::weak_ptr<T>>& list) {
+  for (const auto& watched : list) {
+    if (const auto object = watched.lock()) object->cancelled.store(true);
+  }
+}
+
 }  // namespace
 
 std::string SamplingSession::request_id_of(std::int64_t seq_id, const BodyDigest& digest,
@@ -96,6 +110,8 @@ bool Registry::is_open_locked(const std::string& session_id) const {
 bool Registry::add_model(std::shared_ptr<Model> model) {
   internal::MutexLock lock(mutex_);
   if (!is_open_locked(model->session_id)) return false;
+  watch(model, watched_models_);
+  model->cancelled.store(cancelled_);
   models_.insert_or_assign(model->id, std::move(model));
   return true;
 }
@@ -132,6 +148,7 @@ bool Registry::add_sampler(std::shared_ptr<SamplingSession> sampler,
   std::shared_ptr<SamplingSession> dropped;
   internal::MutexLock lock(mutex_);
   if (!is_open_locked(sampler->session_id)) return false;
+  sampler->cancelled.store(cancelled_);
   const std::string base =
       sampler->session_id + ":sample:" + (number ? std::to_string(*number) : random_id());
   sampler->id = base;
@@ -170,15 +187,15 @@ void Registry::remove_sampler(std::string_view id) {
 
 void Registry::watch_sampler(const std::shared_ptr<SamplingSession>& sampler) {
   internal::MutexLock lock(mutex_);
-  std::erase_if(watched_, [](const auto& watched) { return watched.expired(); });
-  watched_.push_back(sampler);
+  watch(sampler, watched_samplers_);
+  sampler->cancelled.store(cancelled_);
 }
 
-void Registry::cancel_samplers() {
+void Registry::cancel_all() {
   internal::MutexLock lock(mutex_);
-  for (const auto& watched : watched_) {
-    if (const auto sampler = watched.lock()) sampler->cancelled.store(true);
-  }
+  cancelled_ = true;
+  cancel(watched_models_);
+  cancel(watched_samplers_);
   for (const auto& sampler : samplers_) sampler->cancelled.store(true);
 }
 

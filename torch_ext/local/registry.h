@@ -36,6 +36,9 @@ struct Model {
   LoraConfig lora;
   std::atomic<bool> ready{false};
 
+  /// Ends the batch that is being computed.
+  std::atomic<bool> cancelled{false};
+
   /// Compute thread only; null before creation, after unloading, and if creation failed.
   std::unique_ptr<TrainingRun> run;
 };
@@ -116,9 +119,11 @@ class Registry {
   /// Counts as a use.
   std::shared_ptr<SamplingSession> find_sampler(std::string_view id);
   void remove_sampler(std::string_view id);
-  /// One that has no id, for cancel_samplers only.
+  /// One that has no id, for cancel_all only.
   void watch_sampler(const std::shared_ptr<SamplingSession>& sampler);
-  void cancel_samplers();
+  /// Cancels every model, also those that were removed, and every sampling session: those that are
+  /// here and those that come.
+  void cancel_all();
 
  private:
   struct Session {
@@ -137,7 +142,10 @@ class Registry {
   SamplerList samplers_ TINKEX_GUARDED_BY(mutex_);
   std::map<std::string, SamplerList::iterator, std::less<>> sampler_index_
       TINKEX_GUARDED_BY(mutex_);
-  std::vector<std::weak_ptr<SamplingSession>> watched_ TINKEX_GUARDED_BY(mutex_);
+  /// For cancel_all: what is used without being found here.
+  std::vector<std::weak_ptr<SamplingSession>> watched_samplers_ TINKEX_GUARDED_BY(mutex_);
+  std::vector<std::weak_ptr<Model>> watched_models_ TINKEX_GUARDED_BY(mutex_);
+  bool cancelled_ TINKEX_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace tinkex::torch_ext::local

@@ -35,8 +35,8 @@ class Backend {
   /// waits for a model; never throws.
   void handle(const BackendRequest& request, Responder respond) noexcept;
 
-  /// Refuses new work, waits for the running operation, and answers every poll. Idempotent. Must
-  /// not be called from a responder.
+  /// Refuses new work, cuts the running operation short (see Service::shutdown), and answers every
+  /// poll. Idempotent. Must not be called from a responder.
   void shutdown() noexcept;
 
  private:

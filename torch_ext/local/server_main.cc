@@ -89,7 +89,7 @@ int serve(const LocalServerOptions& options) {
   greet(**server, options);
   int signal = 0;
   sigwait(&signals, &signal);
-  std::printf("Stopping: the running operation is finished first.\n");
+  std::printf("Stopping: what is running is cut short.\n");
   std::fflush(stdout);
   (*server)->stop();
   return 0;

@@ -62,7 +62,7 @@ Service::Service(BackendOptions options, std::unique_ptr<CheckpointTree> checkpo
       })) {}
 
 void Service::shutdown() noexcept {
-  registry_.cancel_samplers();
+  registry_.cancel_all();
   compute_->stop();
   futures_->close(Error(ErrorCode::kClosed, "the backend was shut down before this was done")
                       .with_category(ErrorCategory::kServer));
@@ -109,6 +109,7 @@ void Service::finish_session(const std::string& session_id) {
   Registry::Ended ended = registry_.finish_session(session_id);
   for (const auto& sampler : ended.samplers) sampler->cancelled.store(true);
   for (const auto& model : ended.models) {
+    model->cancelled.store(true);
     model->queue->abandon(reason);
     compute_->post(model->id, [model] { model->run.reset(); });
   }

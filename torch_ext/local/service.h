@@ -24,7 +24,9 @@ class Service {
  public:
   static Result<std::shared_ptr<Service>> create(BackendOptions options);
 
-  /// Waits for the running operation; everything that waits fails. Idempotent.
+  /// Ends the running operation and fails everything that waits. A batch ends after its
+  /// micro-batch, a sample after its token; what is shorter (a step, a save, a load) is waited for.
+  /// Idempotent.
   void shutdown() noexcept;
 
   const BackendOptions& options() const noexcept { return options_; }

@@ -132,10 +132,10 @@ Reply forward_or_backward(Service& service, const Call& call, bool forward_endpo
   const ModelCall target{request->model_id, request->seq_id};
   if (target.seq_id < 0) return unprocessable("seq_id: must not be negative");
   return submit(service, target, kind_of(request->forward_only), call,
-                [request](Model&, TrainingRun& run) -> OperationResult {
+                [request](Model& model, TrainingRun& run) -> OperationResult {
                   auto output =
                       run.forward_backward(request->data, request->loss_fn, request->loss_fn_config,
-                                           request->forward_only);
+                                           request->forward_only, &model.cancelled);
                   if (!output) return output.error();
                   return OperationOutput(*std::move(output));
                 });

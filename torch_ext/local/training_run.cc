@@ -96,14 +96,18 @@ Result<std::unique_ptr<TrainingRun>> TrainingRun::create(std::shared_ptr<const B
 Result<ForwardBackwardOutput> TrainingRun::forward_backward(std::span<const Datum> data,
                                                             std::string_view loss_fn,
                                                             const LossConfig& config,
-                                                            bool forward_only) {
+                                                            bool forward_only,
+                                                            const std::atomic<bool>* cancelled) {
   return guarded([&]() -> Result<ForwardBackwardOutput> {
     const c10::InferenceMode inference;
     const Result<LossSpec> spec = parse_loss(loss_fn, config);
     if (!spec) return spec.error();
     const auto prepared = prepare(data, *spec, model_->config());
     if (!prepared) return prepared.error();
-    Result<PassOutput> pass = run_pass(*model_, *adapter_, *spec, *prepared, !forward_only);
+    PassOptions options;
+    options.cancelled = cancelled;
+    Result<PassOutput> pass =
+        run_pass(*model_, *adapter_, *spec, *prepared, !forward_only, options);
     if (!pass) return pass.error();
     const at::Tensor gradient = std::move(pass->gradient);
     ForwardBackwardOutput output = output_of(std::move(*pass), *prepared);

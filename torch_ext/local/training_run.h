@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -37,9 +38,13 @@ class TrainingRun {
   /// `logprobs` of the output is float32, in the shape of `target_tokens`.
   /// Metrics: `loss:sum`, `num_tokens:sum` (positions), `num_loss_tokens:sum` (positions that have
   /// a weight or an advantage other than 0).
+  ///
+  /// `cancelled` may be null; once it is true the call returns kCancelled within the time of one
+  /// micro-batch, and the accumulators are as they were.
   Result<ForwardBackwardOutput> forward_backward(std::span<const Datum> data,
                                                  std::string_view loss_fn, const LossConfig& config,
-                                                 bool forward_only);
+                                                 bool forward_only,
+                                                 const std::atomic<bool>* cancelled = nullptr);
 
   /// Applies the accumulated gradients by AdamW and clears them.
   /// Metrics: `grad_norm` (L2 over all adapters, before clipping), `learning_rate`, `step`.

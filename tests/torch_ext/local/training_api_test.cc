@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <thread>
+#include <utility>
 
 #include "tests/torch_ext/local/test_backend.h"
 #include "tinkex/wire/codec.h"
@@ -13,7 +15,9 @@ namespace {
 
 using Json = nlohmann::json;
 using std::chrono::milliseconds;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class TrainingApiTest : public ::testing::Test {
  protected:
@@ -241,6 +245,58 @@ TEST(BackpressureTest, TooManyWaitingOperationsGet429WithRetryAfter) {
   EXPECT_EQ(full.status, 429);
   ASSERT_EQ(full.headers.size(), 1u);
   EXPECT_EQ(full.headers[0].first, "retry-after");
+}
+
+BackendOptions verbose() {
+  BackendOptions options;
+  options.verbose = true;
+  return options;
+}
+
+/// A batch of many micro-batches: it takes many seconds unless it is cut short.
+class LongBatchTest : public ::testing::Test {
+ protected:
+  LongBatchTest() {
+    ::testing::internal::CaptureStderr();
+    Json data = Json::array();
+    for (int i = 0; i < 2000; ++i) data.push_back(count_datum(1, 250));
+    const Json accepted = api_.post("forward_backward", backward_body(model_, 1, std::move(data)));
+    const std::string poll = Json({{"request_id", accepted["request_id"]}}).dump();
+    api_.backend().handle({"POST", "/api/v1/retrieve_future",
+                           [](std::string_view) { return std::string_view(); }, poll},
+                          [this](Reply reply) { answer_ = reply.body; });
+    // Gives it time to begin. If it has not, it is not run at all, which the tests allow.
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+
+  /// Everything that the backend says until its end.
+  std::string log() {
+    api_.backend().shutdown();
+    return ::testing::internal::GetCapturedStderr();
+  }
+
+  TestBackend api_{verbose()};
+  const std::string session_ = api_.session();
+  const std::string model_ = api_.model(session_);
+  std::string answer_;
+};
+
+TEST_F(LongBatchTest, IsCutShortByShutdown) {
+  EXPECT_THAT(log(), Not(ContainsRegex("forward_backward.*: ok")));
+  EXPECT_THAT(answer_, HasSubstr("\"category\":\"server\""));
+}
+
+TEST_F(LongBatchTest, IsCutShortByShutdownThoughItsModelIsBeingUnloaded) {
+  api_.post("unload_model", {{"model_id", model_}});
+  EXPECT_THAT(log(), Not(ContainsRegex("forward_backward.*: ok")));
+  EXPECT_THAT(answer_, HasSubstr("\"category\":\"server\""));
+}
+
+TEST_F(LongBatchTest, IsCutShortByTheEndOfItsSession) {
+  api_.post("sessions/" + session_ + "/finish", Json::object());
+  api_.model(api_.session());  // Waits for the compute thread.
+  EXPECT_THAT(log(), ContainsRegex("forward_backward.*failed"));
+  EXPECT_THAT(answer_, HasSubstr("was finished"));
 }
 
 TEST_F(TrainingApiTest, UnloadedModelRunsWhatIsInOrderAndIsGone) {

@@ -309,6 +309,19 @@ TEST_F(TrainingRunTest, AbsentSeedIsDrawnAndRecorded) {
   EXPECT_NE(first->lora_config().seed, second->lora_config().seed);
   const auto again = TrainingRun::create(model_, first->lora_config()).value();
   EXPECT_TRUE(bit_equal(first->snapshot()->flat(), again->snapshot()->flat()));
+TEST_F(TrainingRunTest, CancelledBatchAddsNothing) {
+  const auto run = start();
+  train(*run, {data_[0]});
+  const at::Tensor before = run->accumulated_gradient().clone();
+  const std::atomic<bool> cancelled = true;
+  for (const bool forward_only : {false, true}) {
+    const auto result = run->forward_backward(data_, "cross_entropy", {}, forward_only, &cancelled);
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code(), ErrorCode::kCancelled);
+  }
+  EXPECT_TRUE(bit_equal(run->accumulated_gradient(), before));
+}
+
 }
 
 TEST_F(TrainingRunTest, TinyModelMemorisesASentence) {

@@ -7,14 +7,12 @@
 #include <string>
 #include <utility>
 
+#include "tinkex/validation/params.h"
 #include "torch_ext/local/kernels.h"
+#include "torch_ext/local/refusal.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
-
-Error refuse(std::string message) {
-  return invalid_argument(std::move(message)).with_category(ErrorCategory::kUser);
-}
 
 double clip_factor(double norm, double limit) {
   return limit > 0 ? std::min(1.0, limit / (norm + 1e-6)) : 1.0;
@@ -35,32 +33,9 @@ AdamStep step_of(const AdamParams& params, double norm, std::int64_t step) {
 
 }  // namespace
 
-Status validate(const AdamParams& params) {
-  struct Field {
-    const char* name;
-    double value;
-    double below;  ///< Upper bound, not reached.
-  };
-  const Field fields[] = {
-      {"learning_rate", params.learning_rate, INFINITY},
-      {"beta1", params.beta1, 1.0},
-      {"beta2", params.beta2, 1.0},
-      {"eps", params.eps, INFINITY},
-      {"weight_decay", params.weight_decay, INFINITY},
-      {"grad_clip_norm", params.grad_clip_norm, INFINITY},
-  };
-  for (const Field& field : fields) {
-    if (field.value >= 0 && field.value < field.below) continue;  // False for NaN.
-    return refuse(std::string("adam_params.") + field.name + " is " + std::to_string(field.value) +
-                  ", expected a finite number from 0 on" +
-                  (field.below == 1.0 ? " and below 1" : ""));
-  }
-  return ok_status();
-}
-
 Result<AdamWResult> adamw(const at::Tensor& parameters, const at::Tensor& gradient,
                           const OptimizerState& state, const AdamParams& params) {
-  const Status valid = validate(params);
+  const Status valid = refuse_unless(internal::validate(params));
   if (!valid) return valid.error();
   const double norm = std::sqrt(sum_of_squares(gradient));
   const bool fresh = !state.exp_avg.defined();

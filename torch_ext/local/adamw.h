@@ -15,14 +15,11 @@ struct AdamWResult {
   double gradient_norm = 0;  ///< L2, before clipping.
 };
 
-/// Refuses settings that no step can use; the message names the field and its value.
-Status validate(const AdamParams& params);
-
 /// One AdamW step with decoupled weight decay:
 ///   g *= min(1, clip / (norm + 1e-6)) if clip > 0;  theta *= 1 - lr wd;
 ///   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
 ///   theta -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).
-/// Fails if a new parameter would not be finite.
+/// Refuses settings that the client refuses too. Fails if a new parameter would not be finite.
 Result<AdamWResult> adamw(const at::Tensor& parameters, const at::Tensor& gradient,
                           const OptimizerState& state, const AdamParams& params);
 

@@ -5,8 +5,13 @@
 #include <string_view>
 #include <utility>
 
+#include "tinkex/validation/tensor_scan.h"
+#include "torch_ext/local/refusal.h"
+
 namespace tinkex::torch_ext::local {
 namespace {
+
+using internal::shape_text;
 
 constexpr char kTargets[] = "target_tokens";
 constexpr char kWeights[] = "weights";
@@ -14,18 +19,6 @@ constexpr char kLogprobs[] = "logprobs";
 constexpr char kAdvantages[] = "advantages";
 constexpr char kClipLow[] = "clip_low_threshold";
 constexpr char kClipHigh[] = "clip_high_threshold";
-
-Error refuse(std::string message) {
-  return invalid_argument(std::move(message)).with_category(ErrorCategory::kUser);
-}
-
-std::string text_of(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-  }
-  return text + "]";
-}
 
 /// The elements of a dense or sparse tensor in row-major order; absent ones are 0.
 template <class T>
@@ -65,8 +58,8 @@ class Preparer {
  private:
   std::vector<std::string_view> known_names() const {
     if (spec_.kind == LossKind::kCrossEntropy) return {kTargets, kWeights};
-    if (spec_.uses_clip()) return {kTargets, kLogprobs, kAdvantages, kClipLow, kClipHigh};
-    return {kTargets, kLogprobs, kAdvantages};
+    if (!spec_.uses_clip()) return {kTargets, kLogprobs, kAdvantages, kWeights};
+    return {kTargets, kLogprobs, kAdvantages, kWeights, kClipLow, kClipHigh};
   }
 
   Status check_names() {
@@ -76,7 +69,8 @@ class Preparer {
       if (std::find(known.begin(), known.end(), name) == known.end()) {
         std::string list;
         for (const auto each : known) list += (list.empty() ? "" : ", ") + std::string(each);
-        return refuse(what_ + ": unknown loss input '" + name + "'; this loss reads " + list);
+        return refuse(label(name) +
+                      " is no input of this loss on the embedded backend, which reads " + list);
       }
       for (std::size_t j = 0; j < i; ++j) {
         if (datum_.loss_fn_inputs[j].first == name) {
@@ -99,7 +93,7 @@ class Preparer {
     const std::vector<std::int64_t>& shape = tensor->shape();
     const bool many = spec_.kind == LossKind::kCrossEntropy && shape.size() == 2 && shape[1] > 0;
     if ((shape.size() != 1 && !many) || shape[0] != out_.length()) {
-      return refuse(label(kTargets) + " has shape " + text_of(shape) + ", expected [" +
+      return refuse(label(kTargets) + " has shape " + shape_text(shape) + ", expected [" +
                     std::to_string(out_.length()) + "]" +
                     (spec_.kind == LossKind::kCrossEntropy ? " or [N, K] with the same N" : "") +
                     ", one target per position of model_input; inputs arrive already shifted");
@@ -122,7 +116,9 @@ class Preparer {
 
   Status read_coefficients() {
     if (spec_.kind != LossKind::kCrossEntropy) {
-      return read_floats(kAdvantages, {out_.length()}, true, out_.coefficients);
+      const std::vector<std::int64_t> shape{out_.length()};
+      const Status status = read_floats(kAdvantages, shape, true, out_.coefficients);
+      return status ? read_floats(kWeights, shape, false, out_.weights) : status;
     }
     if (find(datum_.loss_fn_inputs, kWeights) == nullptr) {
       out_.coefficients.assign(out_.targets.size(), 1.0F);
@@ -156,8 +152,8 @@ class Preparer {
     const TensorData* tensor = find(datum_.loss_fn_inputs, name);
     if (tensor == nullptr) return required ? missing(name) : ok_status();
     if (tensor->shape() != shape) {
-      return refuse(label(name) + " has shape " + text_of(tensor->shape()) + ", expected " +
-                    text_of(shape) + " as target_tokens");
+      return refuse(label(name) + " has shape " + shape_text(tensor->shape()) + ", expected " +
+                    shape_text(shape) + " as target_tokens");
     }
     out = dense(*tensor, tensor->to_floats());
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -188,7 +184,7 @@ Status append_tokens(const ModelInputChunk& chunk, const std::string& what,
   const TensorData& part = text->tokens;
   if (is_floating_point(part.dtype()) || part.is_sparse() || part.shape().size() != 1) {
     return refuse(what + ": tokens must be a dense 1-D integer tensor, not " +
-                  std::string(to_string(part.dtype())) + " of shape " + text_of(part.shape()));
+                  std::string(to_string(part.dtype())) + " of shape " + shape_text(part.shape()));
   }
   for (const std::int64_t id : part.to_ints()) {
     if (id < 0 || id >= model.vocab_size) {
@@ -205,6 +201,7 @@ Status append_tokens(const ModelInputChunk& chunk, const std::string& what,
 }  // namespace
 
 bool PreparedDatum::has_coefficient(std::size_t i) const {
+  if (!weights.empty() && weights[i] == 0) return false;
   const auto k = static_cast<std::size_t>(columns);
   return std::any_of(coefficients.begin() + static_cast<std::ptrdiff_t>(i * k),
                      coefficients.begin() + static_cast<std::ptrdiff_t>((i + 1) * k),
@@ -214,6 +211,7 @@ bool PreparedDatum::has_coefficient(std::size_t i) const {
 TokenInputs PreparedDatum::inputs(const LossSpec& spec, std::size_t i, std::size_t k) const {
   TokenInputs in;
   in.coefficient = coefficients[i * static_cast<std::size_t>(columns) + k];
+  if (!weights.empty()) in.weight = weights[i];
   if (!sampled_logprobs.empty()) in.sampled_logprob = sampled_logprobs[i];
   in.clip_low = clip_low.empty() ? spec.clip_low : clip_low[i];
   in.clip_high = clip_high.empty() ? spec.clip_high : clip_high[i];

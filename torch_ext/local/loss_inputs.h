@@ -20,11 +20,12 @@ struct PreparedDatum {
   std::vector<std::int64_t> target_shape;  ///< (N) or (N, K)
   std::int64_t columns = 1;                ///< K
   std::vector<float> coefficients;         ///< N * K weights, or N advantages.
+  std::vector<float> weights;              ///< N, or empty: factors of a policy loss.
   std::vector<float> sampled_logprobs;     ///< N, or empty.
   std::vector<float> clip_low, clip_high;  ///< N, or empty: bounds of single positions.
 
   std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()); }
-  /// Whether position i has a coefficient other than 0.
+  /// Whether position i has a coefficient, and a weight if there are any, other than 0.
   bool has_coefficient(std::size_t i) const;
   /// Inputs of target k of position i.
   TokenInputs inputs(const LossSpec& spec, std::size_t i, std::size_t k) const;

@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "torch_ext/local/refusal.h"
+
 namespace tinkex::torch_ext::local {
 namespace {
 
@@ -21,10 +23,6 @@ constexpr std::pair<std::string_view, LossKind> kLosses[] = {
     {loss::kCispo, LossKind::kCispo},
     {loss::kDro, LossKind::kDro},
 };
-
-Error refuse(std::string message) {
-  return invalid_argument(std::move(message)).with_category(ErrorCategory::kUser);
-}
 
 std::optional<double> number_of(const LossConfigValue& value) {
   if (const double* number = std::get_if<double>(&value)) {
@@ -97,18 +95,7 @@ TokenLoss ppo_loss(double ratio, const TokenInputs& in) {
   return {-clipped, 0.0};
 }
 
-}  // namespace
-
-Result<LossSpec> parse_loss(std::string_view name, const LossConfig& config) {
-  std::string known;
-  for (const auto& [each, kind] : kLosses) {
-    if (name == each) return configure(with_defaults(kind), name, config);
-    known += (known.empty() ? "" : ", ") + std::string(each);
-  }
-  return refuse("unknown loss '" + std::string(name) + "'; this server has " + known);
-}
-
-TokenLoss token_loss(LossKind kind, double beta, double p, const TokenInputs& in) {
+TokenLoss unweighted(LossKind kind, double beta, double p, const TokenInputs& in) {
   const double a = in.coefficient;
   if (kind == LossKind::kCrossEntropy) return {-a * p, -a};
   const double gap = p - in.sampled_logprob;
@@ -125,6 +112,22 @@ TokenLoss token_loss(LossKind kind, double beta, double p, const TokenInputs& in
     }
     default: return {-ratio * a, -ratio * a};
   }
+}
+
+}  // namespace
+
+Result<LossSpec> parse_loss(std::string_view name, const LossConfig& config) {
+  std::string known;
+  for (const auto& [each, kind] : kLosses) {
+    if (name == each) return configure(with_defaults(kind), name, config);
+    known += (known.empty() ? "" : ", ") + std::string(each);
+  }
+  return refuse("unknown loss '" + std::string(name) + "'; this server has " + known);
+}
+
+TokenLoss token_loss(LossKind kind, double beta, double p, const TokenInputs& in) {
+  const TokenLoss loss = unweighted(kind, beta, p, in);
+  return {in.weight * loss.loss, in.weight * loss.gradient};
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -39,6 +39,9 @@ struct TokenInputs {
   double sampled_logprob = 0;  ///< q.
   double clip_low = 0;
   double clip_high = 0;
+  /// Factor of a policy loss. The API lists the input without saying what it does; servers that
+  /// take it multiply.
+  double weight = 1;
 };
 
 struct TokenLoss {

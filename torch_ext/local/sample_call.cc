@@ -8,8 +8,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kMaxSamples = 1024;
-
 EncodedTextChunk read_text(JsonFields& chunk) {
   const json* tokens = chunk.array("tokens");
   std::vector<std::int64_t> ids;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "tinkex/validation/params.h"
 #include "torch_ext/local/decoder.h"
 #include "torch_ext/local/guard.h"
 #include "torch_ext/local/head.h"
@@ -17,6 +18,7 @@
 #include "torch_ext/local/lanes.h"
 #include "torch_ext/local/loss_inputs.h"
 #include "torch_ext/local/random.h"
+#include "torch_ext/local/refusal.h"
 #include "torch_ext/local/stop_rules.h"
 #include "torch_ext/local/thread_limit.h"
 #include "torch_ext/local/token_picker.h"
@@ -26,11 +28,6 @@ namespace {
 
 /// Sequences that are decoded together; more samples follow in further groups.
 constexpr std::int64_t kDecodeBatch = 64;
-constexpr std::int64_t kMostSamples = 4096;
-
-Error refuse(std::string message) {
-  return invalid_argument(std::move(message)).with_category(ErrorCategory::kUser);
-}
 
 /// A request after validation.
 struct Plan {
@@ -52,15 +49,12 @@ Result<std::int64_t> token_limit(const SampleRequest& request, const ModelConfig
 }
 
 Result<Plan> plan_of(const SampleRequest& request, const ModelConfig& model) {
-  const Status valid = validate(request.params);
+  Status valid = refuse_unless(internal::validate(request.params, request.num_samples));
+  if (valid) valid = refuse_unless(internal::validate(request.options));
   if (!valid) return valid.error();
-  if (request.num_samples < 1 || request.num_samples > kMostSamples) {
+  if (request.num_samples > kMaxSamples) {
     return refuse("num_samples is " + std::to_string(request.num_samples) + ", expected 1 to " +
-                  std::to_string(kMostSamples));
-  }
-  if (request.options.topk_prompt_logprobs < 0) {
-    return refuse("topk_prompt_logprobs is " +
-                  std::to_string(request.options.topk_prompt_logprobs) + ", expected 0 or more");
+                  std::to_string(kMaxSamples));
   }
   Result<std::vector<std::int64_t>> prompt = checked_tokens(request.prompt, "prompt", model);
   if (!prompt) return prompt.error();

@@ -12,6 +12,9 @@
 
 namespace tinkex::torch_ext::local {
 
+/// Samples of one request.
+inline constexpr std::int64_t kMaxSamples = 4096;
+
 struct SampleRequest {
   ModelInput prompt;
   std::int64_t num_samples = 1;

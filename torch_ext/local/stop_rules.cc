@@ -4,16 +4,9 @@
 #include <span>
 #include <utility>
 
+#include "torch_ext/local/refusal.h"
+
 namespace tinkex::torch_ext::local {
-namespace {
-
-Error refuse(std::string message) {
-  return invalid_argument("sampling_params.stop: " + std::move(message))
-      .with_category(ErrorCategory::kUser);
-}
-
-}  // namespace
-
 Result<StopRules> StopRules::create(const std::optional<std::vector<SamplingParams::Stop>>& stop,
                                     const ModelConfig& model) {
   StopRules rules;
@@ -23,14 +16,13 @@ Result<StopRules> StopRules::create(const std::optional<std::vector<SamplingPara
   for (const SamplingParams::Stop& each : *stop) {
     if (const auto* token = std::get_if<std::int64_t>(&each)) {
       if (*token < 0 || *token >= model.vocab_size) {
-        return refuse("token " + std::to_string(*token) + " is outside the vocabulary of " +
+        return refuse("stop: token " + std::to_string(*token) + " is outside the vocabulary of " +
                       std::to_string(model.vocab_size) + " tokens of '" + model.name + "'");
       }
       rules.tokens_.push_back(*token);
       continue;
     }
     const std::string& text = std::get<std::string>(each);
-    if (text.empty()) return refuse("a stop text is empty; leave it out");
     rules.longest_ = std::max(rules.longest_, text.size());
     rules.texts_.push_back(text);
   }

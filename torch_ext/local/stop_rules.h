@@ -16,7 +16,7 @@ namespace tinkex::torch_ext::local {
 /// What ends a sequence. Immutable; each sequence brings its own tail.
 class StopRules {
  public:
-  /// `stop` as in SamplingParams. An empty text or a token beyond the vocabulary is refused.
+  /// `stop` of valid SamplingParams. A token beyond the vocabulary is refused.
   static Result<StopRules> create(const std::optional<std::vector<SamplingParams::Stop>>& stop,
                                   const ModelConfig& model);
 

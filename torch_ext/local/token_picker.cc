@@ -17,11 +17,6 @@ constexpr double kZeroTemperature = 1e-5;
 /// How many tokens top_p sorts at first; twice as many each time that is not enough.
 constexpr std::int64_t kFirstSort = 64;
 
-Error refuse(const std::string& field, const std::string& value, const std::string& expected) {
-  return invalid_argument("sampling_params." + field + " is " + value + ", expected " + expected)
-      .with_category(ErrorCategory::kUser);
-}
-
 /// Orders tokens by falling probability, then by rising id.
 template <class T>
 struct Likelier {
@@ -74,24 +69,6 @@ std::int64_t invert(const T* logprobs, std::int64_t count, TokenAt token_at, dou
 }
 
 }  // namespace
-
-Status validate(const SamplingParams& params) {
-  if (params.max_tokens && *params.max_tokens < 1) {
-    return refuse("max_tokens", std::to_string(*params.max_tokens), "1 or more, or no value");
-  }
-  if (!(params.temperature >= 0) || !std::isfinite(params.temperature)) {
-    return refuse("temperature", std::to_string(params.temperature),
-                  "a finite number from 0 on (0 takes the likeliest token)");
-  }
-  if (params.top_k < 1 && params.top_k != -1) {
-    return refuse("top_k", std::to_string(params.top_k), "1 or more, or -1 to switch it off");
-  }
-  if (!(params.top_p > 0 && params.top_p <= 1)) {
-    return refuse("top_p", std::to_string(params.top_p),
-                  "a number above 0 and at most 1 (1 switches it off)");
-  }
-  return ok_status();
-}
 
 TokenPicker::TokenPicker(const SamplingParams& params)
     : temperature_(params.temperature), top_k_(params.top_k), top_p_(params.top_p) {}

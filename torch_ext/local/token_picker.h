@@ -12,9 +12,6 @@
 
 namespace tinkex::torch_ext::local {
 
-/// Refuses parameters that no draw can use; the message names the field and its value.
-Status validate(const SamplingParams& params);
-
 /// Draws tokens from logits.
 class TokenPicker {
  public:

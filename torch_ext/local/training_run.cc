@@ -13,13 +13,10 @@
 #include "torch_ext/local/losses.h"
 #include "torch_ext/local/model_pass.h"
 #include "torch_ext/local/random.h"
+#include "torch_ext/local/refusal.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
-
-Error refuse(std::string message) {
-  return invalid_argument(std::move(message)).with_category(ErrorCategory::kUser);
-}
 
 Result<std::vector<PreparedDatum>> prepare(std::span<const Datum> data, const LossSpec& spec,
                                            const ModelConfig& model) {
@@ -121,8 +118,6 @@ Result<ForwardBackwardOutput> TrainingRun::forward_backward(std::span<const Datu
 Result<OptimStepResponse> TrainingRun::optim_step(const AdamParams& params) {
   return guarded([&]() -> Result<OptimStepResponse> {
     const c10::InferenceMode inference;
-    const Status valid = validate(params);
-    if (!valid) return valid.error();
     if (!accumulated_.defined()) {
       return refuse("optim_step: no gradients accumulated; call forward_backward first");
     }

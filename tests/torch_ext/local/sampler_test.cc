@@ -219,15 +219,23 @@ TEST_F(SamplerTest, BadRequestsAreNamed) {
     return refusal(wanted);
   };
   EXPECT_THAT(with([](auto& r) { r.prompt = {}; }), HasSubstr("prompt: there are no tokens"));
-  EXPECT_THAT(with([](auto& r) { r.num_samples = 0; }), HasSubstr("num_samples is 0"));
+  EXPECT_THAT(with([](auto& r) { r.num_samples = 0; }),
+              HasSubstr("num_samples: expected at least 1, got 0"));
+  EXPECT_THAT(with([](auto& r) { r.num_samples = kMaxSamples + 1; }), HasSubstr("1 to 4096"));
   EXPECT_THAT(with([](auto& r) { r.params.max_tokens = 45; }), HasSubstr("45 more are wanted"));
-  EXPECT_THAT(with([](auto& r) { r.params.max_tokens = 0; }), HasSubstr("max_tokens is 0"));
-  EXPECT_THAT(with([](auto& r) { r.params.temperature = -1; }), HasSubstr("temperature is -1"));
-  EXPECT_THAT(with([](auto& r) { r.params.temperature = NAN; }), HasSubstr("temperature is nan"));
-  EXPECT_THAT(with([](auto& r) { r.params.top_p = 0; }), HasSubstr("top_p is 0"));
-  EXPECT_THAT(with([](auto& r) { r.params.top_k = 0; }), HasSubstr("top_k is 0"));
+  EXPECT_THAT(with([](auto& r) { r.params.max_tokens = 0; }),
+              HasSubstr("max_tokens: expected at least 1"));
+  EXPECT_THAT(with([](auto& r) { r.params.temperature = -1; }),
+              HasSubstr("temperature: expected a finite"));
+  EXPECT_THAT(with([](auto& r) { r.params.temperature = NAN; }), HasSubstr("got nan"));
+  EXPECT_THAT(with([](auto& r) { r.params.top_p = 0; }),
+              HasSubstr("top_p: expected a number in (0, 1], got 0"));
+  EXPECT_THAT(with([](auto& r) { r.params.top_k = 0; }),
+              HasSubstr("top_k: expected -1 or at least 1, got 0"));
+  EXPECT_THAT(with([](auto& r) { r.options.topk_prompt_logprobs = -1; }),
+              HasSubstr("topk_prompt_logprobs"));
   EXPECT_THAT(with([](auto& r) { r.params.stop = {SamplingParams::Stop{std::string()}}; }),
-              HasSubstr("stop text is empty"));
+              HasSubstr("stop[0]: expected a text that is not empty"));
   EXPECT_THAT(with([](auto& r) { r.params.stop = {SamplingParams::Stop{std::int64_t{50}}}; }),
               HasSubstr("token 50 is outside"));
 }

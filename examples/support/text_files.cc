@@ -69,6 +69,9 @@ Result<Example> from_messages(const json& messages) {
       untrained += *content + "\n";
       continue;
     }
+    if (content->empty()) {
+      return invalid_argument("an assistant's \"content\" is empty: nothing to learn");
+    }
     example.parts.push_back({std::exchange(untrained, "\n"), false});
     example.parts.push_back({*content, true});
   }

@@ -73,6 +73,8 @@ TEST(JsonlTest, NothingToLearnIsAnError) {
   EXPECT_THAT(jsonl_error("{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}"),
               HasSubstr("nothing to learn"));
   EXPECT_THAT(jsonl_error("{\"messages\": [{\"role\": \"user\"}]}"), HasSubstr("expected"));
+  EXPECT_THAT(jsonl_error("{\"messages\": [{\"role\": \"assistant\", \"content\": \"\"}]}"),
+              HasSubstr("line 1: an assistant's \"content\" is empty"));
   EXPECT_THAT(jsonl_error(" \n\n"), HasSubstr("is empty"));
 }
 

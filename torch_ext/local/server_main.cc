@@ -1,5 +1,6 @@
 // The embedded backend as a program of its own: `bazel run //torch_ext:local_server -- --help`.
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <initializer_list>
 #include <string>
 
 #include "torch_ext/local/config.h"
@@ -20,6 +22,22 @@ using tinkex::torch_ext::local::LocalServerOptions;
 
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
+
+/// Opens those of standard input, output and error that the program was started without, so that no
+/// file or connection takes their number and what is printed does not end up in it.
+void open_standard_streams() {
+  for (const int file : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    // The lowest free number is the one that is missing, as those below it are open by now.
+    if (::fcntl(file, F_GETFD) == -1) [[maybe_unused]]
+      const int opened = ::open("/dev/null", O_RDWR);
+  }
+}
+
+/// A pipe that nobody reads, or a file that has grown to the limit, is an error of the write, and
+/// no signal that ends the program.
+void ignore_write_signals() {
+  for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
+}
 
 /// `bazel run` starts programs elsewhere; relative paths mean the caller's directory.
 void enter_callers_directory() {
@@ -40,11 +58,28 @@ sigset_t block_signals() {
   return signals;
 }
 
+/// CLI11 shows the text that it returns after the option's name.
+CLI::Validator host_alone() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        if (text.empty()) return "is empty; give an address such as 127.0.0.1";
+        const std::size_t colon = text.find(':');  // An IPv6 address has more than one.
+        const bool has_port = colon != text.npos && text.rfind(':') == colon;
+        if (!has_port && text.find_first_of("/[") == text.npos) return "";
+        return "'" + text +
+               "' is not an address alone; give one such as 127.0.0.1, and the port by --port";
+      },
+      "");
+}
+
 void add_options(CLI::App& app, LocalServerOptions& options, std::string& data_dir) {
   options.port = 8080;
-  app.add_option("--port", options.port, "TCP port; 0 takes a free one")->capture_default_str();
+  app.add_option("--port", options.port, "TCP port; 0 takes a free one")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
   app.add_option("--host", options.host,
                  "address to listen on; one that other machines can reach needs --api-key")
+      ->check(host_alone())
       ->capture_default_str();
   app.add_option("--data-dir", data_dir,
                  "where checkpoints are kept (default: a temporary directory, removed at the end)");
@@ -95,9 +130,7 @@ int serve(const LocalServerOptions& options) {
   return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   LocalServerOptions options;
   std::string data_dir;
   CLI::App app{"Trains and samples small language models behind the Tinker API, on this machine."};
@@ -113,4 +146,15 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "local_server: %s\n", error.what());
     return kFailure;
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  open_standard_streams();
+  ignore_write_signals();
+  const int code = run(argc, argv);
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  std::fprintf(stderr, "local_server: standard output could not be written\n");
+  return code != 0 ? code : kFailure;
 }

@@ -29,6 +29,8 @@ tinkex::Error file_error(const std::string& what, const std::filesystem::path& p
   std::string why = std::strerror(number);
   if (number == ENOSPC || number == EDQUOT || number == EFBIG) {
     why += "; free some space or choose another --out";
+  } else if (number == ENAMETOOLONG) {
+    why += "; choose a shorter name";
   }
   return tinkex::Error(tinkex::ErrorCode::kIo, "cannot " + what + " " + path.string() + ": " + why);
 }

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "examples/support/files.h"
@@ -40,7 +41,8 @@ tinkex::Result<std::unique_ptr<MetricsLog>> MetricsLog::open(std::filesystem::pa
                                                              std::int64_t last_step) {
   std::vector<LossPoint> losses;
   std::string kept;
-  if (last_step > 0 && std::filesystem::exists(path)) {
+  std::error_code missing;
+  if (last_step > 0 && std::filesystem::exists(path, missing)) {
     const auto text = read_text(path);
     if (!text) return text.error();
     kept = lines_until(*text, last_step, losses);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "examples/support/files.h"
+#include "examples/support/text_files.h"
 
 namespace sft {
 namespace {
@@ -17,6 +18,8 @@ using tinkex::Status;
 constexpr char kState[] = "state.json";
 constexpr char kMetrics[] = "metrics.jsonl";
 constexpr int kFormat = 1;
+constexpr char kUnsaved[] =
+    ": holds the metrics of a run that ended unsaved; remove the folder or choose another --out";
 
 /// Whether a run has taken a step there.
 bool has_metrics(const fs::path& folder) {
@@ -25,8 +28,22 @@ bool has_metrics(const fs::path& folder) {
   return !missing && bytes > 0;
 }
 
-void apply(const Options& options, Plan& plan) {
-  if (options.data) plan.data = fs::absolute(*options.data).lexically_normal().string();
+bool has_state(const fs::path& folder) {
+  std::error_code missing;
+  return fs::exists(folder / kState, missing);
+}
+
+Status apply(const Options& options, Plan& plan) {
+  if (options.data) {
+    std::error_code error;
+    const fs::path data = fs::absolute(*options.data, error);
+    if (error) return file_error("find", *options.data, error.value());
+    plan.data = data.lexically_normal().string();
+    // It will be recorded as JSON, which can hold nothing else.
+    if (!is_utf8(plan.data)) {
+      return invalid_argument("--data " + *options.data + ": the name is not UTF-8; rename it");
+    }
+  }
   if (options.steps) plan.steps = *options.steps;
   if (options.batch_size) plan.batch_size = *options.batch_size;
   if (options.learning_rate) plan.learning_rate = *options.learning_rate;
@@ -34,14 +51,20 @@ void apply(const Options& options, Plan& plan) {
   if (options.base_model) plan.base_model = *options.base_model;
   if (options.seed) plan.seed = *options.seed;
   if (options.base_url) plan.base_url = *options.base_url;
+  return tinkex::ok_status();
 }
 
-/// `sft-out`, `sft-out-2` and so on: the first that does not exist.
-fs::path free_folder() {
-  const std::string name = "sft-out";
-  fs::path folder = name;
-  for (int number = 2; fs::exists(folder); ++number) folder = name + "-" + std::to_string(number);
-  return folder;
+/// Makes the first of `sft-out`, `sft-out-2` and so on that is not there, which thus is nobody
+/// else's.
+tinkex::Result<fs::path> make_free_folder() {
+  for (int number = 1;; ++number) {
+    const fs::path folder = number == 1 ? "sft-out" : "sft-out-" + std::to_string(number);
+    std::error_code error;
+    if (fs::create_directory(folder, error)) return folder;
+    if (error && error != std::errc::file_exists) {
+      return file_error("make the folder", folder, error.value());
+    }
+  }
 }
 
 json to_json(const Plan& plan) {
@@ -72,31 +95,55 @@ Plan plan_from(const json& value) {
 }  // namespace
 
 tinkex::Result<std::unique_ptr<RunFolder>> RunFolder::open(const Options& options) {
-  const fs::path named = options.resume ? fs::path(*options.resume)
-                         : options.out  ? fs::path(*options.out)
-                                        : free_folder();
-  std::unique_ptr<RunFolder> run(new RunFolder(fs::absolute(named).lexically_normal()));
+  fs::path named = options.resume ? *options.resume : options.out.value_or("");
+  const bool make = named.empty();
+  if (make) {
+    const auto made = make_free_folder();
+    if (!made) return made.error();
+    named = *made;
+  }
+  std::error_code error;
+  const fs::path path = fs::absolute(named, error);
+  if (error) return file_error("find", named, error.value());
+  std::unique_ptr<RunFolder> run(new RunFolder(path.lexically_normal()));
+  run->created_ = make;
   const Status opened = options.resume ? run->load(options) : run->create(options);
   if (!opened) return opened.error();
   return run;
 }
 
+Status RunFolder::hold(const std::string& name, const char* remedy) {
+  auto lock = FolderLock::take(path_);
+  if (!lock) return lock.error();
+  if (*lock == nullptr) return invalid_argument(name + ": is in use by another run; " + remedy);
+  lock_ = *std::move(lock);
+  return tinkex::ok_status();
+}
+
 Status RunFolder::create(const Options& options) {
-  apply(options, plan);
-  if (fs::exists(file(kState)) || has_metrics(path_)) {
-    return invalid_argument("--out " + path_.string() +
+  if (const Status applied = apply(options, plan); !applied) return applied;
+  std::error_code error;
+  if (fs::create_directories(path_, error)) created_ = true;
+  if (error) return file_error("make the folder", path_, error.value());
+  const std::string name = "--out " + path_.string();
+  if (const Status held = hold(name, "choose another --out"); !held) return held;
+  if (has_state(path_)) {
+    return invalid_argument(name +
                             ": holds a run already; go on with it by --resume, or choose another "
                             "folder");
   }
-  std::error_code error;
-  created_ = fs::create_directories(path_, error);
-  if (error) return file_error("make the folder", path_, error.value());
+  if (has_metrics(path_)) return invalid_argument(name + kUnsaved);
   return tinkex::ok_status();
 }
 
 Status RunFolder::load(const Options& options) {
   const std::string name = "--resume " + path_.string();
-  if (!fs::exists(file(kState))) {
+  std::error_code missing;
+  if (fs::is_directory(path_, missing)) {
+    if (const Status held = hold(name, "wait until that has ended"); !held) return held;
+  }
+  if (!has_state(path_)) {
+    if (has_metrics(path_)) return invalid_argument(name + kUnsaved);
     return invalid_argument(name +
                             ": holds no saved run (no state.json); name the folder that a "
                             "run printed at its end");
@@ -110,7 +157,7 @@ Status RunFolder::load(const Options& options) {
                             ": was trained by the embedded backend, and its checkpoint is in "
                             "that folder; leave out --base-url");
   }
-  apply(options, plan);
+  if (const Status applied = apply(options, plan); !applied) return applied;
   if (step_ >= plan.steps) {
     return invalid_argument(name + ": has all its " + std::to_string(plan.steps) +
                             " steps; give a larger --steps to go on, it has " +
@@ -130,8 +177,9 @@ Status RunFolder::read_state(const std::string& text) {
     state.at("step").get_to(step_);
     state.at("checkpoint").get_to(checkpoint_);
     plan = plan_from(state.at("plan"));
-  } catch (const json::exception& error) {
-    return invalid_argument(file(kState).string() + " is damaged: " + error.what());
+  } catch (const json::exception&) {
+    return invalid_argument(file(kState).string() +
+                            " is damaged; restore it, or start anew with --out");
   }
   return tinkex::ok_status();
 }
@@ -148,11 +196,16 @@ Status RunFolder::save(std::int64_t step, std::string checkpoint) {
 
 RunFolder::~RunFolder() {
   std::error_code ignored;
-  if (!created_ || step_ > 0 || has_metrics(path_)) return;
-  // Only what is known, and only empty folders.
+  if (!created_ || has_state(path_) || has_metrics(path_)) return;
+  // Only what is known, and only empty folders. Without the lock all of it is another run's.
+  if (lock_ == nullptr) {
+    fs::remove(path_, ignored);
+    return;
+  }
   fs::remove(file(kMetrics), ignored);
   fs::remove(file("backend") / ".lock", ignored);
   fs::remove(file("backend"), ignored);
+  lock_.reset();
   fs::remove(path_, ignored);
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "examples/support/folder_lock.h"
 #include "examples/support/options.h"
 #include "tinkex/error.h"
 
@@ -23,13 +24,13 @@ struct Plan {
 };
 
 /// The folder of a run: `metrics.jsonl`, `loss.svg`, `state.json`, and the embedded backend's
-/// checkpoints under `backend`.
+/// checkpoints under `backend`. Held by one process at a time.
 class RunFolder {
  public:
   /// Opens the run that `options` name: a new folder, or with --resume an old one.
   ///
-  /// Errors: kInvalidArgument for a folder that holds a run already, that holds none, or whose run
-  /// is done; kIo if it cannot be made or read.
+  /// Errors: kInvalidArgument for a folder that holds a run already, that holds none, that another
+  /// process uses, or whose run is done; kIo if it cannot be made or read.
   static tinkex::Result<std::unique_ptr<RunFolder>> open(const Options& options);
   /// Removes the folder again if it was made here and nothing was saved in it.
   ~RunFolder();
@@ -50,11 +51,14 @@ class RunFolder {
 
  private:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  /// Takes the lock; `name` begins the error if another run has it, `remedy` ends it.
+  tinkex::Status hold(const std::string& name, const char* remedy);
   tinkex::Status create(const Options& options);
   tinkex::Status load(const Options& options);
   tinkex::Status read_state(const std::string& text);
 
   const std::filesystem::path path_;
+  std::unique_ptr<FolderLock> lock_;
   bool created_ = false;
   bool resumed_ = false;
   std::int64_t step_ = 0;

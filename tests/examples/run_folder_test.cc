@@ -12,6 +12,7 @@ namespace sft {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 fs::path fresh(const char* name) {
@@ -23,6 +24,12 @@ fs::path fresh(const char* name) {
 std::string error_of(const Options& options) {
   const auto run = RunFolder::open(options);
   return run.ok() ? std::string() : run.error().message();
+}
+
+Options out(const fs::path& path) {
+  Options options;
+  options.out = path.string();
+  return options;
 }
 
 Options resume(const fs::path& path) {
@@ -83,20 +90,58 @@ TEST(RunFolderTest, DamagedStateIsNamed) {
     std::ofstream(path / "state.json") << text;
     EXPECT_THAT(error_of(resume(path)), HasSubstr("state.json")) << text;
   }
+  std::ofstream(path / "state.json") << "{\"format\": 1, \"st";
+  EXPECT_THAT(error_of(resume(path)),
+              EndsWith("state.json is damaged; restore it, or start anew with --out"));
 }
 
 TEST(RunFolderTest, ARunIsNeverOverwritten) {
   const fs::path path = fresh("taken");
   make_run(path, 4);
-  Options options;
-  options.out = path.string();
-  EXPECT_THAT(error_of(options), HasSubstr("holds a run already"));
+  EXPECT_THAT(error_of(out(path)), HasSubstr("holds a run already"));
+}
+
+TEST(RunFolderTest, TwoRunsNeverShareAFolder) {
+  const fs::path path = fresh("shared");
+  {
+    const auto first = RunFolder::open(out(path)).value();
+    EXPECT_THAT(error_of(out(path)), EndsWith("is in use by another run; choose another --out"));
+    EXPECT_THAT(error_of(resume(path)), HasSubstr("is in use by another run"));
+    ASSERT_TRUE(first->save(1, "tinker://run/weights/step").ok());
+  }
+  const auto next = RunFolder::open(resume(path));
+  ASSERT_TRUE(next.ok()) << next.error().what();
+  EXPECT_THAT(error_of(resume(path)), HasSubstr("is in use by another run"));
+}
+
+TEST(RunFolderTest, NothingRemainsOfTheLock) {
+  const fs::path path = fresh("lock");
+  make_run(path, 4);
+  EXPECT_THAT(error_of(out(path)), HasSubstr("holds a run already"));
+  EXPECT_FALSE(fs::exists(path / ".lock"));
+}
+
+TEST(RunFolderTest, ARunThatEndedUnsavedIsCalledThat) {
+  const fs::path path = fresh("unsaved");
+  fs::create_directories(path);
+  std::ofstream(path / "metrics.jsonl") << "{\"step\": 1}\n";
+  EXPECT_THAT(error_of(out(path)), HasSubstr("a run that ended unsaved; remove the folder"));
+  EXPECT_THAT(error_of(resume(path)), HasSubstr("a run that ended unsaved; remove the folder"));
+  EXPECT_TRUE(fs::exists(path / "metrics.jsonl"));
+}
+
+TEST(RunFolderTest, NamesThatCannotBeUsedAreRefusedInWords) {
+  const std::string name(300, 'x');
+  EXPECT_THAT(error_of(out(fresh("long") / name)), EndsWith("choose a shorter name"));
+  EXPECT_THAT(error_of(resume(fresh("long") / name)), HasSubstr("holds no saved run"));
+  Options options = out(fresh("bytes"));
+  options.data = "\xff.txt";
+  EXPECT_THAT(error_of(options), HasSubstr("the name is not UTF-8"));
 }
 
 TEST(RunFolderTest, AFolderInWhichNothingWasSavedGoesAgain) {
   const fs::path path = fresh("unused");
-  Options options;
-  options.out = path.string();
+  const Options options = out(path);
   {
     const auto run = RunFolder::open(options).value();
     EXPECT_TRUE(fs::exists(path));

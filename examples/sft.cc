@@ -11,11 +11,14 @@
 //
 // Results carry their errors. `value()` throws them, and `main` reports them in one place.
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -35,6 +38,7 @@
 #include "examples/support/run_folder.h"
 #include "examples/support/schedule.h"
 #include "examples/support/setup.h"
+#include "examples/support/streams.h"
 #include "examples/support/text_files.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
@@ -96,7 +100,8 @@ double finish_step(PendingStep& step) {
                       "the server's metrics have no loss:sum; it does not speak the Tinker API");
 }
 
-/// Trains until the last step or Ctrl-C. Gives the steps that the model has taken.
+/// Trains until the last step or Ctrl-C, SIGTERM or SIGHUP. Gives the steps that the model has
+/// taken.
 std::int64_t train(TrainingClient& trainer, const Task& task, const RunFolder& run,
                    std::int64_t last_step, MetricsLog& log) {
   ProgressDisplay display(run.step(), run.plan.steps);
@@ -109,7 +114,7 @@ std::int64_t train(TrainingClient& trainer, const Task& task, const RunFolder& r
   // While the server computes a step, the next is prepared and sent: it never waits for us.
   std::optional<PendingStep> previous;
   std::int64_t done = run.step();
-  while (done < last_step && !interrupt_requested()) {
+  while (done < last_step && stop_signal() == 0) {
     PendingStep next = submit_step(trainer, task, run.plan, done++);
     if (previous) finish(*previous);
     previous = std::move(next);
@@ -137,10 +142,23 @@ std::vector<std::string> sample(TrainingClient& trainer, const Task& task) {
   return texts;
 }
 
+/// The run's server, or the embedded backend with its checkpoints in the run's folder.
+tinkex::torch_ext::Connection open_connection(RunFolder& run, const Options& options) {
+  const tinkex::torch_ext::ConnectOptions where = connect_options(run, options);
+  say_where(where);
+  auto connection = tinkex::torch_ext::connect(where);
+  if (!connection) throw about_server(connection.error(), where);
+  if (!connection->embedded) run.plan.base_url = connection->service.options().base_url;
+  return *std::move(connection);
+}
+
 /// A model with fresh adapters, or as the run's checkpoint has it, optimizer included.
 TrainingClient open_model(tinkex::ServiceClient& service, const RunFolder& run) {
-  if (run.resumed())
-    return service.create_training_client_from_state(run.checkpoint()).get().value();
+  if (run.resumed()) {
+    auto trainer = service.create_training_client_from_state(run.checkpoint()).get();
+    if (!trainer) throw about_checkpoint(trainer.error(), run);
+    return *std::move(trainer);
+  }
   return service
       .create_lora_training_client(run.plan.base_model,
                                    {.rank = run.plan.rank, .seed = run.plan.seed})
@@ -168,16 +186,14 @@ int fine_tune(const Options& options) {
   const std::unique_ptr<Task> task = open_task(plan);
   use_threads(options.threads);
 
-  const tinkex::torch_ext::ConnectOptions where = connect_options(*run, options);
-  const auto connection = tinkex::torch_ext::connect(where);
-  if (!connection) throw about_server(connection.error(), where);
-  tinkex::ServiceClient service = connection->service;
-  if (!connection->embedded) plan.base_url = service.options().base_url;
+  const tinkex::torch_ext::Connection connection = open_connection(*run, options);
+  tinkex::ServiceClient service = connection.service;
   if (plan.learning_rate == 0) plan.learning_rate = default_learning_rate(plan.base_model);
   const std::string cut = task->fit(context_length(service, plan.base_model).value()).value();
   TrainingClient trainer = open_model(service, *run);
   check_tokenizer(trainer.info(), options).value();
-  greet(*connection, trainer, *task, *run, cut);
+  greet(connection, trainer, *task, *run, cut);
+  watch_for_stop();  // Only now: until there is a model, nothing would be saved by a later stop.
 
   const std::vector<std::string> before = sample(trainer, *task);
   std::printf("Before:  %s\n\n", score(task->prompts(), before).c_str());
@@ -193,24 +209,37 @@ int fine_tune(const Options& options) {
     std::printf("\n%s\n", compare(task->prompts(), before, after).c_str());
     std::printf("After:   %s\n", score(task->prompts(), after).c_str());
   }
-  say_how_to_go_on(*run, stopped);
-  return stopped ? kInterrupted : 0;
+  const int signal = stopped ? stop_signal() : 0;
+  say_how_to_go_on(*run, signal);
+  return stopped ? kStoppedBySignal + signal : 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   enter_callers_directory();
   const ParsedOptions parsed = parse_options(argc, argv);
   if (!parsed.options) return parsed.exit_code;
-  watch_for_interrupt();
   try {
     return fine_tune(*parsed.options);
   } catch (const tinkex::Error& error) {
     std::fprintf(stderr, "sft: %s\n", error.message().c_str());
     return exit_code_of(error);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "sft: out of memory; lower --batch-size\n");
+    return kFailure;
+  } catch (const c10::Error& error) {  // Its what() is pages long.
+    std::fprintf(stderr, "sft: %s\n", error.what_without_backtrace());
+    return kFailure;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "sft: %s\n", error.what());
     return kFailure;
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  open_standard_streams();
+  ignore_write_signals();
+  const int code = run(argc, argv);
+  return output_arrived() || code != 0 ? code : kFailure;
 }

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <optional>
 
+#include "examples/support/interrupt.h"
+#include "examples/support/server_name.h"
 #include "torch_ext/local/lora_layout.h"
 
 namespace sft {
@@ -54,6 +56,12 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
+void say_where(const tinkex::torch_ext::ConnectOptions& options) {
+  if (tinkex::torch_ext::choose_backend(options) != tinkex::torch_ext::Backend::kServer) return;
+  std::printf("Opening a model on %s ...\n", server_name(options.client.base_url).c_str());
+  std::fflush(stdout);
+}
+
 void greet(const tinkex::torch_ext::Connection& connection, const tinkex::TrainingClient& trainer,
            const Task& task, const RunFolder& run, const std::string& note) {
   const Plan& plan = run.plan;
@@ -74,9 +82,12 @@ void greet(const tinkex::torch_ext::Connection& connection, const tinkex::Traini
   std::fflush(stdout);
 }
 
-void say_how_to_go_on(const RunFolder& run, bool stopped) {
+void say_how_to_go_on(const RunFolder& run, int signal) {
   const auto step = static_cast<long long>(run.step());
-  if (stopped) std::printf("\nStopped by Ctrl-C after step %lld; everything is saved.\n", step);
+  if (signal != 0) {
+    std::printf("\nStopped by %s after step %lld; everything is saved.\n", name_of_signal(signal),
+                step);
+  }
   std::printf("\nMetrics:    %s\n", run.file("metrics.jsonl").c_str());
   std::printf("Loss curve: %s\n", run.file("loss.svg").c_str());
   std::printf("Checkpoint: %s", run.checkpoint().c_str());

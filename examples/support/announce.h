@@ -9,12 +9,15 @@
 
 namespace sft {
 
+/// Says which server is asked first, as that may take long. The embedded backend takes a moment.
+void say_where(const tinkex::torch_ext::ConnectOptions& options);
+
 /// Says, on standard output, what is about to be trained, on what and where. `note` is a sentence
 /// about the data, or "".
 void greet(const tinkex::torch_ext::Connection& connection, const tinkex::TrainingClient& trainer,
            const Task& task, const RunFolder& run, const std::string& note);
 
-/// Says where the results are and how to go on. `stopped`: by Ctrl-C.
-void say_how_to_go_on(const RunFolder& run, bool stopped);
+/// Says where the results are and how to go on. `signal` is the one that stopped the run, or 0.
+void say_how_to_go_on(const RunFolder& run, int signal);
 
 }  // namespace sft

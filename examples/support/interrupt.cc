@@ -5,29 +5,55 @@
 
 #include <cerrno>
 #include <csignal>
+#include <initializer_list>
+#include <string_view>
 
 namespace sft {
 namespace {
 
 volatile std::sig_atomic_t requested = 0;
 
-void on_interrupt(int) {
+/// Later SIGTERMs and SIGHUPs change nothing: `timeout` and closing terminals send them twice.
+void on_stop(int signal) {
+  if (requested != 0) return;
   const int saved = errno;
-  requested = 1;
-  constexpr char kText[] = "\nStopping after this step; Ctrl-C again ends at once, unsaved.\n";
-  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText, sizeof(kText) - 1);
+  requested = signal;
+  ::signal(SIGINT, SIG_DFL);
+  constexpr std::string_view kCtrlC =
+      "\nStopping after this step; Ctrl-C again ends at once, unsaved.\n";
+  constexpr std::string_view kOther = "\nStopping after this step, and saving.\n";
+  const std::string_view text = signal == SIGINT ? kCtrlC : kOther;
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
   errno = saved;
+}
+
+bool is_ignored(int signal) {
+  struct sigaction now = {};
+  return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
 }  // namespace
 
-void watch_for_interrupt() {
+void watch_for_stop() {
   struct sigaction action = {};
-  action.sa_handler = on_interrupt;
-  action.sa_flags = SA_RESTART | SA_RESETHAND;
-  ::sigaction(SIGINT, &action, nullptr);
+  action.sa_handler = on_stop;
+  action.sa_flags = SA_RESTART;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    // Shells start what runs in the background with Ctrl-C ignored; a SIGINT sent to it by name is
+    // still meant.
+    if (signal == SIGINT || !is_ignored(signal)) ::sigaction(signal, &action, nullptr);
+  }
 }
 
-bool interrupt_requested() { return requested != 0; }
+int stop_signal() { return requested; }
+
+const char* name_of_signal(int signal) {
+  if (signal == SIGINT) return "Ctrl-C";
+  return signal == SIGTERM ? "SIGTERM" : "SIGHUP";
+}
+
+void ignore_write_signals() {
+  for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
+}
 
 }  // namespace sft

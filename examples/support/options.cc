@@ -22,9 +22,14 @@ constexpr char kExamples[] =
     "  sft                                   learn Pig Latin, about two minutes\n"
     "  sft --data poems.txt --steps 300      learn from a text\n"
     "  sft --resume sft-out                  go on from where a run was stopped\n"
-    "  TINKER_API_KEY=... sft --base-model NAME --data pairs.jsonl --tokenizer bytes\n"
-    "                                        train on another server\n"
-    "Exit codes: 0 done, 1 failure, 2 wrong arguments, 130 stopped by Ctrl-C.";
+    "  TINKER_BASE_URL=http://127.0.0.1:8080 sft\n"
+    "                                        train on a local_server of tinkex\n"
+    "  TINKER_API_KEY=... sft --base-model NAME --tokenizer bytes --data pairs.jsonl\n"
+    "                                        train on the hosted service, or with TINKER_BASE_URL\n"
+    "                                        on any other: NAME is one of its models (a wrong one\n"
+    "                                        lists them), whose tokens are other than bytes\n"
+    "Exit codes: 0 done, 1 failure, 2 wrong arguments, 130 stopped by Ctrl-C (143: SIGTERM,\n"
+    "129: SIGHUP) and saved.";
 
 /// A number as a whole, or nothing.
 template <class T>

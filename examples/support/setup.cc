@@ -3,10 +3,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 #include <vector>
 
+#include "examples/support/server_name.h"
 #include "tinkex/tokenizer.h"
 
 namespace sft {
@@ -42,14 +42,21 @@ tinkex::torch_ext::ConnectOptions connect_options(const RunFolder& run, const Op
 }
 
 tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options) {
-  // kIo is the embedded backend's: its folder cannot be used.
-  if (error.code() == tinkex::ErrorCode::kIo) return error;
-  const char* variable = std::getenv("TINKER_BASE_URL");
-  std::string server = options.client.base_url;
-  if (server.empty() && variable != nullptr) server = variable;
-  if (server.empty()) server = "the hosted service";
-  return std::move(error).with_context("cannot train on " + server +
+  // kInvalidArgument names the setting, and kIo is the embedded backend's: its folder cannot be
+  // used.
+  if (error.code() == tinkex::ErrorCode::kInvalidArgument ||
+      error.code() == tinkex::ErrorCode::kIo) {
+    return error;
+  }
+  return std::move(error).with_context("cannot train on " + server_name(options.client.base_url) +
                                        " (see --base-url, TINKER_BASE_URL, TINKER_API_KEY)");
+}
+
+tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run) {
+  if (!run.plan.base_url.empty()) return error;
+  return std::move(error).with_context("cannot go on from the checkpoint in " +
+                                       run.file("backend").string() +
+                                       " (restore that folder, or start anew with --out)");
 }
 
 tinkex::Result<std::int64_t> context_length(tinkex::ServiceClient& service,

@@ -17,6 +17,9 @@ tinkex::torch_ext::ConnectOptions connect_options(const RunFolder& run, const Op
 /// An error of connecting, with the server that it is about where it does not say so itself.
 tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options);
 
+/// An error of opening the run's checkpoint, with the remedy where it is on this machine.
+tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run);
+
 /// How many tokens the model reads.
 /// Errors: kInvalidArgument with the server's models if `base_model` is not among them.
 tinkex::Result<std::int64_t> context_length(tinkex::ServiceClient& service,

@@ -64,23 +64,115 @@ $(losses whole)"
   grep -q -- "--steps" err.txt || fail "no remedy for a run that is done"
 }
 
-test_interrupt() {
-  "$sft" "${small[@]}" --steps 100000 --out stopped >out.txt 2>err.txt &
-  local pid=$! left=1200
-  until [ -s stopped/metrics.jsonl ] || [ "$left" = 0 ]; do
+# eventually COMMAND...: waits, for a minute, until the command succeeds.
+eventually() {
+  local left=1200
+  until "$@" || [ "$left" = 0 ]; do
     sleep 0.05
     left=$((left - 1))
   done
+}
+
+# stopped FOLDER SIGNAL CODE NAME: a run that the signal stops ends with the code, and is saved.
+stopped() {
+  local folder=$1 signal=$2 expected=$3 name=$4
+  env --default-signal="$signal" "$sft" "${small[@]}" --steps 100000 --out "$folder" \
+    >out.txt 2>err.txt &
+  local pid=$!
+  eventually [ -s "$folder/metrics.jsonl" ]
+  "$sft" --out "$folder" >/dev/null 2>second.txt
+  [ $? = 2 ] || fail "a second run used the folder of the first"
+  grep -q "is in use by another run" second.txt || fail "a second run: $(cat second.txt)"
+  kill "-$signal" "$pid"
+  wait "$pid"
+  local code=$?
+  [ "$code" = "$expected" ] || fail "exit code after $signal: $code: $(cat err.txt)"
+  grep -q "Stopped by $name after" out.txt || fail "nothing said about $name: $(tail -n 5 out.txt)"
+  grep -q "Stopping after this step" err.txt || fail "no answer to $name"
+  local steps
+  steps=$(wc -l <"$folder/metrics.jsonl")
+  grep -q "\"step\": $steps\$" "$folder/state.json" || fail "the checkpoint is not of step $steps"
+}
+
+test_interrupt() {
+  stopped stopped INT 130 Ctrl-C
+  local steps
+  steps=$(wc -l <stopped/metrics.jsonl)
+  "$sft" --resume stopped --stop-after 1 --threads 1 >/dev/null || fail "resume after Ctrl-C"
+  [ "$(wc -l <stopped/metrics.jsonl)" = $((steps + 1)) ] || fail "steps after Ctrl-C"
+  stopped terminated TERM 143 SIGTERM
+  ! grep -q "Ctrl-C" err.txt || fail "Ctrl-C was named though it was SIGTERM"
+  stopped hung_up HUP 129 SIGHUP
+}
+
+# As nohup starts it: closing the terminal changes nothing.
+test_ignored_hangup() {
+  (
+    trap '' HUP
+    exec "$sft" "${small[@]}" --steps 100000 --out nohup >out.txt 2>err.txt
+  ) &
+  local pid=$!
+  eventually [ -s nohup/metrics.jsonl ]
+  kill -HUP "$pid"
+  kill -TERM "$pid"
+  wait "$pid"
+  local code=$?
+  [ "$code" = 143 ] || fail "exit code of a run that ignores SIGHUP: $code"
+}
+
+# Nothing is lost before there is a model, so the first Ctrl-C ends the program.
+test_interrupt_while_connecting() {
+  python3 -c '
+import socket, time
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+time.sleep(600)' >silent.txt &
+  local server_pid=$!
+  eventually [ -s silent.txt ]
+  env --default-signal=INT "$sft" --base-url "http://127.0.0.1:$(cat silent.txt)" --out silent \
+    >out.txt 2>err.txt &
+  local pid=$!
+  eventually grep -q "Opening a model on http://127.0.0.1" out.txt
   kill -INT "$pid"
   wait "$pid"
   local code=$?
-  [ "$code" = 130 ] || fail "exit code after Ctrl-C: $code, expected 130: $(cat err.txt)"
-  grep -q "Stopped by Ctrl-C" out.txt || fail "nothing said about Ctrl-C"
-  local steps
-  steps=$(wc -l <stopped/metrics.jsonl)
-  grep -q "\"step\": $steps\$" stopped/state.json || fail "the checkpoint is not of step $steps"
-  "$sft" --resume stopped --stop-after 1 --threads 1 >/dev/null || fail "resume after Ctrl-C"
-  [ "$(wc -l <stopped/metrics.jsonl)" = $((steps + 1)) ] || fail "steps after Ctrl-C"
+  [ "$code" = 130 ] || fail "exit code of Ctrl-C while connecting: $code"
+  [ ! -s err.txt ] || fail "Ctrl-C while connecting: $(cat err.txt)"
+  kill "$server_pid"
+}
+
+test_damaged_checkpoint() {
+  "$sft" "${small[@]}" --steps 4 --stop-after 1 --out damaged >/dev/null || fail "first step"
+  local file
+  file=$(find damaged/backend -name metadata.json | head -1)
+  head -c 20 "$file" >cut.json
+  cp cut.json "$file"
+  "$sft" --resume damaged >/dev/null 2>err.txt && fail "a damaged checkpoint was resumed"
+  grep -q "damaged/backend (restore that folder, or start anew with --out)" err.txt ||
+    fail "a damaged checkpoint: $(cat err.txt)"
+  [ "$(wc -l <err.txt)" = 1 ] || fail "a damaged checkpoint took more than a line"
+}
+
+# What the program opens must not get the numbers of streams that are closed.
+test_closed_streams() {
+  "$sft" "${small[@]}" --steps 2 --out closed <&- >&- 2>&- || fail "run with closed streams"
+  [ "$(wc -l <closed/metrics.jsonl)" = 2 ] || fail "text in $(cat closed/metrics.jsonl)"
+  "$sft" --resume closed --steps 3 --threads 1 >/dev/null || fail "resume after closed streams"
+}
+
+test_lost_output() {
+  local program
+  for program in "$sft" "$server"; do
+    "$program" --help >/dev/full 2>err.txt
+    [ $? = 1 ] || fail "lost help of $program"
+    [ "$(wc -l <err.txt)" = 1 ] || fail "lost help of $program: $(cat err.txt)"
+  done
+  "$sft" "${small[@]}" --steps 1 --out lost >/dev/full 2>err.txt
+  [ $? = 1 ] || fail "lost output was called a success"
+  grep -q "standard output could not be written" err.txt || fail "lost output: $(cat err.txt)"
+  "$sft" "${small[@]}" --steps 1 --out piped 2>err.txt | true
+  [ "${PIPESTATUS[0]}" = 1 ] || fail "exit code with a pipe that nobody reads"
+  [ -s lost/state.json ] && [ -s piped/state.json ] || fail "a run whose output is lost is unsaved"
 }
 
 test_own_data() {
@@ -125,6 +217,26 @@ test_bad_options() {
 test_bad_server() {
   refused 1 "127.0.0.1:9" --base-url http://127.0.0.1:9
   refused 2 "nonsense" --base-url nonsense
+  "$sft" --out refused --base-url http://me:secret@127.0.0.1:9/?secret >out.txt 2>err.txt
+  [ $? = 2 ] || fail "a password in the URL was taken"
+  ! grep -q secret out.txt err.txt || fail "a password was shown: $(cat out.txt err.txt)"
+}
+
+# server_refused TEXT ARGUMENTS...
+server_refused() {
+  local text=$1
+  shift
+  "$server" "$@" >/dev/null 2>err.txt
+  local code=$?
+  [ "$code" = 2 ] || fail "exit code of local_server $*: $code"
+  grep -qF -- "$text" err.txt || fail "local_server $* did not say '$text' but: $(cat err.txt)"
+}
+
+test_bad_server_options() {
+  server_refused "--host: is empty" --host ""
+  server_refused "the port by --port" --host 127.0.0.1:80
+  server_refused "65535" --port 99999
+  server_refused "65535" --port -1
 }
 
 # An HTTP server whose every answer is the same words.
@@ -143,11 +255,8 @@ class Nonsense(http.server.BaseHTTPRequestHandler):
 server = http.server.HTTPServer(("127.0.0.1", 0), Nonsense)
 print(server.server_port, flush=True)
 server.serve_forever()' >port.txt &
-  local pid=$! left=600
-  until [ -s port.txt ] || [ "$left" = 0 ]; do
-    sleep 0.05
-    left=$((left - 1))
-  done
+  local pid=$!
+  eventually [ -s port.txt ]
   local url
   url=http://127.0.0.1:$(cat port.txt)
   refused 1 "cannot train on $url" --base-url "$url"
@@ -156,11 +265,8 @@ server.serve_forever()' >port.txt &
 
 test_server() {
   "$server" --port 0 >server.txt 2>&1 &
-  local pid=$! left=600 url
-  until grep -q 'http://' server.txt || [ "$left" = 0 ]; do
-    sleep 0.05
-    left=$((left - 1))
-  done
+  local pid=$! url
+  eventually grep -q 'http://' server.txt
   url=$(grep -o 'http://[0-9.:]*' server.txt | head -1)
   TINKER_BASE_URL=$url "$sft" "${small[@]}" --steps 4 --out remote >out.txt 2>err.txt ||
     fail "run on a server: $(cat err.txt)"
@@ -175,7 +281,6 @@ test_server() {
 test_full_disk() {
   # A limit on the size of files stands for a full disk: what is written fails the same way.
   (
-    trap '' XFSZ
     ulimit -f 8
     exec "$sft" "${small[@]}" --steps 2 --out full >out.txt 2>err.txt
   )
@@ -187,8 +292,9 @@ test_full_disk() {
   [ -z "$(find full -name '*.safetensors' -o -name '*.part')" ] || fail "half files: $(find full)"
 }
 
-for each in results repeatable resume interrupt own_data bad_data bad_options bad_server \
-  nonsense_server server full_disk; do
+for each in results repeatable resume interrupt ignored_hangup interrupt_while_connecting \
+  damaged_checkpoint closed_streams lost_output own_data bad_data bad_options bad_server \
+  bad_server_options nonsense_server server full_disk; do
   echo "test_$each"
   "test_$each"
 done

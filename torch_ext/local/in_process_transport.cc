@@ -4,7 +4,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -18,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include "tinkex/base/text.h"
 #include "tinkex/http/command_queue.h"
 
 namespace tinkex::torch_ext::local {
@@ -46,15 +46,9 @@ std::string_view target_of(std::string_view url) {
   return path == url.npos ? std::string_view("/") : url.substr(path);
 }
 
-bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [&](char x, char y) { return lower(x) == lower(y); });
-}
-
 std::string_view header_of(const HttpRequest& request, std::string_view name) {
   for (const auto& [key, value] : request.headers) {
-    if (equals_ignoring_case(key, name)) return value;
+    if (internal::equals_ignoring_case(key, name)) return value;
   }
   return {};
 }

@@ -98,6 +98,11 @@ class Preparer {
                     (spec_.kind == LossKind::kCrossEntropy ? " or [N, K] with the same N" : "") +
                     ", one target per position of model_input; inputs arrive already shifted");
     }
+    if (many && shape[1] > model_.vocab_size) {  // stored sparsely it could be of any size
+      return refuse(label(kTargets) + " has shape " + shape_text(shape) + ", but " + model_.name +
+                    " has only " + std::to_string(model_.vocab_size) +
+                    " tokens to choose K different targets from");
+    }
     out_.target_shape = shape;
     out_.columns = many ? shape[1] : 1;
     out_.targets = dense(*tensor, tensor->to_ints());

@@ -40,11 +40,17 @@ OperationResult create_run(Service& service, Model& model, const NewModel& wante
 
 }  // namespace
 
+std::optional<std::string> ModelCall::complaint_about(std::int64_t seq_id) {
+  if (seq_id < 0) return "must not be negative";
+  if (seq_id > kMaxSeqId) return "must be at most 2^62";
+  return std::nullopt;
+}
+
 ModelCall ModelCall::read(JsonFields& in) {
   ModelCall target;
   target.model_id = in.string("model_id");
   target.seq_id = in.optional_integer("seq_id").value_or(0);
-  if (target.seq_id < 0) in.refuse("seq_id", "must not be negative");
+  if (const auto complaint = complaint_about(target.seq_id)) in.refuse("seq_id", *complaint);
   return target;
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "torch_ext/local/api.h"
@@ -17,6 +18,11 @@ struct ModelCall {
   std::string model_id;
   std::int64_t seq_id = 0;
 
+  /// The largest seq_id; ids are counted on from what is taken.
+  static constexpr std::int64_t kMaxSeqId = std::int64_t{1} << 62;
+
+  /// Nothing if a sequence id may be used.
+  static std::optional<std::string> complaint_about(std::int64_t seq_id);
   /// Reads `model_id` and `seq_id`; what is wrong with them is left in `in`.
   static ModelCall read(JsonFields& in);
 };

@@ -130,7 +130,9 @@ Reply forward_or_backward(Service& service, const Call& call, bool forward_endpo
   if (!decoded) return refuse_body(service, call, forward_endpoint, decoded.error());
   auto request = std::make_shared<wire::ForwardBackwardRequest>(*std::move(decoded));
   const ModelCall target{request->model_id, request->seq_id};
-  if (target.seq_id < 0) return unprocessable("seq_id: must not be negative");
+  if (const auto complaint = ModelCall::complaint_about(target.seq_id)) {
+    return unprocessable("seq_id: " + *complaint);
+  }
   return submit(service, target, kind_of(request->forward_only), call,
                 [request](Model& model, TrainingRun& run) -> OperationResult {
                   auto output =

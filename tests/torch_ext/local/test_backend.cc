@@ -104,13 +104,13 @@ Json count_datum(int first, int length) {
             {"weights", {{"data", weights}, {"dtype", "float32"}}}}}};
 }
 
-Json backward_body(const std::string& model, int seq_id, Json data) {
+Json backward_body(const std::string& model, std::int64_t seq_id, Json data) {
   return {{"model_id", model},
           {"seq_id", seq_id},
           {"forward_backward_input", {{"loss_fn", "cross_entropy"}, {"data", std::move(data)}}}};
 }
 
-Json step_body(const std::string& model, int seq_id, double learning_rate) {
+Json step_body(const std::string& model, std::int64_t seq_id, double learning_rate) {
   return {{"model_id", model},
           {"seq_id", seq_id},
           {"adam_params", {{"learning_rate", learning_rate}}},

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 #include <thread>
 #include <utility>
@@ -152,6 +153,28 @@ TEST_F(TrainingApiTest, MalformedBatchDoesNotHoldUpWhatFollows) {
   EXPECT_THAT(api_.run("optim_step", step_body(model_, 2))["error"], HasSubstr("seq_id 1"));
   api_.run("forward_backward", backward_body(model_, 3));
   EXPECT_EQ(api_.run("optim_step", step_body(model_, 4))["metrics"]["step"], 1);
+}
+
+TEST_F(TrainingApiTest, SparseTargetsOfAnyWidthAreRefusedBeforeTheyAreSpreadOut) {
+  Json wide = count_datum(1, 4);
+  for (const char* name : {"target_tokens", "weights"}) {
+    Json& input = wide["loss_fn_inputs"][name];
+    input = {{"dtype", name[0] == 't' ? "int64" : "float32"},
+             {"shape", {4, std::int64_t{1} << 40}},
+             {"data", {1}},
+             {"sparse_crow_indices", {0, 1, 1, 1, 1}},
+             {"sparse_col_indices", {7}}};
+  }
+  const Json bad = api_.run("forward_backward", backward_body(model_, 1, {wide}));
+  EXPECT_EQ(bad["category"], "user");
+  EXPECT_THAT(bad["error"], HasSubstr("datum 0: target_tokens has shape [4, 1099511627776]"));
+}
+
+TEST_F(TrainingApiTest, ASequenceIdThatCannotBeCountedOnFromIsRefused) {
+  for (const std::int64_t id : {std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()}) {
+    EXPECT_EQ(api_.refusal("optim_step", step_body(model_, id)).first, 422);
+    EXPECT_EQ(api_.refusal("forward_backward", backward_body(model_, id)).first, 422);
+  }
 }
 
 TEST_F(TrainingApiTest, ForwardGivesTheSameNumbersAndLeavesNoGradient) {

@@ -53,6 +53,8 @@ RULES = [
          # TMPDIR and BUILD_WORKING_DIRECTORY, which are not settings of ours.
          ["tinkex/config/env.cc", "torch_ext/local/checkpoint_tree.cc",
           "torch_ext/local/server_main.cc"]),
+    Rule("protozero's get_bool reads beyond the end of a cut message; use read_bool",
+         r"\.get_bool\(\)", "fields.get_bool();", LIBRARIES),
     Rule("a library does not print to standard output",
          r"std::cout|\bprintf\(|\bputs\(", 'std::cout << "x";', LIBRARIES,
          ["torch_ext/local/server_main.cc"]),

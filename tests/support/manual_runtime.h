@@ -1,9 +1,11 @@
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -31,7 +33,9 @@ class ManualExecutor final : public Executor {
     tasks_.push_back(std::move(task));
     return true;
   }
-  bool is_worker_thread() const noexcept override { return running_; }
+  bool is_worker_thread() const noexcept override {
+    return running_on_.load() == std::this_thread::get_id();
+  }
 
   /// Runs tasks until none is left.
   void run_all() {
@@ -43,16 +47,16 @@ class ManualExecutor final : public Executor {
         task = std::move(tasks_.front());
         tasks_.pop_front();
       }
-      running_ = true;
+      running_on_ = std::this_thread::get_id();
       task();
-      running_ = false;
+      running_on_ = std::thread::id();
     }
   }
 
  private:
   internal::Mutex mutex_;
   std::deque<Task> tasks_;
-  bool running_ = false;
+  std::atomic<std::thread::id> running_on_{};
 };
 
 /// Keeps every exchange open until the test answers it.

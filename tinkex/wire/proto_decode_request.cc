@@ -176,7 +176,7 @@ ForwardBackwardRequest decode_request(std::string_view body) {
         newer_config[std::move(entry.key)] = read_config_value(entry.value);
         break;
       }
-      case varint_field(request::kForwardOnly): request.forward_only = fields.get_bool(); break;
+      case varint_field(request::kForwardOnly): request.forward_only = read_bool(fields); break;
       default: fields.skip();
     }
   }

@@ -37,6 +37,9 @@ inline std::string_view read_bytes(Reader& reader) {
   return {view.data(), view.size()};
 }
 
+/// Not get_bool(): protozero's looks at the first byte before it knows that there is one.
+inline bool read_bool(Reader& reader) { return reader.get_uint64() != 0; }
+
 /// Content of the current field as text. Throws kDecode unless it is UTF-8.
 std::string read_text(Reader& reader);
 

@@ -189,6 +189,14 @@ struct ManualRuntime {
     transport->reply(status, std::move(body), std::move(headers));
     executor->run_all();
   }
+  /// Ends everything that is under way, as closing a service does: whatever waits holds the runtime
+  /// that it waits in.
+  void close() {
+    runtime->closed = true;
+    transport->shutdown();
+    executor->run_all();
+    advance(std::chrono::hours(24));
+  }
   void fail(Error error) {
     transport->fail(std::move(error));
     executor->run_all();

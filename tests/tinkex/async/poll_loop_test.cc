@@ -16,6 +16,7 @@ using testing::ManualRuntime;
 
 class PollLoopTest : public ::testing::Test {
  protected:
+  void TearDown() override { world.close(); }
   void start() {
     PollTarget target;
     target.request_id = "r1";

@@ -29,7 +29,7 @@ class HastyTransport final : public Transport {
     return id;
   }
   void cancel(RequestId id) noexcept override { cancelled.push_back(id); }
-  void shutdown() noexcept override {}
+  void shutdown() noexcept override { pending_ = nullptr; }  // the callback holds its chain
 
   std::vector<RequestId> cancelled;
 
@@ -58,6 +58,7 @@ TEST(StepChainTest, CancelMeetsTheExchangeUnderWayWhenItsPredecessorWasAnsweredA
   chain->start();
   chain->cancel();
   EXPECT_EQ(transport->cancelled, std::vector<Transport::RequestId>{2});
+  transport->shutdown();
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ using testing::ManualRuntime;
 
 class RetryLoopTest : public ::testing::Test {
  protected:
+  void TearDown() override { world.close(); }
   void start(RetryOptions options, bool wait_for_limiter = false) {
     RetryableRequest request;
     request.retry = options;

@@ -23,6 +23,7 @@ struct Outcome {
 
 class StrandTest : public ::testing::Test {
  protected:
+  void TearDown() override { world.close(); }
   std::shared_ptr<Strand::Submission> open(std::size_t chunks, std::optional<Outcome>& outcome) {
     SubmissionSpec spec;
     spec.what = "forward_backward";

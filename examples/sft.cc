@@ -2,11 +2,13 @@
 //
 // Read it from `main` upwards, or `train` first: it is the whole loop. In short:
 //
-//   auto connection = connect();                                        // a server, or in-process
-//   auto trainer = connection.service.create_lora_training_client("tinkex/tiny").get().value();
-//   auto datums = borrow_datums(tokens, {{"target_tokens", targets}, {"weights",
-//   weights}}).value(); auto loss = trainer.forward_backward(datums, tinkex::loss::kCrossEntropy);
-//   // Futures: both auto step = trainer.optim_step({.learning_rate = 1e-4}); // are on their way
+//   auto connection = connect().value();  // to a server, or to one in this process
+//   auto& service = connection.service;
+//   auto trainer = service.create_lora_training_client("tinkex/tiny").get().value();
+//   auto datums =
+//       borrow_datums(tokens, {{"target_tokens", targets}, {"weights", weights}}).value();
+//   auto loss = trainer.forward_backward(datums, tinkex::loss::kCrossEntropy);
+//   auto step = trainer.optim_step({.learning_rate = 1e-4});  // both are on their way
 //   double sum = loss.get().value().metrics.at("loss:sum");
 //
 // Results carry their errors. `value()` throws them, and `main` reports them in one place.

@@ -13,8 +13,9 @@
 
 namespace tinkex {
 
-/// What a TrainingClient calls, and what users mock to test their training code (tinkex/mocks).
-/// Order, retries, polling and combining live in the implementation.
+/// What a TrainingClient calls. Derive from it to test training code without a server; tinkex/mocks
+/// has a scripted HTTP server for tests with one. Order, retries, polling and combining live in the
+/// implementation.
 class TrainingConnection {
  public:
   virtual ~TrainingConnection() = default;

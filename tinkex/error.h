@@ -64,7 +64,7 @@ class [[nodiscard]] Error : public std::exception {
   std::optional<std::chrono::milliseconds> retry_after() const noexcept { return retry_after_; }
   /// For a batch sent in chunks: index of the chunk that failed.
   std::optional<std::size_t> chunk() const noexcept { return chunk_; }
-  /// For a batch sent in chunks: how many there were (0: not a batch).
+  /// For a batch of several chunks of which one could not be sent: how many there were; else 0.
   std::size_t total_chunks() const noexcept { return total_chunks_; }
   /// Ids of the chunks that the server had accepted; their gradients may have been accumulated.
   const std::vector<std::string>& accepted_request_ids() const noexcept { return accepted_; }

@@ -5,7 +5,7 @@
 // Threads. A Promise is settled from the executor (or from any thread); `get` and `wait_for` may be
 // called from any thread except a worker of the executor that must produce the result, where they
 // answer kWouldDeadlock instead of hanging. A continuation given to `then` runs on the executor of
-// the future, never on the I/O thread; after shutdown it runs on the thread that settles the
+// the future, never on the I/O thread until shutdown; after it, on whichever thread settles the
 // future.
 //
 // Races. All state of a result sits in one ResultCell under its mutex. The first `set` wins and

@@ -69,7 +69,7 @@ struct ClientOptions {
   bool accept_larger_server_chunks = false;
 
   /// Bytes of encoded, not yet accepted bodies of one training client beyond which
-  /// forward_backward makes its caller wait. One body is always admitted.
+  /// a call of that client waits. One body is always admitted.
   std::size_t max_queued_bytes = std::size_t{64} << 20;
   /// Futures of this service polled at the same time; the rest wait, oldest first. A quarter of the
   /// files that the process may open, if that is less: every poll holds a connection.
@@ -80,7 +80,7 @@ struct ClientOptions {
   /// One long poll; the server holds it for less.
   std::chrono::milliseconds poll_timeout{45'000};
   std::chrono::milliseconds heartbeat_interval{10'000};
-  /// How long close() waits for the I/O thread and running tasks.
+  /// How long close() waits for running tasks; telling the server, for 1 s at most, counts.
   std::chrono::milliseconds close_timeout{5'000};
 
   /// Repeats of training submissions and of set-up calls. The calls that open a session are tried

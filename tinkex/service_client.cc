@@ -146,7 +146,7 @@ Future<SamplingClient> ServiceClient::create_sampling_client(
                    api::create_sampling_session_request(service->session_id, number, base_model,
                                                         model_path)),
       .decode = [](const HttpResponse& r) { return api::parse_sampling_session_id(r.body); }};
-  // hatchery answers with a future; the others at once.
+  // Some servers answer with a future; the others at once.
   return internal::send_call_and_poll(ServicePtr(service), std::move(call), "CreateSamplingSession")
       .then([service](Result<std::string> session_id) -> Result<SamplingClient> {
         if (!session_id.ok()) return std::move(session_id).error();

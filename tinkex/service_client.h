@@ -47,8 +47,9 @@ class ServiceClient {
   Future<SamplingClient> create_sampling_client(std::optional<std::string> base_model,
                                                 std::optional<std::string> model_path);
 
-  /// Settles everything pending with kClosed, stops the heartbeat and joins the I/O thread, within
-  /// `close_timeout`. Idempotent. The destructor of the last handle does the same.
+  /// Settles everything pending with kClosed, stops the heartbeat and joins the I/O thread; waits
+  /// for running tasks for `close_timeout` at most. Idempotent. The destructor of the last handle
+  /// does the same.
   void close();
 
  private:

@@ -79,7 +79,7 @@ class TensorData {
     return {reinterpret_cast<const T*>(data_), size_};
   }
 
-  /// Converted copies. Integers beyond 2^24 lose digits as float32; As an integer,
+  /// Converted copies. Integers beyond 2^24 lose digits as float32. As an integer,
   /// NaN becomes 0, and what is beyond int64 its nearest end.
   std::vector<float> to_floats() const;
   std::vector<std::int64_t> to_ints() const;
@@ -98,11 +98,11 @@ class TensorData {
   std::shared_ptr<const SparseIndices> sparse_;
 };
 
-/// Calls `visit(span<const T>)` with the elements in their own type. bfloat16 and float16 arrive
-/// as the tag types below, one 16-bit pattern each.
+/// One 16-bit pattern.
 struct BFloat16Bits {
   std::uint16_t bits;
 };
+/// One 16-bit pattern.
 struct Float16Bits {
   std::uint16_t bits;
 };
@@ -111,6 +111,8 @@ struct Float16Bits {
 float to_float(BFloat16Bits value) noexcept;
 float to_float(Float16Bits value) noexcept;
 
+/// Calls `visit(span<const T>)` with the elements in their own type. bfloat16 and float16 arrive
+/// as the tag types above.
 template <class Visitor>
 decltype(auto) visit_elements(const TensorData& tensor, Visitor&& visit) {
   switch (tensor.dtype()) {

@@ -61,13 +61,14 @@ class TrainingClient {
   /// Applies the accumulated gradient and clears it.
   Future<OptimStepResponse> optim_step(AdamParams params = {});
 
-  /// Saves weights and optimizer state under a name (`[A-Za-z0-9_.-]`, at most 128 characters).
+  /// Saves weights and optimizer state under a name (1 to 128 of
+  /// `[A-Za-z0-9_.-]`, the first not a dot).
   Future<SaveWeightsResponse> save_state(std::string name, bool overwrite = false);
 
   /// Replaces this model's weights by a training checkpoint's.
   Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer = true);
 
-  /// Saves what a sampler needs, under a name, and gives its `tinker://` path.
+  /// Saves what a sampler needs, under such a name, and gives its `tinker://` path.
   Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name);
 
   /// Snapshots the current weights without a name and opens a sampling session on them. The

@@ -39,7 +39,7 @@ struct HttpResponse {
 };
 
 /// Carries HTTP exchanges. Thread-safe. The default one runs libcurl on one I/O thread; users
-/// replace it to test their own code (tinkex/mocks).
+/// replace it to test their own code.
 class Transport {
  public:
   /// Runs on the transport's own thread, exactly once per send, and must return quickly: it

@@ -20,8 +20,8 @@ enum class Backend {
 };
 
 struct ConnectOptions {
-  /// For the embedded backend `base_url`, `api_key` and `transport` are filled in, and
-  /// `rate_limiters` if it is null: each has its own.
+  /// For the embedded backend `base_url`, `api_key`, `transport` and `embedded.api_key` are
+  /// replaced, and `rate_limiters` is filled in if it is null: each has its own.
   ClientOptions client;
   /// Used only if the embedded backend is started.
   local::BackendOptions embedded;

@@ -68,7 +68,7 @@ Result<std::vector<SupportedModel>> parse_supported_models(std::string_view body
       model.model_name = entry.get<std::string>();
     } else if (entry.is_object()) {
       model.model_name = value_or<std::string>(entry, "model_name", "");
-      // hatchery says model_id instead.
+      // Some servers say model_id instead.
       if (model.model_name.empty()) model.model_name = value_or<std::string>(entry, "model_id", "");
       const auto length = value_or<std::int64_t>(entry, "max_context_length", 0);
       if (length > 0) model.max_context_length = length;

@@ -1,8 +1,8 @@
 // Every op and every class that the library registers. The schemas are an interface:
 // tests/golden/op_schemas.txt holds them as PyTorch prints them.
 //
-// A remote call has three forms: `X` blocks, `X_async` gives a handle with done(), wait() and
-// cancel(), `X_future` gives a Future for torch.jit.wait and torch.futures.
+// A call of a training or sampling client has three forms: `X` blocks, `X_async` gives a handle
+// with done(), wait() and cancel(), `X_future` gives a Future for torch.jit.wait and torch.futures.
 
 #include <torch/library.h>
 

@@ -106,9 +106,9 @@ int main() {
     auto server = torch_ext::local::LocalServer::start({}).value();
     ClientOptions over_http;
     over_http.base_url = server->base_url();
-    const auto medians = seconds_per_step({engine_alone(batch),
-                                           through_client(batch, std::move(in_process)),
-                                           through_client(batch, std::move(over_http))});
+    const auto medians =
+        seconds_per_step({engine_alone(batch), through_client(batch, std::move(in_process)),
+                          through_client(batch, std::move(over_http))});
     std::printf("%zu examples x %d tokens, %s, rank 32, %d threads\n", kExamples, kTokens, kModel,
                 at::get_num_threads());
     print("engine alone", medians[0], medians[0]);

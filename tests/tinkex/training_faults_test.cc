@@ -58,6 +58,26 @@ TEST_F(TrainingFaultsTest, T12_ACancelledBatchSendsNoFurtherChunk) {
   EXPECT_EQ(count("forward_backward"), 1u);
 }
 
+TEST_F(TrainingFaultsTest, C3_AChunkWhoseResultCameAtOnceHasNoIdToBeListed) {
+  tinker.plan("forward_backward", {.immediate = true});
+  tinker.plan("forward_backward", {});
+  tinker.plan("forward_backward", {.refusals = {Reply::json(R"({"detail":"full"})", 413)}});
+  const auto output = client->forward_backward(batch(300), loss::kCrossEntropy).get();
+  ASSERT_FALSE(output.ok());
+  EXPECT_EQ(output.error().chunk(), 2u) << "two were accepted";
+  EXPECT_EQ(output.error().accepted_request_ids(),
+            std::vector<std::string>{tinker.operations("forward_backward")[1].request_id});
+}
+
+TEST_F(TrainingFaultsTest, Trap7_AnOperationWhoseAnswerWasLostIsCarriedOutOnce) {
+  tinker.plan("forward_backward",
+              {.lost = {Reply::hang_up(Fault::kReset), Reply::json("{}", 500)}});
+  EXPECT_TRUE(
+      testing::answers_batch(client->forward_backward(batch(2), loss::kCrossEntropy).get(), 2));
+  ASSERT_EQ(tinker.operations("forward_backward").size(), 1u);
+  EXPECT_EQ(tinker.operations("forward_backward")[0].submissions, 3);
+}
+
 TEST_F(TrainingFaultsTest, ASaveWhoseReplyWasLostIsFoundToBeDone) {
   tinker.plan("save_weights", {.refusals = {Reply::hang_up(Fault::kReset),
                                             Reply::json(R"({"detail":"exists"})", 409)}});

@@ -62,7 +62,10 @@ std::string saved_reply(const std::string& model_id, std::string_view kind,
 Error partial_send_error(Error error, const std::vector<Accepted>& accepted, std::size_t total) {
   std::vector<std::string> ids;
   ids.reserve(accepted.size());
-  for (const Accepted& one : accepted) ids.push_back(one.request_id);
+  for (const Accepted& one : accepted) {
+    // A chunk whose result came at once has no id.
+    if (!one.request_id.empty()) ids.push_back(one.request_id);
+  }
   if (total == 1) return error;
   return std::move(error).with_chunk(accepted.size(), total).with_accepted(std::move(ids));
 }

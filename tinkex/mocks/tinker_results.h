@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include "tinkex/mocks/scripted_reply.h"
-#include "tinkex/mocks/tinker_script.h"
+#include "tinkex/mocks/tinker_operations.h"
 
 namespace tinkex::mocks {
 

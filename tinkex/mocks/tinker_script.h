@@ -1,9 +1,6 @@
 #pragma once
 
 #include <chrono>
-#include <cstddef>
-#include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,46 +8,10 @@
 #include <vector>
 
 #include "tinkex/mocks/scripted_server.h"
+#include "tinkex/mocks/tinker_operations.h"
 #include "tinkex/options.h"
-#include "tinkex/wire/codec.h"
 
 namespace tinkex::mocks {
-
-/// One operation that a TinkerScript has accepted.
-struct Operation {
-  /// Its endpoint, `forward_backward` for example; `forward` also when it came as a
-  /// forward_backward with forward_only.
-  std::string kind;
-  std::string request_id;
-  std::string owner;          ///< Model, or sampling session.
-  std::int64_t seq_id = 0;    ///< 0: none was sent.
-  std::size_t log_index = 0;  ///< Of the accepted request in the server's log.
-  int submissions = 1;        ///< How often it was submitted, repeats included.
-  int polls = 0;              ///< How often its result was asked for.
-  std::string body;           ///< As submitted.
-  /// What a forward or forward_backward carries; null for the other kinds.
-  std::shared_ptr<const wire::ForwardBackwardRequest> batch;
-
-  std::size_t examples() const noexcept { return batch ? batch->data.size() : 0; }
-};
-
-/// How one operation is to go. The default: accepted at once, its result ready at once.
-struct OperationPlan {
-  /// Answers to its first submissions, which then are not accepted.
-  std::vector<Reply> refusals{};
-  /// Before the submission's answer.
-  std::chrono::milliseconds submit_delay{0};
-  std::shared_ptr<Gate> submit_gate{};
-  /// Answers to its first polls, instead of the result.
-  std::vector<Reply> polls{};
-  /// Holds every poll after those.
-  std::shared_ptr<Gate> result_gate{};
-  std::chrono::milliseconds result_delay{0};
-  /// The result; default: what the TinkerScript computes.
-  std::optional<Reply> result{};
-  /// The result is the answer to the submission; there is no future.
-  bool immediate = false;
-};
 
 /// A ScriptedServer that speaks the training API, without any model behind it, for tests of
 /// clients. Thread-safe.
@@ -67,8 +28,7 @@ struct OperationPlan {
 /// endpoints without a future can be overridden with `server().script("POST", path(...), ...)`.
 class TinkerScript {
  public:
-  /// Computes the result of an operation for a poll with this Accept header.
-  using ResultFn = std::function<Reply(const Operation&, std::string_view accept)>;
+  using ResultFn = mocks::ResultFn;
 
   TinkerScript();
 
@@ -84,6 +44,9 @@ class TinkerScript {
 
   /// Plans the next operation of this kind that has no plan yet.
   void plan(std::string kind, OperationPlan plan);
+  /// Plans every operation that plan() has no plan for, when it is first submitted. Runs on the
+  /// server's thread; it must return quickly and not call this object.
+  void plan_each(PlanFn plan);
   /// Replaces how results of this kind are computed.
   void set_result(std::string kind, ResultFn result);
 
@@ -96,12 +59,10 @@ class TinkerScript {
   static Reply failed(std::string error, std::string category);
 
  private:
-  class State;
-
   void add_service_routes();
   void add_operation_routes();
 
-  const std::shared_ptr<State> state_;
+  const std::shared_ptr<TinkerOperations> state_;
   // Last: its thread uses the state until it is gone.
   ScriptedServer server_;
 };

@@ -211,6 +211,27 @@ TEST_F(TinkerScriptTest, PlansScriptPollsHoldResultsAndReplaceThem) {
   EXPECT_EQ(script_.operations()[0].polls, 3);
 }
 
+TEST_F(TinkerScriptTest, ALostAnswerLeavesTheOperationCarriedOut) {
+  script_.plan("optim_step",
+               {.refusals = {Reply::json("{}", 503)}, .lost = {Reply::json("{}", 500)}});
+  EXPECT_EQ(call("optim_step", kStep).status, 503);
+  EXPECT_TRUE(script_.operations().empty());
+  EXPECT_EQ(call("optim_step", kStep).status, 500);
+  ASSERT_EQ(script_.operations().size(), 1u);
+  EXPECT_EQ(submit("optim_step", kStep), script_.operations()[0].request_id);
+  EXPECT_EQ(script_.operations()[0].submissions, 3);
+}
+
+TEST_F(TinkerScriptTest, PlansMayBeMadeForEachOperationUnlessOneWaits) {
+  script_.plan_each([](const Operation& operation) {
+    return OperationPlan{.result = Reply::json("{\"n\":" + std::to_string(operation.seq_id) + "}")};
+  });
+  script_.plan("optim_step", {.result = Reply::json("{\"n\":0}")});
+  EXPECT_EQ(poll(submit("optim_step", kStep)).body, "{\"n\":0}");
+  EXPECT_EQ(poll(submit("save_weights", R"({"model_id":"m","seq_id":2,"path":"a"})")).body,
+            "{\"n\":2}");
+}
+
 TEST_F(TinkerScriptTest, NotYetMayNameAPause) {
   EXPECT_FALSE(Json::parse(TinkerScript::try_again().body).contains("retry_after_ms"));
   const Json paused = Json::parse(TinkerScript::try_again("paused", milliseconds(7)).body);

@@ -14,12 +14,20 @@ def truncated(value):
     return int(value) if math.isfinite(value) else 0
 
 
+def total(values):
+    """One after another: from 3.12 on sum() of floats compensates for rounding."""
+    result = 0.0
+    for value in values:
+        result += value
+    return result
+
+
 def mean(values, weights):
     if len(values) == 1:
         return values[0]
     if sum(weights) == 0:
-        return sum(values) / len(values)
-    return sum(w * v for w, v in zip(weights, values)) / sum(weights)
+        return total(values) / len(values)
+    return total(w * v for w, v in zip(weights, values)) / sum(weights)
 
 
 def largest(values):
@@ -32,7 +40,7 @@ def smallest(values):
 
 REDUCERS = {
     "mean": mean,
-    "sum": lambda v, w: sum(v),
+    "sum": lambda v, w: total(v),
     "min": lambda v, w: smallest(v),
     "max": lambda v, w: largest(v),
     "slack": lambda v, w: largest(v) - mean(v, w),
@@ -90,6 +98,26 @@ def cases():
         chunk(1, **{f"a__{r}": v for r in ("mean", "sum", "min", "max", "slack", "hash_unordered", "hash2")})
         for v in (math.inf, 1.5)]
     yield "NaN last", [chunk(1, a__min=1, a__max=1), chunk(1, a__min=math.nan, a__max=math.nan)]
+    yield "-1 and -2 have one hash", [chunk(1, a__hash_unordered=v) for v in (-1, -2, -1, 0)]
+    yield "order and repeats in a hash", [chunk(1, a__hash_unordered=v, a__hash2=v) for v in (3, 1, 3, -0.0, 2, -7, 5, 1)]
+    yield "numbers around the modulus", [
+        chunk(1, a__hash_unordered=v, a__hash2=v)
+        for v in (-(2.0**61), -(2.0**61) + 256, 2.0**61 + 512, -(2.0**122), 2.0**122, 2.0**63 - 1024, -(2.0**64) - 4096)]
+    yield "the largest numbers", [chunk(1, a__hash_unordered=v, a__hash2=v) for v in (1.7976931348623157e308, 5e-324, 123.999)]
+    yield "forty values", [chunk(1, a__hash_unordered=v, a__hash2=v, a__unique=v) for v in (n * n * 1.5 - 300 for n in range(40))]
+    yield "hash2 wraps around", [chunk(1, a__hash2=2.0**63), chunk(1, a__hash2=2.0**63), chunk(1, a__hash2=-5)]
+    yield "hash2 of one negative chunk", [chunk(7, a__hash2=-1)]
+    yield "hash2 missing in one chunk", [chunk(1, a__hash2=10), chunk(1), chunk(1, a__hash2=-11)]
+    yield "the last colon counts, and capitals count", [
+        {"num_outputs": n, "metrics": {"a:sum:max": n, ":sum": n, "a:Sum": n, "a: sum": n, "a:": n, "": n, "a:mean:": n}}
+        for n in (1, 2, 5)]
+    yield "slack of what is missing somewhere", [chunk(2, a__slack=-4), chunk(9), chunk(6, a__slack=-1)]
+    yield "slack of equal values", [chunk(3, a__slack=0.1), chunk(7, a__slack=0.1)]
+    yield "unique missing in some chunks", [chunk(1, a__unique=5), chunk(1), chunk(0, a__unique=6), chunk(1), chunk(1, a__unique=7)]
+    yield "only chunks without weight have it", [chunk(0, a__mean=1, a__slack=1), chunk(0, a__mean=5, a__slack=5), chunk(8, b__sum=1)]
+    yield "a sum that overflows", [chunk(1, a__sum=1.7e308, a__mean=1.7e308), chunk(1, a__sum=1.7e308, a__mean=1.7e308)]
+    yield "one chunk that is not finite", [
+        chunk(4, a__mean=math.nan, b__sum=math.inf, c__hash2=math.nan, d__hash_unordered=-math.inf, e__max=-math.inf, f__unique=math.nan)]
     yield "no metrics", [chunk(4), chunk(5)]
     yield "no chunks", []
     rng = random.Random(3)

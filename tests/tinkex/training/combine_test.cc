@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -71,6 +73,54 @@ TEST(CombineTest, T10_AnotherOutputTypeIsRefused) {
       combined.error().message(),
       "the server answered chunk 2 of 2 with outputs of type 'b' but the first chunk with 'a'; "
       "the results of one batch cannot be combined");
+}
+
+/// The file spells numbers that JSON does not have as texts.
+Metrics metrics_of(const nlohmann::json& object) {
+  Metrics metrics;
+  for (const auto& [name, value] : object.items()) {
+    metrics[name] = value.is_string() ? std::stod(value.get<std::string>()) : value.get<double>();
+  }
+  return metrics;
+}
+
+ForwardBackwardOutput output_of(const nlohmann::json& golden) {
+  ForwardBackwardOutput output;
+  output.loss_fn_output_type = golden["type"];
+  for (const float logprob : golden["logprobs"].get<std::vector<float>>()) {
+    output.loss_fn_outputs.push_back({{"logprobs", TensorData::from(std::vector{logprob})}});
+  }
+  output.metrics = metrics_of(golden["metrics"]);
+  return output;
+}
+
+TEST(CombineTest, T10_H11_AgreesWithThePythonReference) {
+  std::ifstream file("tests/golden/combine.json");
+  ASSERT_TRUE(file) << "tests/golden/combine.json is missing";
+  const auto cases = nlohmann::json::parse(file);
+  ASSERT_GE(cases.size(), 10U);
+  for (const nlohmann::json& entry : cases) {
+    SCOPED_TRACE(entry["name"].get<std::string>());
+    std::vector<ForwardBackwardOutput> chunks;
+    std::vector<std::size_t> sizes;
+    for (const nlohmann::json& one : entry["chunks"]) {
+      chunks.push_back(output_of(one));
+      sizes.push_back(one["sent"]);
+    }
+    const auto combined = combine_forward_backward_results(std::move(chunks), sent(sizes));
+    const nlohmann::json& expected = entry["expected"];
+    if (expected.contains("error")) {
+      ASSERT_FALSE(combined.ok());
+      EXPECT_NE(combined.error().message().find(expected["error"].get<std::string>() + " of"),
+                std::string::npos)
+          << combined.error().message();
+      continue;
+    }
+    ASSERT_TRUE(combined.ok()) << combined.error().what();
+    EXPECT_EQ(combined->loss_fn_output_type, expected["type"]);
+    EXPECT_EQ(logprobs(*combined), expected["logprobs"].get<std::vector<float>>());
+    EXPECT_EQ(combined->metrics, metrics_of(expected["metrics"]));
+  }
 }
 
 TEST(CombineTest, NoChunksIsAnErrorAndNotACrash) {

@@ -7,6 +7,7 @@
 
 #include "tinkex/datum.h"
 #include "tinkex/future.h"
+#include "tinkex/options.h"
 #include "tinkex/outputs.h"
 #include "tinkex/params.h"
 #include "tinkex/sampling_client.h"
@@ -23,12 +24,17 @@ class TrainingConnection {
   virtual const ModelInfo& info() const = 0;
   virtual Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data,
                                                          std::string loss_fn, LossConfig config,
-                                                         bool forward_only) = 0;
-  virtual Future<OptimStepResponse> optim_step(const AdamParams& params) = 0;
-  virtual Future<SaveWeightsResponse> save_state(std::string name, bool overwrite) = 0;
-  virtual Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer) = 0;
-  virtual Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name) = 0;
-  virtual Future<SamplingClient> save_weights_and_get_sampling_client() = 0;
+                                                         bool forward_only,
+                                                         const CallOptions& call) = 0;
+  virtual Future<OptimStepResponse> optim_step(const AdamParams& params,
+                                               const CallOptions& call) = 0;
+  virtual Future<SaveWeightsResponse> save_state(std::string name, bool overwrite,
+                                                 const CallOptions& call) = 0;
+  virtual Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer,
+                                                 const CallOptions& call) = 0;
+  virtual Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(
+      std::string name, const CallOptions& call) = 0;
+  virtual Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions& call) = 0;
 };
 
 /// What a SamplingClient calls.
@@ -38,8 +44,8 @@ class SamplingConnection {
 
   virtual const std::string& session_id() const = 0;
   virtual Future<SampleResponse> sample(const ModelInput& prompt, std::int64_t num_samples,
-                                        const SamplingParams& params,
-                                        const SampleOptions& options) = 0;
+                                        const SamplingParams& params, const SampleOptions& options,
+                                        const CallOptions& call) = 0;
   virtual void close() = 0;
 };
 

@@ -11,6 +11,7 @@ std::string_view to_string(ErrorCode code) noexcept {
     case ErrorCode::kInvalidArgument: return "invalid_argument";
     case ErrorCode::kConnection: return "connection";
     case ErrorCode::kTimeout: return "timeout";
+    case ErrorCode::kDeadlineExceeded: return "deadline_exceeded";
     case ErrorCode::kHttpStatus: return "http_status";
     case ErrorCode::kRequestFailed: return "request_failed";
     case ErrorCode::kDecode: return "decode";

@@ -15,17 +15,18 @@ namespace tinkex {
 
 /// What kind of thing went wrong. Programs branch on this, never on the message.
 enum class ErrorCode {
-  kInvalidArgument,  ///< The caller's input was refused before anything was sent.
-  kConnection,       ///< The server could not be reached or the connection broke.
-  kTimeout,          ///< A deadline passed; the outcome on the server is unknown.
-  kHttpStatus,       ///< The server answered with a status that is not a success.
-  kRequestFailed,    ///< The server accepted the operation and the operation failed.
-  kDecode,           ///< The server's reply could not be understood.
-  kCancelled,        ///< The caller cancelled, or the result was abandoned.
-  kClosed,           ///< The client was closed, or was never initialised.
-  kWouldDeadlock,    ///< Waiting here would wait on the thread that must do the work.
-  kIo,               ///< A local file or resource could not be used.
-  kInternal,         ///< A defect in tinkex, or an exception thrown by user code.
+  kInvalidArgument,   ///< The caller's input was refused before anything was sent.
+  kConnection,        ///< The server could not be reached or the connection broke.
+  kTimeout,           ///< The server took too long; the outcome there is unknown.
+  kDeadlineExceeded,  ///< The call's own deadline passed; the outcome on the server is unknown.
+  kHttpStatus,        ///< The server answered with a status that is not a success.
+  kRequestFailed,     ///< The server accepted the operation and the operation failed.
+  kDecode,            ///< The server's reply could not be understood.
+  kCancelled,         ///< The caller cancelled, or the result was abandoned.
+  kClosed,            ///< The client was closed, or was never initialised.
+  kWouldDeadlock,     ///< Waiting here would wait on the thread that must do the work.
+  kIo,                ///< A local file or resource could not be used.
+  kInternal,          ///< A defect in tinkex, or an exception thrown by user code.
 };
 
 /// Whose fault a failure is, in the API's own vocabulary (protocol: `category`).

@@ -105,21 +105,30 @@ class ResultCell {
     return true;  // the hook before is destroyed here, outside the lock
   }
 
-  void cancel() noexcept TINKEX_EXCLUDES(mutex_) {
+  void cancel() noexcept { end(Error(ErrorCode::kCancelled, "the caller cancelled this result")); }
+
+  /// Settles the cell with `error`, unless it is settled, and tells the producer to stop.
+  void end(Error error) noexcept TINKEX_EXCLUDES(mutex_) {
     std::function<void()> hook;
     {
       MutexLock lock(mutex_);
       hook.swap(on_cancel_);
     }
-    set(Error(ErrorCode::kCancelled, "the caller cancelled this result"));
+    set(std::move(error));
     if (hook) hook();
+  }
+
+  /// Lets continuations run there, unless it has an executor. Only while nobody else knows the
+  /// cell.
+  void adopt_executor(const std::shared_ptr<Executor>& executor) {
+    if (!executor_) executor_ = executor;
   }
 
   Executor* executor() const noexcept { return executor_.get(); }
   const std::shared_ptr<Executor>& shared_executor() const noexcept { return executor_; }
 
  private:
-  const std::shared_ptr<Executor> executor_;  // may be null: continuations run in the setter
+  std::shared_ptr<Executor> executor_;  // may be null: continuations run in the setter
 
   mutable Mutex mutex_;
   mutable CondVar condition_;

@@ -46,6 +46,14 @@ struct RetryOptions {
   std::chrono::milliseconds max_retry_after{60'000};
 };
 
+/// What one call may be told beside its arguments.
+struct CallOptions {
+  /// The future settles within this time of the call, with kDeadlineExceeded if the result is not
+  /// there by then. What has not left is then not sent, and the server's result no longer waited
+  /// for; what it accepted may still take effect. Absent: ClientOptions::default_deadline.
+  std::optional<std::chrono::milliseconds> deadline = std::nullopt;
+};
+
 /// Everything a ServiceClient can be told. Empty strings are filled from the environment, then
 /// from the default (config/resolve.h).
 struct ClientOptions {
@@ -62,11 +70,15 @@ struct ClientOptions {
   /// Extra headers on every request.
   HttpHeaders default_headers;
 
-  WireFormat wire_format = WireFormat::kProtobuf;
+  /// Absent: protobuf, and JSON from the first 415 or 422 on that JSON is then spared.
+  std::optional<WireFormat> wire_format = std::nullopt;
   /// Lowered to what the server announces where that is smaller.
   ChunkLimits chunk_limits;
   /// Raises `chunk_limits` to what the server announces where that is larger.
   bool accept_larger_server_chunks = false;
+  /// Sends the chunks of a batch side by side, the first one last, where the server announces that
+  /// it runs operations by their sequence ids. Otherwise, and by default, one after another.
+  bool parallel_chunks = false;
 
   /// Bytes of encoded, not yet accepted bodies of one training client beyond which
   /// a call of that client waits. One body is always admitted.
@@ -74,6 +86,10 @@ struct ClientOptions {
   /// Futures of this service polled at the same time; the rest wait, oldest first. A quarter of the
   /// files that the process may open, if that is less: every poll holds a connection.
   std::size_t max_concurrent_polls = 1024;
+  /// Bytes of large results of this service that are fetched at the same time, by the sizes that
+  /// the server announces; the rest wait, oldest first. One result is always admitted. Lowered to
+  /// what the server announces.
+  std::size_t max_result_bytes = std::size_t{50} << 20;
 
   std::chrono::milliseconds request_timeout{60'000};
   std::chrono::milliseconds connect_timeout{5'000};
@@ -82,6 +98,9 @@ struct ClientOptions {
   std::chrono::milliseconds heartbeat_interval{10'000};
   /// How long close() waits for running tasks; telling the server, for 1 s at most, counts.
   std::chrono::milliseconds close_timeout{5'000};
+
+  /// Of every call that is given none of its own. Absent: a call may take as long as it takes.
+  std::optional<std::chrono::milliseconds> default_deadline = std::nullopt;
 
   /// Repeats of training submissions and of set-up calls. The calls that open a session are tried
   /// four times at most.

@@ -20,6 +20,7 @@
 
 #include "tinkex/future.h"
 #include "tinkex/model_input.h"
+#include "tinkex/options.h"
 #include "tinkex/outputs.h"
 #include "tinkex/params.h"
 
@@ -39,10 +40,11 @@ class SamplingClient {
   /// Draws `num_samples` continuations of `prompt`.
   Future<SampleResponse> sample(const ModelInput& prompt, std::int64_t num_samples = 1,
                                 const SamplingParams& params = {},
-                                const SampleOptions& options = {});
+                                const SampleOptions& options = {}, const CallOptions& call = {});
 
   /// Log-probability of every prompt token given those before it; NaN for the first.
-  Future<std::vector<float>> compute_logprobs(const ModelInput& prompt);
+  Future<std::vector<float>> compute_logprobs(const ModelInput& prompt,
+                                              const CallOptions& call = {});
 
   /// Ends the session on this side: later samples fail with kClosed, pending ones still settle
   /// with their result. Idempotent; the last handle's destructor does the same.

@@ -4,6 +4,7 @@
 
 #include "tinkex/api/messages.h"
 #include "tinkex/connection/call.h"
+#include "tinkex/connection/deadline.h"
 #include "tinkex/connection/remote_sampling.h"
 #include "tinkex/connection/remote_training.h"
 #include "tinkex/session/service_core.h"
@@ -83,17 +84,21 @@ const std::string& ServiceClient::session_id() const { return core_->context()->
 
 const ClientOptions& ServiceClient::options() const { return core_->context()->options; }
 
-Future<std::vector<SupportedModel>> ServiceClient::get_supported_models() {
+Future<std::vector<SupportedModel>> ServiceClient::get_supported_models(
+    const CallOptions& options) {
   const ServicePtr& service = core_->context();
   Call<std::vector<SupportedModel>> call{
       .what = "get_server_capabilities",
       .http = service->request("get_server_capabilities", "GET"),
       .decode = [](const HttpResponse& reply) { return api::parse_supported_models(reply.body); }};
-  return internal::send_call(ServicePtr(service), std::move(call));
+  return internal::with_deadline(*service,
+                                 internal::send_call(ServicePtr(service), std::move(call)), options,
+                                 "get_server_capabilities");
 }
 
 Future<TrainingClient> ServiceClient::create_lora_training_client(std::string base_model,
-                                                                  LoraConfig config) {
+                                                                  LoraConfig config,
+                                                                  const CallOptions& options) {
   const ServicePtr& service = core_->context();
   const auto refuse = [&service](Error error) {
     return Future<TrainingClient>::ready_with(std::move(error), service->runtime->executor);
@@ -102,11 +107,13 @@ Future<TrainingClient> ServiceClient::create_lora_training_client(std::string ba
     return refuse(invalid_argument("base_model: is empty; get_supported_models lists the names"));
   }
   if (Status valid = internal::validate(config); !valid.ok()) return refuse(valid.error());
-  return when_created(service, create_model(service, base_model, config));
+  return internal::with_deadline(*service,
+                                 when_created(service, create_model(service, base_model, config)),
+                                 options, "create_lora_training_client");
 }
 
-Future<TrainingClient> ServiceClient::create_training_client_from_state(std::string path,
-                                                                        bool with_optimizer) {
+Future<TrainingClient> ServiceClient::create_training_client_from_state(
+    std::string path, bool with_optimizer, const CallOptions& options) {
   const ServicePtr& service = core_->context();
   if (Status valid = internal::validate_tinker_path(path, internal::CheckpointKind::kTraining);
       !valid.ok()) {
@@ -118,21 +125,25 @@ Future<TrainingClient> ServiceClient::create_training_client_from_state(std::str
       .what = "weights_info",
       .http = post(service, "weights_info", api::weights_info_request(path)),
       .decode = [](const HttpResponse& reply) { return api::parse_weights_info(reply.body); }};
-  return internal::send_call(ServicePtr(service), std::move(call))
-      .then([service](Result<api::WeightsInfo> info) -> Future<TrainingClient> {
-        if (!info.ok()) {
-          return Future<TrainingClient>::ready_with(std::move(info).error(),
-                                                    service->runtime->executor);
-        }
-        return when_created(service, create_model(service, info->base_model, info->lora));
-      })
-      .then([path, with_optimizer](Result<TrainingClient> created) {
-        return load_into(std::move(created), path, with_optimizer);
-      });
+  auto created =
+      internal::send_call(ServicePtr(service), std::move(call))
+          .then([service](Result<api::WeightsInfo> info) -> Future<TrainingClient> {
+            if (!info.ok()) {
+              return Future<TrainingClient>::ready_with(std::move(info).error(),
+                                                        service->runtime->executor);
+            }
+            return when_created(service, create_model(service, info->base_model, info->lora));
+          })
+          .then([path, with_optimizer](Result<TrainingClient> created) {
+            return load_into(std::move(created), path, with_optimizer);
+          });
+  return internal::with_deadline(*service, std::move(created), options,
+                                 "create_training_client_from_state");
 }
 
-Future<SamplingClient> ServiceClient::create_sampling_client(
-    std::optional<std::string> base_model, std::optional<std::string> model_path) {
+Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::string> base_model,
+                                                             std::optional<std::string> model_path,
+                                                             const CallOptions& options) {
   const ServicePtr& service = core_->context();
   if (base_model.has_value() == model_path.has_value()) {
     return Future<SamplingClient>::ready_with(
@@ -147,11 +158,13 @@ Future<SamplingClient> ServiceClient::create_sampling_client(
                                                         model_path)),
       .decode = [](const HttpResponse& r) { return api::parse_sampling_session_id(r.body); }};
   // Some servers answer with a future; the others at once.
-  return internal::send_call_and_poll(ServicePtr(service), std::move(call), "CreateSamplingSession")
-      .then([service](Result<std::string> session_id) -> Result<SamplingClient> {
-        if (!session_id.ok()) return std::move(session_id).error();
-        return internal::make_sampling_client(service, *std::move(session_id));
-      });
+  auto created =
+      internal::send_call_and_poll(ServicePtr(service), std::move(call), "CreateSamplingSession")
+          .then([service](Result<std::string> session_id) -> Result<SamplingClient> {
+            if (!session_id.ok()) return std::move(session_id).error();
+            return internal::make_sampling_client(service, *std::move(session_id));
+          });
+  return internal::with_deadline(*service, std::move(created), options, "create_sampling_client");
 }
 
 void ServiceClient::close() { core_->close(); }

@@ -34,18 +34,20 @@ class ServiceClient {
   /// it is the caller's own; do not print it.
   const ClientOptions& options() const;
 
-  Future<std::vector<SupportedModel>> get_supported_models();
+  Future<std::vector<SupportedModel>> get_supported_models(const CallOptions& call = {});
 
   /// Creates a model with fresh adapters and a client for it.
-  Future<TrainingClient> create_lora_training_client(std::string base_model,
-                                                     LoraConfig config = {});
+  Future<TrainingClient> create_lora_training_client(std::string base_model, LoraConfig config = {},
+                                                     const CallOptions& call = {});
   /// Creates a model from a training checkpoint; `with_optimizer` restores the moments too.
   Future<TrainingClient> create_training_client_from_state(std::string path,
-                                                           bool with_optimizer = true);
+                                                           bool with_optimizer = true,
+                                                           const CallOptions& call = {});
 
   /// Opens a sampling session on a base model or on a `tinker://` path; give exactly one.
   Future<SamplingClient> create_sampling_client(std::optional<std::string> base_model,
-                                                std::optional<std::string> model_path);
+                                                std::optional<std::string> model_path,
+                                                const CallOptions& call = {});
 
   /// Settles everything pending with kClosed, stops the heartbeat and joins the I/O thread; waits
   /// for running tasks for `close_timeout` at most. Idempotent. The destructor of the last handle

@@ -6,35 +6,25 @@
 #include <string>
 #include <utility>
 
+#include "tinkex/base/shape.h"
+
 namespace tinkex {
 namespace {
 
-std::string text_of(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (const std::int64_t extent : shape) {
-    if (text.size() > 1) text += ", ";
-    text += std::to_string(extent);
-  }
-  return text + "]";
-}
+using internal::shape_text;
 
-/// Throws where a size is negative or the number of elements cannot be represented.
-std::size_t element_count(const std::vector<std::int64_t>& shape) {
-  std::size_t count = 1;
-  for (const std::int64_t extent : shape) {
-    if (extent < 0 || __builtin_mul_overflow(count, static_cast<std::size_t>(extent), &count)) {
-      throw invalid_argument("TensorData: the shape " + text_of(shape) +
-                             " has a negative size, or more elements than can be counted");
-    }
-  }
-  return count;
+std::size_t count_elements(const std::vector<std::int64_t>& shape) {
+  const std::optional<std::size_t> count = internal::element_count(shape);
+  if (count) return *count;
+  throw invalid_argument("TensorData: the shape " + shape_text(shape) +
+                         " has a negative size, or more elements than can be counted");
 }
 
 template <class T>
 TensorData own(std::vector<T> values, DType dtype, std::vector<std::int64_t> shape) {
   if (shape.empty()) shape = {static_cast<std::int64_t>(values.size())};
-  if (element_count(shape) != values.size()) {
-    throw invalid_argument("TensorData: the shape " + text_of(shape) + " does not fit " +
+  if (count_elements(shape) != values.size()) {
+    throw invalid_argument("TensorData: the shape " + shape_text(shape) + " does not fit " +
                            std::to_string(values.size()) + " values");
   }
   auto owner = std::make_shared<const std::vector<T>>(std::move(values));
@@ -138,7 +128,7 @@ TensorData TensorData::share(std::shared_ptr<const void> owner, const void* data
                              std::vector<std::int64_t> shape) {
   TensorData tensor;
   tensor.dtype_ = dtype;
-  tensor.size_ = element_count(shape);
+  tensor.size_ = count_elements(shape);
   tensor.data_ = static_cast<const std::byte*>(data);
   tensor.shape_ = std::move(shape);
   tensor.owner_ = std::move(owner);

@@ -12,33 +12,39 @@ const ModelInfo& TrainingClient::info() const { return connection_->info(); }
 
 Future<ForwardBackwardOutput> TrainingClient::forward_backward(std::span<const Datum> data,
                                                                std::string loss_fn,
-                                                               LossConfig config) {
-  return connection_->forward_backward(data, std::move(loss_fn), std::move(config), false);
+                                                               LossConfig config,
+                                                               const CallOptions& call) {
+  return connection_->forward_backward(data, std::move(loss_fn), std::move(config), false, call);
 }
 
 Future<ForwardBackwardOutput> TrainingClient::forward(std::span<const Datum> data,
-                                                      std::string loss_fn, LossConfig config) {
-  return connection_->forward_backward(data, std::move(loss_fn), std::move(config), true);
+                                                      std::string loss_fn, LossConfig config,
+                                                      const CallOptions& call) {
+  return connection_->forward_backward(data, std::move(loss_fn), std::move(config), true, call);
 }
 
-Future<OptimStepResponse> TrainingClient::optim_step(AdamParams params) {
-  return connection_->optim_step(params);
+Future<OptimStepResponse> TrainingClient::optim_step(AdamParams params, const CallOptions& call) {
+  return connection_->optim_step(params, call);
 }
 
-Future<SaveWeightsResponse> TrainingClient::save_state(std::string name, bool overwrite) {
-  return connection_->save_state(std::move(name), overwrite);
+Future<SaveWeightsResponse> TrainingClient::save_state(std::string name, bool overwrite,
+                                                       const CallOptions& call) {
+  return connection_->save_state(std::move(name), overwrite, call);
 }
 
-Future<LoadWeightsResponse> TrainingClient::load_state(std::string path, bool with_optimizer) {
-  return connection_->load_state(std::move(path), with_optimizer);
+Future<LoadWeightsResponse> TrainingClient::load_state(std::string path, bool with_optimizer,
+                                                       const CallOptions& call) {
+  return connection_->load_state(std::move(path), with_optimizer, call);
 }
 
-Future<SaveWeightsForSamplerResponse> TrainingClient::save_weights_for_sampler(std::string name) {
-  return connection_->save_weights_for_sampler(std::move(name));
+Future<SaveWeightsForSamplerResponse> TrainingClient::save_weights_for_sampler(
+    std::string name, const CallOptions& call) {
+  return connection_->save_weights_for_sampler(std::move(name), call);
 }
 
-Future<SamplingClient> TrainingClient::save_weights_and_get_sampling_client() {
-  return connection_->save_weights_and_get_sampling_client();
+Future<SamplingClient> TrainingClient::save_weights_and_get_sampling_client(
+    const CallOptions& call) {
+  return connection_->save_weights_and_get_sampling_client(call);
 }
 
 }  // namespace tinkex

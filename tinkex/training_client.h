@@ -29,6 +29,7 @@
 
 #include "tinkex/datum.h"
 #include "tinkex/future.h"
+#include "tinkex/options.h"
 #include "tinkex/outputs.h"
 #include "tinkex/params.h"
 #include "tinkex/sampling_client.h"
@@ -52,28 +53,32 @@ class TrainingClient {
   /// sum over positions and datums; nothing is averaged. Errors in `data` are reported before
   /// anything is sent.
   Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data, std::string loss_fn,
-                                                 LossConfig config = {});
+                                                 LossConfig config = {},
+                                                 const CallOptions& call = {});
 
   /// The same without any gradient.
   Future<ForwardBackwardOutput> forward(std::span<const Datum> data, std::string loss_fn,
-                                        LossConfig config = {});
+                                        LossConfig config = {}, const CallOptions& call = {});
 
   /// Applies the accumulated gradient and clears it.
-  Future<OptimStepResponse> optim_step(AdamParams params = {});
+  Future<OptimStepResponse> optim_step(AdamParams params = {}, const CallOptions& call = {});
 
   /// Saves weights and optimizer state under a name (1 to 128 of
   /// `[A-Za-z0-9_.-]`, the first not a dot).
-  Future<SaveWeightsResponse> save_state(std::string name, bool overwrite = false);
+  Future<SaveWeightsResponse> save_state(std::string name, bool overwrite = false,
+                                         const CallOptions& call = {});
 
   /// Replaces this model's weights by a training checkpoint's.
-  Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer = true);
+  Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer = true,
+                                         const CallOptions& call = {});
 
   /// Saves what a sampler needs, under such a name, and gives its `tinker://` path.
-  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name);
+  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name,
+                                                                 const CallOptions& call = {});
 
   /// Snapshots the current weights without a name and opens a sampling session on them. The
   /// snapshot contains exactly the steps submitted before it.
-  Future<SamplingClient> save_weights_and_get_sampling_client();
+  Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions& call = {});
 
  private:
   std::shared_ptr<TrainingConnection> connection_;

@@ -55,6 +55,11 @@ class Transport {
   /// Aborts an exchange; its callback gets kCancelled unless it is already complete.
   virtual void cancel(RequestId id) noexcept = 0;
 
+  /// Aborts an exchange whose body has not left in full, so that the server cannot have taken it:
+  /// its callback gets kCancelled with not_accepted(). Any other exchange goes on, as all do where
+  /// a transport cannot tell.
+  virtual void withdraw(RequestId) noexcept {}
+
   /// Fails every exchange with kClosed, now and from now on. Returns when no callback runs any
   /// more. Must not be called from a callback.
   virtual void shutdown() noexcept = 0;

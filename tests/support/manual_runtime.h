@@ -69,6 +69,9 @@ class FakeTransport final : public Transport {
     std::string body() const { return request.body ? std::string(request.body->view()) : ""; }
   };
 
+  /// Whether the bodies of open exchanges have not left in full yet.
+  std::atomic<bool> uploading{false};
+
   RequestId send(HttpRequest request, Callback callback) noexcept override {
     internal::MutexLock lock(mutex_);
     open_.push_back({++last_id_, std::move(request), std::move(callback)});
@@ -78,6 +81,11 @@ class FakeTransport final : public Transport {
   void cancel(RequestId id) noexcept override {
     answer_where([id](const Exchange& exchange) { return exchange.id == id; },
                  Error(ErrorCode::kCancelled, "cancelled"));
+  }
+  void withdraw(RequestId id) noexcept override {
+    if (!uploading) return;
+    answer_where([id](const Exchange& exchange) { return exchange.id == id; },
+                 Error(ErrorCode::kCancelled, "withdrawn").with_not_accepted(true));
   }
   void shutdown() noexcept override {
     while (open() > 0) fail(Error(ErrorCode::kClosed, "closed"));

@@ -36,7 +36,8 @@ class FakeTraining final : public TrainingConnection {
   const ModelInfo& info() const override { return info_; }
 
   Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data, std::string loss,
-                                                 LossConfig settings, bool forward) override {
+                                                 LossConfig settings, bool forward,
+                                                 const CallOptions&) override {
     ++calls;
     seen.clear();
     for (const Datum& datum : data) {
@@ -53,31 +54,32 @@ class FakeTraining final : public TrainingConnection {
     return Future<ForwardBackwardOutput>::ready_with(output);
   }
 
-  Future<OptimStepResponse> optim_step(const AdamParams& params) override {
+  Future<OptimStepResponse> optim_step(const AdamParams& params, const CallOptions&) override {
     ++calls;
     adam = params;
     return Future<OptimStepResponse>::ready_with(OptimStepResponse{{{"grad_norm", 2.5}}});
   }
 
-  Future<SaveWeightsResponse> save_state(std::string name, bool) override {
+  Future<SaveWeightsResponse> save_state(std::string name, bool, const CallOptions&) override {
     ++calls;
     return Future<SaveWeightsResponse>::ready_with(
         SaveWeightsResponse{"tinker://run/weights/" + name});
   }
 
-  Future<LoadWeightsResponse> load_state(std::string path, bool) override {
+  Future<LoadWeightsResponse> load_state(std::string path, bool, const CallOptions&) override {
     ++calls;
     return Future<LoadWeightsResponse>::ready_with(LoadWeightsResponse{path, "model-1"});
   }
 
-  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name) override {
+  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name,
+                                                                 const CallOptions&) override {
     ++calls;
     SaveWeightsForSamplerResponse saved;
     if (name != "nameless") saved.path = "tinker://run/sampler_weights/" + name;
     return Future<SaveWeightsForSamplerResponse>::ready_with(saved);
   }
 
-  Future<SamplingClient> save_weights_and_get_sampling_client() override {
+  Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions&) override {
     ++calls;
     return Future<SamplingClient>::ready_with(sampler);
   }
@@ -99,8 +101,8 @@ class FakeSampling final : public SamplingConnection {
   const std::string& session_id() const override { return session_id_; }
 
   Future<SampleResponse> sample(const ModelInput& input, std::int64_t count,
-                                const SamplingParams& settings,
-                                const SampleOptions& asked) override {
+                                const SamplingParams& settings, const SampleOptions& asked,
+                                const CallOptions&) override {
     ++calls;
     prompt = input.text_tokens();
     num_samples = count;

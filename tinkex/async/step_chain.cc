@@ -12,6 +12,10 @@ constexpr std::uint64_t kStarting = std::uint64_t{1} << 63;
 
 }  // namespace
 
+Error cancelled_error() {
+  return Error(ErrorCode::kCancelled, "the caller cancelled this request");
+}
+
 void StepChain::exchange(HttpRequest request, Next next) {
   auto self = shared_from_this();
   std::uint64_t starting = kStarting | ++exchanges_;
@@ -25,6 +29,7 @@ void StepChain::exchange(HttpRequest request, Next next) {
   // The reply may have come already, and the next exchange be under way.
   if (!exchange_.compare_exchange_strong(starting, id)) return;
   if (cancelled_.load()) runtime_->transport->cancel(id);
+  if (withdrawn()) runtime_->transport->withdraw(id);
 }
 
 void StepChain::pause_until(Clock::time_point when, std::function<void()> next) {
@@ -32,7 +37,7 @@ void StepChain::pause_until(Clock::time_point when, std::function<void()> next) 
   const std::uint64_t pause = pause_.fetch_add(1) + 1;
   timer_.store(
       runtime_->timers->schedule(when, [self = shared_from_this(), pause] { self->wake(pause); }));
-  if (cancelled_.load()) wake(pause);
+  if (cancelled_.load() || withdrawn()) wake(pause);
 }
 
 void StepChain::wake(std::uint64_t pause) noexcept {
@@ -46,17 +51,32 @@ void StepChain::wake(std::uint64_t pause) noexcept {
 
 void StepChain::cancel() noexcept {
   cancelled_.store(true);
+  if (const auto id = exchange_under_way()) runtime_->transport->cancel(*id);
+  end_pause();
+}
+
+void StepChain::withdraw() noexcept {
+  withdrawn_.store(true);
+  if (!may_withdraw()) return;
+  if (const auto id = exchange_under_way()) runtime_->transport->withdraw(*id);
+  end_pause();
+}
+
+std::optional<Transport::RequestId> StepChain::exchange_under_way() const noexcept {
   const std::uint64_t exchange = exchange_.load();
-  if (exchange != 0 && (exchange & kStarting) == 0) runtime_->transport->cancel(exchange);
+  if (exchange == 0 || (exchange & kStarting) != 0) return std::nullopt;
+  return exchange;
+}
+
+void StepChain::end_pause() noexcept {
   const std::uint64_t pause = pause_.load();
-  if (pause % 2 == 1) {
-    runtime_->timers->cancel(timer_.load());
-    wake(pause);
-  }
+  if (pause % 2 == 0) return;
+  runtime_->timers->cancel(timer_.load());
+  wake(pause);
 }
 
 std::optional<Error> StepChain::stopped() const {
-  if (cancelled_.load()) return Error(ErrorCode::kCancelled, "the caller cancelled this request");
+  if (cancelled_.load()) return cancelled_error();
   if (runtime_->closed.load()) return Error(ErrorCode::kClosed, "the service client was closed");
   return std::nullopt;
 }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "tinkex/api/messages.h"
+#include "tinkex/connection/deadline.h"
 #include "tinkex/connection/result_poll.h"
 #include "tinkex/retry/retry_loop.h"
 #include "tinkex/validation/params.h"
@@ -56,7 +57,8 @@ void RemoteSampling::close() { registry_->retire(handle_); }
 
 Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int64_t num_samples,
                                               const SamplingParams& params,
-                                              const SampleOptions& options) {
+                                              const SampleOptions& options,
+                                              const CallOptions& call) {
   const auto entry = registry_->acquire(handle_);
   if (!entry) {
     return Future<SampleResponse>::ready_with(
@@ -93,6 +95,7 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
                                      [weak = std::weak_ptr<RetryLoop>(submission)] {
                                        if (auto loop = weak.lock()) loop->cancel();
                                      });
+  arm_deadline(*service, cell, call, "sample");
   submission->start([service, cell](Result<HttpResponse> reply) {
     on_submitted(service, std::move(reply), cell);
   });

@@ -18,8 +18,8 @@ class RemoteSampling final : public SamplingConnection {
 
   const std::string& session_id() const override { return session_id_; }
   Future<SampleResponse> sample(const ModelInput& prompt, std::int64_t num_samples,
-                                const SamplingParams& params,
-                                const SampleOptions& options) override;
+                                const SamplingParams& params, const SampleOptions& options,
+                                const CallOptions& call) override;
   void close() override;
 
  private:

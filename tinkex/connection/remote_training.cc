@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tinkex/api/messages.h"
+#include "tinkex/connection/deadline.h"
 #include "tinkex/connection/remote_sampling.h"
 #include "tinkex/connection/result_poll.h"
 #include "tinkex/training/combine.h"
@@ -70,6 +71,14 @@ Error partial_send_error(Error error, const std::vector<Accepted>& accepted, std
   return std::move(error).with_chunk(accepted.size(), total).with_accepted(std::move(ids));
 }
 
+/// What a call whose time is up had achieved.
+Error progress_error(Error error, std::vector<std::string> accepted, std::size_t total) {
+  const std::size_t count = accepted.size();
+  error = std::move(error).with_accepted(std::move(accepted));
+  if (total == 1 || count == total) return error;
+  return std::move(error).with_chunk(count, total);
+}
+
 }  // namespace
 
 std::shared_ptr<RemoteTraining> RemoteTraining::create(std::shared_ptr<ServiceContext> service,
@@ -87,8 +96,8 @@ RemoteTraining::RemoteTraining(std::shared_ptr<ServiceContext> service, ModelInf
 
 Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const Datum> data,
                                                                std::string loss_fn,
-                                                               LossConfig config,
-                                                               bool forward_only) {
+                                                               LossConfig config, bool forward_only,
+                                                               const CallOptions& call) {
   using Output = ForwardBackwardOutput;
   auto cell = std::make_shared<ResultCell<Output>>(service_->runtime->executor);
   Future<Output> future(cell);
@@ -129,7 +138,7 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
       pass_on(combined.cell(), cell);
     });
   };
-  const auto submission = open(std::move(spec), *cell);
+  const auto submission = open(std::move(spec), cell, call);
   encode_chunks(submission,
                 {.model_id = info_.model_id,
                  .data = data,
@@ -141,16 +150,23 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
 }
 
 template <class T>
-std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec, ResultCell<T>& cell) {
+std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec,
+                                                         const std::shared_ptr<ResultCell<T>>& cell,
+                                                         const CallOptions& call) {
+  const std::string what = spec.what;
+  const std::size_t total = spec.total_chunks;
   auto submission = strand_->open(std::move(spec));
   // Until the results are awaited, cancelling the future means not to send the rest.
-  cell.on_cancel([weak_strand = std::weak_ptr<Strand>(strand_),
-                  weak_submission = std::weak_ptr<Strand::Submission>(submission)] {
+  cell->on_cancel([weak_strand = std::weak_ptr<Strand>(strand_),
+                   weak_submission = std::weak_ptr<Strand::Submission>(submission)] {
     const auto strand = weak_strand.lock();
     const auto queued = weak_submission.lock();
     if (strand && queued) {
       strand->abort(queued, Error(ErrorCode::kCancelled, "the caller cancelled this request"));
     }
+  });
+  arm_deadline(*service_, cell, call, what, [strand = strand_, submission, total](Error error) {
+    return progress_error(std::move(error), strand->accepted_ids(submission), total);
   });
   return submission;
 }
@@ -181,6 +197,7 @@ template <class T>
 Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view request_type,
                                      std::shared_ptr<ByteBuffer> body,
                                      std::function<Result<T>(std::string_view)> parse,
+                                     const CallOptions& call,
                                      std::optional<std::string> reply_if_done_before) {
   auto cell = std::make_shared<ResultCell<T>>(service_->runtime->executor);
   Future<T> future(cell);
@@ -207,41 +224,46 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
       }
     });
   };
-  strand_->add(open(std::move(spec), *cell), std::move(body));
+  strand_->add(open(std::move(spec), cell, call), std::move(body));
   return future;
 }
 
-Future<OptimStepResponse> RemoteTraining::optim_step(const AdamParams& params) {
+Future<OptimStepResponse> RemoteTraining::optim_step(const AdamParams& params,
+                                                     const CallOptions& call) {
   if (Status valid = validate(params); !valid.ok()) {
     return Future<OptimStepResponse>::ready_with(std::move(valid).error(),
                                                  service_->runtime->executor);
   }
   return submit_one<OptimStepResponse>("optim_step", "OptimStep",
                                        api::optim_step_request(info_.model_id, params),
-                                       api::parse_optim_step);
+                                       api::parse_optim_step, call);
 }
 
-Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool overwrite) {
+Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool overwrite,
+                                                       const CallOptions& call) {
   if (Status valid = validate_checkpoint_name(name); !valid.ok()) {
     return Future<SaveWeightsResponse>::ready_with(std::move(valid).error(),
                                                    service_->runtime->executor);
   }
   return submit_one<SaveWeightsResponse>(
       "save_weights", "SaveWeights", api::save_weights_request(info_.model_id, name, overwrite),
-      api::parse_save_weights, saved_reply(info_.model_id, "weights", name));
+      api::parse_save_weights, call, saved_reply(info_.model_id, "weights", name));
 }
 
-Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer) {
+Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer,
+                                                       const CallOptions& call) {
   if (Status valid = validate_tinker_path(path, CheckpointKind::kTraining); !valid.ok()) {
     return Future<LoadWeightsResponse>::ready_with(std::move(valid).error(),
                                                    service_->runtime->executor);
   }
   return submit_one<LoadWeightsResponse>(
       "load_weights", "LoadWeights",
-      api::load_weights_request(info_.model_id, path, with_optimizer), api::parse_load_weights);
+      api::load_weights_request(info_.model_id, path, with_optimizer), api::parse_load_weights,
+      call);
 }
 
-Future<SaveWeightsForSamplerResponse> RemoteTraining::save_weights_for_sampler(std::string name) {
+Future<SaveWeightsForSamplerResponse> RemoteTraining::save_weights_for_sampler(
+    std::string name, const CallOptions& call) {
   if (Status valid = validate_checkpoint_name(name); !valid.ok()) {
     return Future<SaveWeightsForSamplerResponse>::ready_with(std::move(valid).error(),
                                                              service_->runtime->executor);
@@ -249,15 +271,17 @@ Future<SaveWeightsForSamplerResponse> RemoteTraining::save_weights_for_sampler(s
   return submit_one<SaveWeightsForSamplerResponse>(
       "save_weights_for_sampler", "SaveWeightsForSampler",
       api::save_weights_for_sampler_request(info_.model_id, name, 0),
-      api::parse_save_weights_for_sampler, saved_reply(info_.model_id, "sampler_weights", name));
+      api::parse_save_weights_for_sampler, call,
+      saved_reply(info_.model_id, "sampler_weights", name));
 }
 
-Future<SamplingClient> RemoteTraining::save_weights_and_get_sampling_client() {
+Future<SamplingClient> RemoteTraining::save_weights_and_get_sampling_client(
+    const CallOptions& call) {
   const std::int64_t number = service_->next_sampling_session_seq_id.fetch_add(1);
   return submit_one<SaveWeightsForSamplerResponse>(
              "save_weights_for_sampler", "SaveWeightsForSampler",
              api::save_weights_for_sampler_request(info_.model_id, "", number),
-             api::parse_save_weights_for_sampler)
+             api::parse_save_weights_for_sampler, call)
       .then([service =
                  service_](Result<SaveWeightsForSamplerResponse> saved) -> Result<SamplingClient> {
         if (!saved.ok()) return std::move(saved).error();

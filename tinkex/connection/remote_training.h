@@ -23,12 +23,16 @@ class RemoteTraining final : public TrainingConnection,
 
   const ModelInfo& info() const override { return info_; }
   Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data, std::string loss_fn,
-                                                 LossConfig config, bool forward_only) override;
-  Future<OptimStepResponse> optim_step(const AdamParams& params) override;
-  Future<SaveWeightsResponse> save_state(std::string name, bool overwrite) override;
-  Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer) override;
-  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name) override;
-  Future<SamplingClient> save_weights_and_get_sampling_client() override;
+                                                 LossConfig config, bool forward_only,
+                                                 const CallOptions& call) override;
+  Future<OptimStepResponse> optim_step(const AdamParams& params, const CallOptions& call) override;
+  Future<SaveWeightsResponse> save_state(std::string name, bool overwrite,
+                                         const CallOptions& call) override;
+  Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer,
+                                         const CallOptions& call) override;
+  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name,
+                                                                 const CallOptions& call) override;
+  Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions& call) override;
 
  private:
   RemoteTraining(std::shared_ptr<ServiceContext> service, ModelInfo info);
@@ -36,12 +40,14 @@ class RemoteTraining final : public TrainingConnection,
   template <class T>
   Future<T> submit_one(std::string_view path, std::string_view request_type,
                        std::shared_ptr<ByteBuffer> body,
-                       std::function<Result<T>(std::string_view)> parse,
+                       std::function<Result<T>(std::string_view)> parse, const CallOptions& call,
                        std::optional<std::string> reply_if_done_before = std::nullopt);
 
-  /// A place in the order, which cancelling `cell` gives up.
+  /// A place in the order, which cancelling `cell`, or the call's deadline, gives up.
   template <class T>
-  std::shared_ptr<Strand::Submission> open(SubmissionSpec spec, ResultCell<T>& cell);
+  std::shared_ptr<Strand::Submission> open(SubmissionSpec spec,
+                                           const std::shared_ptr<ResultCell<T>>& cell,
+                                           const CallOptions& call);
 
   void encode_chunks(const std::shared_ptr<Strand::Submission>& submission,
                      const wire::ForwardBackwardInput& input, std::span<const ChunkRange> chunks);

@@ -30,7 +30,9 @@ struct ServiceContext {
   std::atomic<std::int64_t> next_model_seq_id{0};
   std::atomic<std::int64_t> next_sampling_session_seq_id{0};
 
-  const wire::Codec& codec() const { return wire::codec_for(options.wire_format); }
+  const wire::Codec& codec() const {
+    return wire::codec_for(options.wire_format.value_or(WireFormat::kProtobuf));
+  }
 
   /// A request to `/api/v1/<path>` with every header that the API wants, and no body.
   HttpRequest request(std::string_view path, std::string_view method = "POST") const;

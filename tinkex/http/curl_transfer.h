@@ -41,6 +41,11 @@ class CurlTransfer {
   /// Sets every option of the handle for this request.
   Status prepare();
 
+  /// Whether libcurl was handed the whole body; before that the server cannot have all of it.
+  bool body_has_left() const noexcept {
+    return request_.body == nullptr || sent_ == request_.body->size();
+  }
+
   /// What came of it, once libcurl says so.
   Result<HttpResponse> outcome(CURLcode code);
 

@@ -102,6 +102,10 @@ void IoThread::cancel(std::uint64_t id) noexcept {
   push({.kind = Command::Kind::kCancel, .id = id});
 }
 
+void IoThread::withdraw(Transport::RequestId id) noexcept {
+  push({.kind = Command::Kind::kWithdraw, .id = id});
+}
+
 void IoThread::push(Command command) noexcept {
   using Pushed = CommandQueue<Command>::Pushed;
   try {
@@ -162,6 +166,14 @@ void IoThread::obey_one(Command& command) {
     case Command::Kind::kSend: return begin(command);
     case Command::Kind::kSchedule:
       return timers_.add(command.id, command.when, std::move(command.on_time));
+    case Command::Kind::kWithdraw:
+      if (auto found = transfers_.find(command.id);
+          found != transfers_.end() && !found->second->body_has_left()) {
+        finish_transfer(
+            found,
+            Error(ErrorCode::kCancelled, "the request was withdrawn").with_not_accepted(true));
+      }
+      return;
     case Command::Kind::kCancel:
       timers_.cancel(command.id);
       if (auto found = transfers_.find(command.id); found != transfers_.end()) {

@@ -46,10 +46,11 @@ class IoThread final : public Transport, public TimerService {
 
   /// Both interfaces' cancel: the ids of exchanges and timers are drawn from one counter.
   void cancel(std::uint64_t id) noexcept override;
+  void withdraw(Transport::RequestId id) noexcept override;
 
  private:
   struct Command {
-    enum class Kind { kNone, kSend, kSchedule, kCancel, kStop };
+    enum class Kind { kNone, kSend, kSchedule, kCancel, kWithdraw, kStop };
     Kind kind = Kind::kNone;
     std::uint64_t id = 0;
     HttpRequest request{};

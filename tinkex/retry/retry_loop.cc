@@ -23,7 +23,7 @@ RetryLoop::RetryLoop(std::shared_ptr<Runtime> runtime, RetryableRequest request)
 void RetryLoop::start(Done done) {
   done_ = std::move(done);
   first_attempt_ = runtime().clock->now();
-  if (stopped()) {  // `done` never runs inside start()
+  if (stopped() || withdrawn()) {  // `done` never runs inside start()
     return run_on(runtime().executor.get(), [self = self()] { self->attempt(); });
   }
   attempt();
@@ -31,6 +31,7 @@ void RetryLoop::start(Done done) {
 
 void RetryLoop::attempt() {
   if (auto error = stopped()) return fail(*std::move(error));
+  if (withdrawn()) return fail(cancelled_error().with_not_accepted(true));
   if (request_.wait_for_limiter && request_.limiter != nullptr) {
     // Looked at again after every wait: the window may have grown meanwhile.
     const Clock::time_point until = request_.limiter->until();
@@ -105,7 +106,7 @@ void RetryLoop::fail(Error error) {
   const bool refused = error.http_status() >= 400 && error.http_status() < 500 &&
                        error.http_status() != 408 && error.http_status() != 409;
   const bool not_accepted =
-      !outcome_unknown_ && (attempts_ == 0 || refused || error.not_accepted());
+      !outcome_unknown_.load() && (attempts_ == 0 || refused || error.not_accepted());
   const Done done = std::move(done_);
   done(std::move(error).with_not_accepted(not_accepted));
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -29,6 +30,9 @@ struct RetryableRequest {
 /// Sends a request until it succeeds, is refused for good, or the budget in count and time is
 /// spent. Every attempt sends the same bytes. `classify.h` says what is worth repeating.
 ///
+/// withdraw() ends it unless some attempt may have been carried out: then it goes on to learn
+/// which.
+///
 /// The final error is not_accepted() only if no attempt can have been taken by the server.
 class RetryLoop final : public StepChain {
  public:
@@ -41,6 +45,7 @@ class RetryLoop final : public StepChain {
   void start(Done done);
 
  private:
+  bool may_withdraw() const noexcept override { return !outcome_unknown_.load(); }
   void attempt();
   void on_reply(Result<HttpResponse> reply);
   void on_refusal(const HttpResponse& reply);
@@ -55,7 +60,7 @@ class RetryLoop final : public StepChain {
   Done done_;
   Clock::time_point first_attempt_{};
   int attempts_ = 0;
-  bool outcome_unknown_ = false;
+  std::atomic<bool> outcome_unknown_{false};  // some attempt may have been carried out
 };
 
 }  // namespace tinkex::internal

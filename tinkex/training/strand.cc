@@ -25,6 +25,7 @@ class Strand::Submission {
   const SubmissionSpec spec;
   std::deque<std::shared_ptr<ByteBuffer>> waiting;
   std::vector<Accepted> accepted;
+  std::vector<std::string> accepted_ids;  // stay when `done` has taken the others
   std::optional<Error> error;
   bool left = false;  // the queue; from then on its `done` alone touches it
 
@@ -69,13 +70,21 @@ bool Strand::add(const std::shared_ptr<Submission>& submission, std::shared_ptr<
 }
 
 void Strand::abort(const std::shared_ptr<Submission>& submission, Error error) {
+  std::shared_ptr<RetryLoop> sending;
   {
     MutexLock lock(mutex_);
     if (submission->left || submission->error) return;
     submission->error = std::move(error);
     drop_waiting(*submission);
+    if (on_wire_ && queue_.front() == submission) sending = sending_.lock();
   }
+  if (sending) sending->withdraw();
   pump();
+}
+
+std::vector<std::string> Strand::accepted_ids(const std::shared_ptr<Submission>& submission) const {
+  MutexLock lock(mutex_);
+  return submission->accepted_ids;
 }
 
 void Strand::wake() {
@@ -136,14 +145,21 @@ void Strand::send(const std::shared_ptr<Submission>& head, std::shared_ptr<ByteB
     request.what = head->spec.what;
     request.limiter = limiter_;
     request.reply_if_done_before = head->spec.reply_if_done_before;
-    std::make_shared<RetryLoop>(runtime_, std::move(request))
-        ->start([self = shared_from_this(), head, counted](Result<HttpResponse> reply) {
-          const auto read = [&reply] { return read_acceptance(std::move(reply)); };
-          self->on_reply(head, counted, invoke_guarded<Accepted>(read));
-        });
+    const auto loop = std::make_shared<RetryLoop>(runtime_, std::move(request));
+    if (begin_sending(*head, loop)) loop->withdraw();
+    loop->start([self = shared_from_this(), head, counted](Result<HttpResponse> reply) {
+      const auto read = [&reply] { return read_acceptance(std::move(reply)); };
+      self->on_reply(head, counted, invoke_guarded<Accepted>(read));
+    });
   } catch (...) {  // out of memory before anything left
     on_reply(head, counted, error_from_current_exception().with_not_accepted(true));
   }
+}
+
+bool Strand::begin_sending(const Submission& head, const std::shared_ptr<RetryLoop>& loop) {
+  MutexLock lock(mutex_);
+  sending_ = loop;
+  return head.error.has_value();
 }
 
 void Strand::on_reply(const std::shared_ptr<Submission>& head, std::size_t bytes,
@@ -153,6 +169,7 @@ void Strand::on_reply(const std::shared_ptr<Submission>& head, std::size_t bytes
     on_wire_ = false;
     queued_bytes_ -= bytes;
     if (reply.ok()) {
+      if (!reply->request_id.empty()) head->accepted_ids.push_back(reply->request_id);
       head->accepted.push_back(*std::move(reply));
     } else {
       if (reply.error().not_accepted()) --next_seq_id_;

@@ -14,8 +14,9 @@
 // left, or it was refused outright. Otherwise a server that executes by id would wait for ever for
 // the missing one.
 //
-// Cancelling. abort() ends a submission: what is on the wire finishes, because only its reply tells
-// whether the server took it, and with that what becomes of its sequence id; the rest never leaves.
+// Cancelling. abort() ends a submission: what has not left never leaves, and an upload that has not
+// left in full is broken off. What the server may have taken is finished, because only its reply
+// tells whether it did, and with that what becomes of its sequence id.
 //
 // Budget. Encoded bodies that the server has not accepted yet are counted. add() waits while they
 // exceed the limit, except for the head of the queue when it has nothing to send: so the head
@@ -82,6 +83,10 @@ class Strand : public std::enable_shared_from_this<Strand> {
   /// happens if its `done` is on its way already.
   void abort(const std::shared_ptr<Submission>& submission, Error error) TINKEX_EXCLUDES(mutex_);
 
+  /// Ids of the chunks that the server has accepted so far.
+  std::vector<std::string> accepted_ids(const std::shared_ptr<Submission>& submission) const
+      TINKEX_EXCLUDES(mutex_);
+
   /// Wakes callers that wait for the budget, after the runtime was marked closed.
   void wake() TINKEX_EXCLUDES(mutex_);
 
@@ -90,6 +95,9 @@ class Strand : public std::enable_shared_from_this<Strand> {
   bool head_can_send() const TINKEX_REQUIRES(mutex_);
   void send(const std::shared_ptr<Submission>& head, std::shared_ptr<ByteBuffer> body,
             std::int64_t seq_id);
+  /// Makes `loop` the one that abort() withdraws; true if the head was aborted meanwhile.
+  bool begin_sending(const Submission& head, const std::shared_ptr<RetryLoop>& loop)
+      TINKEX_EXCLUDES(mutex_);
   /// The end of a send: the wire is free again.
   void on_reply(const std::shared_ptr<Submission>& head, std::size_t bytes, Result<Accepted> reply)
       TINKEX_EXCLUDES(mutex_);
@@ -101,12 +109,13 @@ class Strand : public std::enable_shared_from_this<Strand> {
   const std::size_t max_queued_bytes_;
   const std::shared_ptr<RateLimiter> limiter_;
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar room_;
   std::deque<std::shared_ptr<Submission>> queue_ TINKEX_GUARDED_BY(mutex_);
   std::size_t queued_bytes_ TINKEX_GUARDED_BY(mutex_) = 0;
   std::int64_t next_seq_id_ TINKEX_GUARDED_BY(mutex_) = 1;  // 0 means "none" on the wire
   bool on_wire_ TINKEX_GUARDED_BY(mutex_) = false;
+  std::weak_ptr<RetryLoop> sending_ TINKEX_GUARDED_BY(mutex_);  // what is on the wire
 };
 
 }  // namespace tinkex::internal

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "tinkex/base/shape.h"
 #include "tinkex/base/text.h"
 #include "tinkex/validation/problems.h"
 #include "tinkex/validation/prompt.h"

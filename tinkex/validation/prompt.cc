@@ -3,6 +3,7 @@
 #include <string>
 #include <variant>
 
+#include "tinkex/base/shape.h"
 #include "tinkex/base/text.h"
 #include "tinkex/validation/tensor_scan.h"
 

@@ -108,13 +108,4 @@ std::string element_text(const TensorData& tensor, std::size_t index) {
   });
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (const std::int64_t extent : shape) {
-    if (text.size() > 1) text += ", ";
-    text += std::to_string(extent);
-  }
-  return text + "]";
-}
-
 }  // namespace tinkex::internal

@@ -27,7 +27,5 @@ bool holds_integers(const TensorData& tensor) noexcept;
 bool is_readable(const TensorData& tensor) noexcept;
 
 std::string element_text(const TensorData& tensor, std::size_t index);
-/// `[2, 3]`.
-std::string shape_text(const std::vector<std::int64_t>& shape);
 
 }  // namespace tinkex::internal

@@ -6,12 +6,15 @@
 #include <set>
 #include <utility>
 
+#include "tinkex/base/shape.h"
 #include "tinkex/base/text.h"
 #include "tinkex/wire/boundary.h"
 #include "tinkex/wire/pack.h"
 
 namespace tinkex::wire {
 namespace {
+
+using internal::shape_text;
 
 constexpr std::string_view kTargetTokens = "target_tokens";
 constexpr std::array<std::string_view, 6> kFloatInputs = {"weights",
@@ -231,21 +234,7 @@ void fail_bad_token(const TensorData& tokens, std::size_t datum, std::size_t chu
 
 std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape) noexcept {
   if (shape.size() > kMaxDimensions) return std::nullopt;
-  std::size_t count = 1;
-  for (const std::int64_t extent : shape) {
-    if (extent < 0) return std::nullopt;
-    if (__builtin_mul_overflow(count, static_cast<std::size_t>(extent), &count))
-      return std::nullopt;
-  }
-  return count;
-}
-
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size() && i < kMaxDimensions; ++i) {
-    text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-  }
-  return text + (shape.size() > kMaxDimensions ? ", ...]" : "]");
+  return internal::element_count(shape);
 }
 
 TensorData arrange(std::vector<float> values, TensorLayout layout, const std::string& where) {

@@ -43,11 +43,8 @@ void check_sample_response(const SampleResponse& response);
 /// Throws kInvalidArgument that names the first token outside [0, 2^31).
 [[noreturn]] void fail_bad_token(const TensorData& tokens, std::size_t datum, std::size_t chunk);
 
-/// Number of elements of an array of that shape; nullopt if an extent is negative, there are too
-/// many dimensions, or the product overflows.
+/// internal::element_count, which also refuses more than kMaxDimensions.
 std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape) noexcept;
-/// `[2, 3]`.
-std::string shape_text(const std::vector<std::int64_t>& shape);
 
 /// Parts of decoding that both encodings share. Each throws kDecode.
 

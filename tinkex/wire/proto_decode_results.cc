@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "tinkex/base/shape.h"
 #include "tinkex/base/text.h"
 #include "tinkex/wire/boundary.h"
 #include "tinkex/wire/input_rules.h"
@@ -94,11 +95,11 @@ std::vector<std::int64_t> datum_shape(const std::vector<std::int64_t>& trailing,
                                       std::size_t elements, const std::string& where) {
   const std::optional<std::size_t> row = element_count(trailing);
   if (!row || trailing.size() == kMaxDimensions) {
-    fail_decode(where + ": impossible trailing_shape " + shape_text(trailing));
+    fail_decode(where + ": impossible trailing_shape " + internal::shape_text(trailing));
   }
   if (*row == 0 ? elements != 0 : elements % *row != 0) {
     fail_decode(where + ": " + std::to_string(elements) + " elements cannot have trailing_shape " +
-                shape_text(trailing));
+                internal::shape_text(trailing));
   }
   std::vector<std::int64_t> shape{*row == 0 ? 0 : static_cast<std::int64_t>(elements / *row)};
   shape.insert(shape.end(), trailing.begin(), trailing.end());

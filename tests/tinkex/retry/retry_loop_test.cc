@@ -150,5 +150,52 @@ TEST_F(RetryLoopTest, AConflictOfTheFirstAttemptIsTheCallersMistake) {
   EXPECT_EQ(outcome->error().http_status(), 409);
 }
 
+TEST_F(RetryLoopTest, T12_WithdrawnBetweenAttemptsThatWereRefusedItEndsAtOnce) {
+  start({.max_attempts = 5});
+  world.reply(429, "{}");
+  loop->withdraw();
+  world.executor->run_all();
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kCancelled);
+  EXPECT_TRUE(outcome->error().not_accepted());
+  world.advance(600s);
+  EXPECT_EQ(world.transport->sent(), 1u);
+}
+
+TEST_F(RetryLoopTest, T12_WithdrawnAfterALostReplyItGoesOnToLearnWhatBecameOfIt) {
+  start({.max_attempts = 5});
+  world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
+  loop->withdraw();
+  world.executor->run_all();
+  EXPECT_FALSE(outcome);
+  world.advance(20s);
+  world.transport->uploading = true;
+  loop->withdraw();
+  EXPECT_EQ(world.transport->open(), 1u) << "a repeat is not broken off either";
+  world.reply(200, "{}");
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(outcome->ok());
+}
+
+TEST_F(RetryLoopTest, T12_WithdrawnDuringTheUploadItBreaksItOff) {
+  world.transport->uploading = true;
+  start({.max_attempts = 5});
+  loop->withdraw();
+  world.executor->run_all();
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kCancelled);
+  EXPECT_TRUE(outcome->error().not_accepted());
+}
+
+TEST_F(RetryLoopTest, T12_WithdrawnAfterTheUploadItWaitsForTheReply) {
+  start({.max_attempts = 5});
+  loop->withdraw();
+  world.executor->run_all();
+  EXPECT_FALSE(outcome);
+  world.reply(200, "{}");
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(outcome->ok());
+}
+
 }  // namespace
 }  // namespace tinkex::internal

@@ -253,5 +253,46 @@ TEST_F(StrandTest, Trap11_A429OnASubmissionFeedsTheSharedLimiter) {
   EXPECT_EQ(limiter->until() - world.clock->now(), 7s);
 }
 
+TEST_F(StrandTest, T12_AnAbortedUploadIsBrokenOffAndItsSequenceIdGivenBack) {
+  world.transport->uploading = true;
+  auto batch = open(2, first);
+  strand->add(batch, body("a"));
+  strand->add(batch, body("b"));
+  strand->add(open(1, second), body("x"));
+  EXPECT_EQ(on_wire(), "a#1");
+  strand->abort(batch, Error(ErrorCode::kCancelled, "by the test"));
+  world.executor->run_all();
+  ASSERT_TRUE(first && first->error);
+  EXPECT_EQ(first->error->code(), ErrorCode::kCancelled);
+  EXPECT_EQ(on_wire(), "x#1");
+}
+
+TEST_F(StrandTest, T12_AnAbortedSendThatIsBetweenRefusalsIsGivenUp) {
+  retry.max_attempts = 5;
+  strand = std::make_shared<Strand>(world.runtime, retry, 100, limiter);
+  auto batch = open(1, first);
+  strand->add(batch, body("a"));
+  world.reply(503, "{}", {{"x-should-retry", "true"}});
+  world.advance(20s);
+  world.reply(429, "{}");
+  strand->abort(batch, Error(ErrorCode::kCancelled, "by the test"));
+  world.executor->run_all();
+  EXPECT_FALSE(first) << "the 503 may hide a success, so the send goes on";
+  world.advance(20s);
+  accept("r1");
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->ids, std::vector<std::string>{"r1"});
+}
+
+TEST_F(StrandTest, C3_TheAcceptedChunksAreKnownWhileTheRestIsOnItsWay) {
+  auto batch = open(2, first);
+  strand->add(batch, body("a"));
+  accept("r1");
+  EXPECT_EQ(strand->accepted_ids(batch), std::vector<std::string>{"r1"});
+  strand->add(batch, body("b"));
+  accept("r2");
+  EXPECT_EQ(strand->accepted_ids(batch), (std::vector<std::string>{"r1", "r2"}));
+}
+
 }  // namespace
 }  // namespace tinkex::internal

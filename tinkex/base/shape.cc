@@ -1,0 +1,25 @@
+#include "tinkex/base/shape.h"
+
+namespace tinkex::internal {
+
+std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape) noexcept {
+  std::size_t count = 1;
+  for (const std::int64_t extent : shape) {
+    if (extent < 0) return std::nullopt;
+    if (__builtin_mul_overflow(count, static_cast<std::size_t>(extent), &count)) {
+      return std::nullopt;
+    }
+  }
+  return count;
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  constexpr std::size_t kShown = 16;
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size() && i < kShown; ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  }
+  return text + (shape.size() > kShown ? ", ...]" : "]");
+}
+
+}  // namespace tinkex::internal

@@ -48,6 +48,11 @@ def rows(document, heading=""):
             for line in section.splitlines() if line.startswith("| `")]
 
 
+def bare_lines(text):
+    """The lines without their indentation, as one text."""
+    return "\n".join(line.strip() for line in text.strip().splitlines()) + "\n"
+
+
 class DocumentsTest(unittest.TestCase):
     def test_links_lead_somewhere(self):
         broken = []
@@ -72,6 +77,24 @@ class DocumentsTest(unittest.TestCase):
     def test_the_program_in_the_readme_is_the_example(self):
         block = re.search(r"```cpp\n(.*?)```", checkout.read("README.md"), re.S).group(1)
         self.assertEqual(block, checkout.read("examples/readme_example.cc"))
+
+    def test_the_snippets_of_the_testing_guide_are_in_its_program(self):
+        program = bare_lines(checkout.read("examples/testing_example.cc"))
+        blocks = re.findall(r"```cpp\n(.*?)```", checkout.read("docs/testing.md"), re.S)
+        self.assertGreater(len(blocks), 5)
+        for block in blocks:
+            self.assertIn(bare_lines(block), program)
+
+    def test_the_testing_guide_names_every_part_of_a_plan_and_replies_that_exist(self):
+        told = checkout.read("docs/testing.md")
+        plan = re.search(r"struct OperationPlan \{(.*?)\n\};",
+                         checkout.read("tinkex/mocks/tinker_operations.h"), re.S).group(1)
+        for part in re.findall(r" (\w+)(?:\{.*\}| = \w+);", plan):
+            if part != "result_opens":  # for reorder()
+                self.assertIn("`%s`" % part, told)
+        replies = checkout.read("tinkex/mocks/scripted_reply.h")
+        for call in re.findall(r"(?:Reply::|\)\.)(\w+)\(", "".join(re.findall(r"`Reply.*?`", told))):
+            self.assertRegex(replies, r"Reply %s\(" % call)
 
     def test_limits_are_those_of_the_headers(self):
         for struct, header in (("ChunkLimits", "tinkex/options.h"),

@@ -196,6 +196,7 @@ void ScriptedConnection::write_piece(std::size_t size) {
 void ScriptedConnection::finish_reply() {
   if (out_.empty()) host_->log.replied(index_);
   out_ = {};
+  if (reply_.opens) reply_.opens->open();
   error_code ignored;
   switch (reply_.fault) {
     case Fault::kNone:

@@ -142,7 +142,10 @@ Reply TinkerOperations::poll(const LoggedRequest& request) {
     compute = result_fn(operation.kind);
   }
   Reply reply = plan.result ? *plan.result : compute(operation, request.header("accept"));
-  return std::move(reply).after(plan.result_delay).held_by(plan.result_gate);
+  return std::move(reply)
+      .after(plan.result_delay)
+      .held_by(plan.result_gate)
+      .then_open(plan.result_opens);
 }
 
 Reply TinkerOperations::create_sampling_session() {

@@ -53,6 +53,8 @@ struct OperationPlan {
   /// Holds every poll after those.
   std::shared_ptr<Gate> result_gate{};
   std::chrono::milliseconds result_delay{0};
+  /// Opened when the result has been sent.
+  std::shared_ptr<Gate> result_opens{};
   /// The result; default: what the TinkerScript computes.
   std::optional<Reply> result{};
   /// The result is the answer to the submission; there is no future.

@@ -67,6 +67,16 @@ void TinkerScript::plan(std::string kind, OperationPlan plan) {
 
 void TinkerScript::plan_each(PlanFn plan) { state_->plan_each(std::move(plan)); }
 
+void TinkerScript::reorder(const std::string& kind, const std::vector<std::size_t>& order) {
+  std::vector<OperationPlan> plans(order.size());
+  for (std::size_t i = 1; i < order.size(); ++i) {
+    const auto gate = std::make_shared<Gate>();
+    plans.at(order[i - 1]).result_opens = gate;
+    plans.at(order[i]).result_gate = gate;
+  }
+  for (OperationPlan& made : plans) plan(kind, std::move(made));
+}
+
 void TinkerScript::set_result(std::string kind, ResultFn result) {
   state_->set_result(std::move(kind), std::move(result));
 }

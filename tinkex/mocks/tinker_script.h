@@ -47,6 +47,9 @@ class TinkerScript {
   /// Plans every operation that plan() has no plan for, when it is first submitted. Runs on the
   /// server's thread; it must return quickly and not call this object.
   void plan_each(PlanFn plan);
+  /// Plans the next operations of this kind, one per number, whose results are to be answered in
+  /// this order: `{2, 0, 1}` gives the third one's first. Every number below its size comes once.
+  void reorder(const std::string& kind, const std::vector<std::size_t>& order);
   /// Replaces how results of this kind are computed.
   void set_result(std::string kind, ResultFn result);
 

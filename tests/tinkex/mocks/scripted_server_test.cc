@@ -144,6 +144,50 @@ TEST(ScriptedServerTest, X3_ChunkedAndDrippedRepliesCarryTheSameBody) {
   EXPECT_THAT(ask(server, "/"), EndsWith("content-length: 5\r\n\r\nhello"));
 }
 
+TEST(ScriptedServerTest, X1_EachFaultIsOneLine) {
+  ScriptedServer server;
+  const std::string body = "0123456789";
+  const std::vector<std::pair<Reply, std::string>> faults{
+      {Reply::json(body).cut_after(4), "length: 10\r\n\r\n0123"},
+      {Reply::json(body).cut_after(4, Fault::kReset), "length: 10\r\n\r\n0123"},
+      {Reply::json(body).cut_after(4, Fault::kHalfClose), "length: 10\r\n\r\n0123"},
+      {Reply::json(body).truncated_to(4), "length: 4\r\n\r\n0123"},
+      {Reply::json(body).truncated_to(40), "length: 10\r\n\r\n0123456789"},
+      {Reply::json(body).dripping(3, milliseconds(1)), "length: 10\r\n\r\n0123456789"},
+      {Reply::json(body, 429).with_header("retry-after", "2"),
+       "retry-after: 2\r\ncontent-length: 10\r\n\r\n0123456789"},
+      {Reply::json("{}").labelled("text/html"), "type: text/html\r\ncontent-length: 2\r\n\r\n{}"},
+      {Reply::bad_json(), R"("metrics":{"loss:su)"},
+      {Reply::truncated_protobuf(), "length: 4\r\n\r\n\x0a\x7f\x0a\x05"},
+  };
+  for (const auto& [reply, ending] : faults) {
+    server.script("POST", "/", {reply});
+    EXPECT_THAT(ask(server, "/"), EndsWith(ending));
+  }
+}
+
+TEST(ScriptedServerTest, ASlowDripTakesItsTime) {
+  ScriptedServer server;
+  server.script("POST", "/", {Reply::json("{}").dripping(10, milliseconds(2))});
+  const std::size_t size = ask(server, "/").size();
+  const LoggedRequest request = server.log()[0];
+  EXPECT_GE(request.replied.time - request.arrived.time, milliseconds(2) * ((size + 9) / 10));
+}
+
+TEST(ScriptedServerTest, AReplyMayReleaseAnother) {
+  ScriptedServer server;
+  const auto gate = std::make_shared<Gate>();
+  server.script("POST", "/held", {Reply::json("held").held_by(gate)});
+  server.script("POST", "/first", {Reply::json("first").then_open(gate)});
+  RawClient held(server.port());
+  held.send("POST /held HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+  ASSERT_TRUE(server.wait_for_requests(1, kPatience));
+  EXPECT_FALSE(gate->is_open());
+  EXPECT_THAT(ask(server, "/first"), EndsWith("first"));
+  EXPECT_THAT(held.receive("held"), EndsWith("held"));
+  EXPECT_GT(server.log("/held")[0].replied.order, server.log("/first")[0].replied.order);
+}
+
 TEST(ScriptedServerTest, AClientThatLeavesDuringAHeldReplyIsNoticed) {
   ScriptedServer server;
   server.script("POST", "/", {Reply::json("{}").held_by(std::make_shared<Gate>())});

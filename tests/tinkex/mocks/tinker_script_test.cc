@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tests/tinkex/http/exchange.h"
@@ -230,6 +231,27 @@ TEST_F(TinkerScriptTest, PlansMayBeMadeForEachOperationUnlessOneWaits) {
   EXPECT_EQ(poll(submit("optim_step", kStep)).body, "{\"n\":0}");
   EXPECT_EQ(poll(submit("save_weights", R"({"model_id":"m","seq_id":2,"path":"a"})")).body,
             "{\"n\":2}");
+}
+
+TEST_F(TinkerScriptTest, X2_ResultsComeInTheOrderThatTheTestNames) {
+  script_.reorder("optim_step", {2, 0, 1});
+  std::vector<std::string> ids;
+  for (const char* seq : {"1", "2", "3"}) {
+    ids.push_back(submit(
+        "optim_step",
+        R"({"model_id":"m","adam_params":{"learning_rate":1},"seq_id":)" + std::string(seq) + "}"));
+  }
+  std::vector<std::future<Result<HttpResponse>>> results;
+  for (const std::string& id : ids) {
+    results.push_back(begin("retrieve_future", Json{{"request_id", id}}.dump()));
+  }
+  for (auto& result : results) EXPECT_EQ(result.get().value().status, 200);
+  std::vector<std::string> answered(3);
+  auto polls = script_.server().log(TinkerScript::path("retrieve_future"));
+  std::sort(polls.begin(), polls.end(),
+            [](const auto& a, const auto& b) { return a.replied.order < b.replied.order; });
+  for (std::size_t i = 0; i < 3; ++i) answered[i] = Json::parse(polls[i].body).at("request_id");
+  EXPECT_THAT(answered, ElementsAre(ids[2], ids[0], ids[1]));
 }
 
 TEST_F(TinkerScriptTest, NotYetMayNameAPause) {

@@ -28,6 +28,11 @@ VirtualRun::VirtualRun(std::uint64_t seed)
   });
 }
 
+VirtualRun::~VirtualRun() {
+  world_.close();
+  (void)world_.run_until_rest();  // what is still to happen may speak of the members below
+}
+
 Evidence VirtualRun::run() {
   for (std::size_t thread = 0; thread < program_.threads.size(); ++thread) go_on(thread);
   const bool ends = world_.run_until_rest();

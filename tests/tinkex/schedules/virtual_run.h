@@ -20,6 +20,9 @@ namespace tinkex::testing {
 class VirtualRun {
  public:
   explicit VirtualRun(std::uint64_t seed);
+  VirtualRun(const VirtualRun&) = delete;
+  VirtualRun& operator=(const VirtualRun&) = delete;
+  ~VirtualRun();
 
   /// Runs to the end; call it once.
   Evidence run();

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "tinkex/base/shape.h"
 #include "tinkex/validation/tensor_scan.h"
 #include "torch_ext/local/refusal.h"
 

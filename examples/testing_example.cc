@@ -40,14 +40,15 @@ std::vector<tinkex::Datum> examples(int count) {
 // Without a server.
 class FallingLoss : public tinkex::mocks::TrainingDouble {
  public:
-  tinkex::Future<tinkex::ForwardBackwardOutput> forward_backward(std::span<const tinkex::Datum>,
-                                                                 std::string, tinkex::LossConfig,
-                                                                 bool) override {
+  tinkex::Future<tinkex::ForwardBackwardOutput> forward_backward(
+      std::span<const tinkex::Datum>, std::string, tinkex::LossConfig, bool,
+      const tinkex::CallOptions&) override {
     tinkex::ForwardBackwardOutput output;
     output.metrics["loss:sum"] = 10.0 / ++passes;
     return tinkex::Future<tinkex::ForwardBackwardOutput>::ready_with(std::move(output));
   }
-  tinkex::Future<tinkex::OptimStepResponse> optim_step(const tinkex::AdamParams& params) override {
+  tinkex::Future<tinkex::OptimStepResponse> optim_step(const tinkex::AdamParams& params,
+                                                       const tinkex::CallOptions&) override {
     rates.push_back(params.learning_rate);
     return tinkex::Future<tinkex::OptimStepResponse>::ready_with(tinkex::OptimStepResponse());
   }

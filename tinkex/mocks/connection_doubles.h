@@ -28,22 +28,23 @@ class TrainingDouble : public TrainingConnection {
 
   const ModelInfo& info() const override { return info_; }
   Future<ForwardBackwardOutput> forward_backward(std::span<const Datum>, std::string, LossConfig,
-                                                 bool forward_only) override {
+                                                 bool forward_only, const CallOptions&) override {
     return unexpected<ForwardBackwardOutput>(forward_only ? "forward" : "forward_backward");
   }
-  Future<OptimStepResponse> optim_step(const AdamParams&) override {
+  Future<OptimStepResponse> optim_step(const AdamParams&, const CallOptions&) override {
     return unexpected<OptimStepResponse>("optim_step");
   }
-  Future<SaveWeightsResponse> save_state(std::string, bool) override {
+  Future<SaveWeightsResponse> save_state(std::string, bool, const CallOptions&) override {
     return unexpected<SaveWeightsResponse>("save_state");
   }
-  Future<LoadWeightsResponse> load_state(std::string, bool) override {
+  Future<LoadWeightsResponse> load_state(std::string, bool, const CallOptions&) override {
     return unexpected<LoadWeightsResponse>("load_state");
   }
-  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string) override {
+  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string,
+                                                                 const CallOptions&) override {
     return unexpected<SaveWeightsForSamplerResponse>("save_weights_for_sampler");
   }
-  Future<SamplingClient> save_weights_and_get_sampling_client() override {
+  Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions&) override {
     return unexpected<SamplingClient>("save_weights_and_get_sampling_client");
   }
 
@@ -64,7 +65,7 @@ class SamplingDouble : public SamplingConnection {
 
   const std::string& session_id() const override { return session_id_; }
   Future<SampleResponse> sample(const ModelInput&, std::int64_t, const SamplingParams&,
-                                const SampleOptions&) override {
+                                const SampleOptions&, const CallOptions&) override {
     return Future<SampleResponse>::ready_with(
         Error(ErrorCode::kInternal, "the test's double does not answer sample"));
   }

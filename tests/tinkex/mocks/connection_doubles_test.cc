@@ -19,7 +19,7 @@ class LateSampler : public SamplingDouble {
  public:
   LateSampler() : SamplingDouble("late") {}
   Future<SampleResponse> sample(const ModelInput&, std::int64_t, const SamplingParams&,
-                                const SampleOptions&) override {
+                                const SampleOptions&, const CallOptions&) override {
     return promise.future();
   }
   Promise<SampleResponse> promise;

@@ -184,6 +184,7 @@ class Planner {
     plan_.outcome_unknown = plan_.outcome_unknown || answer.outcome_unknown;
     if (dice_.once_in(4)) answer.reply.delay = milliseconds(dice_.between(1, 30));
     plan_.server.refusals.push_back(std::move(answer.reply));
+    plan_.unknown_after.push_back(answer.outcome_unknown);
   }
 
   /// As many refusals as there are attempts.

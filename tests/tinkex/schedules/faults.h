@@ -34,6 +34,8 @@ struct RequestPlan {
   /// Attempts that find no server, before any other.
   int unreachable = 0;
   mocks::OperationPlan server;
+  /// For each refusal of `server`: the client cannot know whether the request was taken.
+  std::vector<bool> unknown_after{};
   /// How the call must fail because of this request; nothing: it must not.
   std::optional<ErrorCode> fatal{};
   /// The failure is that of the submission: nothing more of the batch leaves.

@@ -26,6 +26,7 @@ constexpr milliseconds kPatience{60'000};
 
 const ProgramLimits kLimits{.faults = {.max_attempts = 6, .longest_pause = 8, .max_poll_faults = 2},
                             .threads = 4,
+                            .longest_deadline = 400,
                             .calls_per_thread = 5};
 
 /// One program, on threads and sockets.

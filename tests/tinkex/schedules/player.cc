@@ -70,16 +70,18 @@ Player::Player(const Program& program, Clients clients)
 
 std::unique_ptr<Player::Pending> Player::issue(const Call& call) {
   const auto client = static_cast<std::size_t>(call.client);
+  const CallOptions options{.deadline = call.deadline};
   if (call.kind == CallKind::kSample) {
-    return pending(clients_.samplers[client].sample(ModelInput::from_tokens(prompt_of(call))),
+    return pending(clients_.samplers[client].sample(ModelInput::from_tokens(prompt_of(call)), 1, {},
+                                                    {}, options),
                    [call](const auto& result) { return check_sample(call, *result); });
   }
   TrainingClient& model = clients_.models[client];
   if (is_batch(call.kind)) {
     const std::vector<Datum> data = batch(call.examples, call.first());
     auto future = call.kind == CallKind::kForward
-                      ? model.forward(data, loss::kCrossEntropy)
-                      : model.forward_backward(data, loss::kCrossEntropy);
+                      ? model.forward(data, loss::kCrossEntropy, {}, options)
+                      : model.forward_backward(data, loss::kCrossEntropy, {}, options);
     return pending(std::move(future), [call](const Result<ForwardBackwardOutput>& output) {
       const auto answers = answers_batch(output, call.examples, call.first());
       return answers ? std::string() : std::string(answers.message());
@@ -87,7 +89,7 @@ std::unique_ptr<Player::Pending> Player::issue(const Call& call) {
   }
   const std::string owner = call.owner();
   if (call.kind == CallKind::kOptimStep) {
-    return pending(model.optim_step({.learning_rate = call.learning_rate()}),
+    return pending(model.optim_step({.learning_rate = call.learning_rate()}, options),
                    [call](const Result<OptimStepResponse>& step) {
                      const auto rate = step->metrics.find("learning_rate");
                      const bool right =
@@ -96,14 +98,15 @@ std::unique_ptr<Player::Pending> Player::issue(const Call& call) {
                    });
   }
   if (call.kind == CallKind::kSave) {
-    return pending(model.save_state(call.name()), [call, owner](const auto& saved) {
+    return pending(model.save_state(call.name(), false, options), [call, owner](const auto& saved) {
       return expect_path(saved->path, "tinker://" + owner + "/weights/" + call.name());
     });
   }
-  return pending(model.save_weights_for_sampler(call.name()), [call, owner](const auto& saved) {
-    return expect_path(saved->path.value_or(""),
-                       "tinker://" + owner + "/sampler_weights/" + call.name());
-  });
+  return pending(model.save_weights_for_sampler(call.name(), options),
+                 [call, owner](const auto& saved) {
+                   return expect_path(saved->path.value_or(""),
+                                      "tinker://" + owner + "/sampler_weights/" + call.name());
+                 });
 }
 
 void Player::call(int index) {
@@ -131,6 +134,10 @@ void Player::when_ready(int index, std::function<void(const std::string& how)> w
 
 bool Player::wait(int index, std::chrono::milliseconds patience) const {
   return pending_[static_cast<std::size_t>(index)]->wait(patience);
+}
+
+void Player::took(int index, Clock::duration time) {
+  outcomes_[static_cast<std::size_t>(index)].took = time;
 }
 
 std::vector<Outcome> Player::outcomes() {

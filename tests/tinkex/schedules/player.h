@@ -21,6 +21,7 @@ struct Outcome {
   bool dropped = false;    ///< Its future was dropped; nothing more is known.
   bool cancelled = false;  ///< Its future was cancelled before it was looked at.
   bool settled = false;
+  std::optional<Clock::duration> took{};  ///< From the call to the result, where it was measured.
   std::optional<Error> error{};
   /// How its result differs from what belongs to its input; empty: not at all.
   std::string wrong{};
@@ -47,6 +48,7 @@ class Player {
 
   /// Looks at every future that is there and has not been dropped.
   std::vector<Outcome> outcomes();
+  void took(int index, Clock::duration time);
 
   /// One future of any type.
   struct Pending {

@@ -90,6 +90,10 @@ class Maker {
     call.thread = thread;
     call.kind = random_kind(dice_);
     call.client = dice_.once_in(4) ? 1 : 0;
+    if (dice_.once_in(6)) {
+      const int longest = dice_.once_in(2) ? limits_.longest_deadline : 100;
+      call.deadline = std::chrono::milliseconds(dice_.between(1, longest));
+    }
     FaultLimits faults = limits_.faults;
     std::size_t requests = 1;
     if (is_batch(call.kind)) {
@@ -153,6 +157,7 @@ std::string Call::owner() const {
 std::string Call::text() const {
   std::string text = "#" + std::to_string(number) + " " + name_of(kind);
   if (is_batch(kind)) text += " of " + std::to_string(examples) + " examples";
+  if (deadline) text += " within " + std::to_string(deadline->count()) + " ms";
   return text + " on " + owner();
 }
 

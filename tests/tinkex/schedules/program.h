@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -23,6 +24,7 @@ struct Call {
   int thread = 0;
   int client = 0;  ///< From 0: which model or sampler.
   std::size_t examples = 0;
+  std::optional<std::chrono::milliseconds> deadline{};
   std::vector<RequestPlan> requests;
 
   /// Number of the first example of a batch, of the first token of a prompt.
@@ -71,6 +73,7 @@ struct Program {
 struct ProgramLimits {
   FaultLimits faults;
   int threads = 3;
+  int longest_deadline = 20'000;  ///< In ms.
   int calls_per_thread = 6;
 };
 

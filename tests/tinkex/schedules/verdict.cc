@@ -32,6 +32,7 @@ class Judge {
     for (std::size_t i = 0; i < program_.calls.size(); ++i) {
       if (!evidence_.outcomes[i].issued) continue;
       check_outcome(i);
+      check_deadline(i);
       check_carried_out(i);
       check_partial_send(i);
       check_polls(i);
@@ -106,8 +107,26 @@ class Judge {
     const ErrorCode code = outcome.error->code();
     const bool planned = std::find(fatal.begin(), fatal.end(), code) != fatal.end();
     const bool told = (outcome.cancelled && code == ErrorCode::kCancelled) ||
+                      (call_at(call).deadline && code == ErrorCode::kDeadlineExceeded) ||
                       (evidence_.closed && code == ErrorCode::kClosed);
     if (!planned && !told) blame(call, std::string("it fails: ") + outcome.error->what());
+  }
+
+  void check_deadline(std::size_t index) {
+    const int call = static_cast<int>(index);
+    const Outcome& outcome = evidence_.outcomes[index];
+    const auto& deadline = call_at(call).deadline;
+    if (!deadline || !outcome.took) return;
+    if (evidence_.punctual && *outcome.took > *deadline) blame(call, "it settles too late");
+    const bool missed = outcome.error && outcome.error->code() == ErrorCode::kDeadlineExceeded;
+    if (missed && *outcome.took < *deadline) blame(call, "its deadline has not passed yet");
+  }
+
+  /// Nobody lost interest in it, and nothing keeps it from succeeding.
+  bool unhindered(int call) const {
+    const Outcome& outcome = outcome_at(call);
+    return !outcome.cancelled && !call_at(call).deadline && !evidence_.closed &&
+           evidence_.at_rest && call_at(call).fatal().empty();
   }
 
   /// What must be carried out is carried out, and nothing twice.
@@ -119,11 +138,9 @@ class Judge {
     for (const auto& [request, count] : times) {
       if (count > 1) blame(call, "request " + std::to_string(request) + " is carried out twice");
     }
-    const bool unhindered = outcome.dropped && !outcome.cancelled && !evidence_.closed &&
-                            evidence_.at_rest && call_at(call).fatal().empty();
     const bool succeeded = outcome.settled && !outcome.error;
     const std::size_t wanted = call_at(call).requests.size();
-    if ((succeeded || unhindered) && times.size() != wanted) {
+    if ((succeeded || unhindered(call)) && times.size() != wanted) {
       blame(call, std::to_string(times.size()) + " of " + std::to_string(wanted) +
                       " requests are carried out");
     }
@@ -139,7 +156,9 @@ class Judge {
     const auto failing = std::find_if(call.requests.begin(), call.requests.end(),
                                       [](const auto& plan) { return plan.fatal_at_submission; });
     const auto at = static_cast<std::size_t>(failing - call.requests.begin());
-    if (outcome.error->code() == ErrorCode::kClosed || failing == call.requests.end()) {
+    const ErrorCode code = outcome.error->code();
+    const bool ended = code == ErrorCode::kClosed || code == ErrorCode::kDeadlineExceeded;
+    if (ended || failing == call.requests.end()) {
       return check_ids(number, told, told.size(), /*all=*/false);
     }
     if (outcome.error->chunk() != at || outcome.error->total_chunks() != call.requests.size()) {
@@ -178,8 +197,9 @@ class Judge {
                         std::to_string(planned) + " are enough");
       }
       const bool refused = outcome.error && outcome.error->total_chunks() > 0;
-      const bool to_the_end = evidence_.at_rest && !evidence_.closed && !outcome.cancelled &&
-                              refused && !plan.server.immediate && !plan.fatal;
+      const bool wanted = !evidence_.closed && !outcome.cancelled && !call_at(call).deadline;
+      const bool to_the_end =
+          evidence_.at_rest && wanted && refused && !plan.server.immediate && !plan.fatal;
       if (to_the_end && done.operation->polls < planned) {
         blame(call, "an accepted chunk of the failed batch is not asked for to its end");
       }
@@ -247,6 +267,7 @@ class Judge {
   /// One request, one id, the same bytes; and an id changes hands only if its request was refused.
   void check_repeats(const std::vector<Arrival>& arrivals) {
     std::map<std::int64_t, const Arrival*> by_id;
+    std::map<std::int64_t, std::size_t> attempts;  // of the request that has the id now
     std::map<std::pair<int, std::size_t>, std::int64_t> ids;
     for (const Arrival& arrival : arrivals) {
       const auto [id, first] =
@@ -255,16 +276,31 @@ class Judge {
         blame(arrival.place.call, "one request travels under two sequence ids");
       }
       const auto [known, added] = by_id.emplace(arrival.seq_id, &arrival);
-      if (added) continue;
+      std::size_t& count = attempts[arrival.seq_id];
+      if (added) {
+        ++count;
+        continue;
+      }
       const Arrival& before = *known->second;
       if (before.place == arrival.place) {
         if (before.body != arrival.body) blame(arrival.place.call, "a repeat has other bytes");
-      } else if (!program_.plan(before.place).fatal_at_submission ||
-                 program_.plan(before.place).outcome_unknown) {
-        blame(arrival.place.call, "it takes over an id that the server may have taken");
+      } else {
+        if (!surely_refused(before.place, count)) {
+          blame(arrival.place.call, "it takes over an id that the server may have taken");
+        }
+        count = 0;
       }
+      ++count;
       known->second = &arrival;
     }
+  }
+
+  /// The request was refused for certain each time it arrived.
+  bool surely_refused(const Place& place, std::size_t arrivals) const {
+    const std::vector<bool>& unknown = program_.plan(place).unknown_after;
+    const auto seen =
+        unknown.begin() + static_cast<std::ptrdiff_t>(std::min(arrivals, unknown.size()));
+    return arrivals <= unknown.size() && std::find(unknown.begin(), seen, true) == seen;
   }
 
   /// Sequence ids of samples are those of the calls, each used for one; none is repeated silently.

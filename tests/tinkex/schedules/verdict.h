@@ -24,6 +24,8 @@ struct Evidence {
   bool one_order = false;
   /// Nothing was under way any more when the evidence was collected.
   bool at_rest = false;
+  /// No task waited while time passed, so that a deadline is kept to the moment.
+  bool punctual = false;
   /// There was no end to what the client did.
   bool endless = false;
 };

@@ -45,6 +45,7 @@ Evidence VirtualRun::run() {
           .closed = world_.closed(),
           .one_order = true,
           .at_rest = rests,
+          .punctual = world_.punctual(),
           .endless = !rests};
 }
 
@@ -132,7 +133,11 @@ void VirtualRun::make_call(int index) {
     world_.tell("  plan of request " + std::to_string(i) + ": " + call.requests[i].text);
   }
   player_.call(index);
-  player_.when_ready(index, [this, index](const std::string& how) { tell(index, how); });
+  const Clock::time_point called = world_.runtime()->clock->now();
+  player_.when_ready(index, [this, index, called](const std::string& how) {
+    player_.took(index, world_.runtime()->clock->now() - called);
+    tell(index, how);
+  });
 }
 
 void VirtualRun::tell(int index, const std::string& what) {

@@ -131,9 +131,21 @@ class VirtualWorld::Wire final : public Transport {
       return id;
     }
     open_[id] = std::move(callback);
-    world_.after(world_.random_pause(kLongestWay),
-                 [this, id, request = std::move(request)] { arrive(id, request); });
+    const auto when = world_.clock_->now() + world_.random_pause(kLongestWay);
+    leaving_[id] = world_.schedule(when, [this, id, request = std::move(request)] {
+      leaving_.erase(id);
+      arrive(id, request);
+    });
     return id;
+  }
+  void withdraw(RequestId id) noexcept override {
+    // Either its last byte has left already, or it has not.
+    if (leaving_.find(id) == leaving_.end() || world_.dice_.once_in(2)) return;
+    world_.cancel(leaving_.extract(id).mapped());
+    world_.tell("  an upload is broken off");
+    world_.after({}, [this, id] {
+      settle(id, Error(ErrorCode::kCancelled, "withdrawn").with_not_accepted(true));
+    });
   }
   void cancel(RequestId id) noexcept override {
     // What is on its way arrives all the same.
@@ -176,6 +188,7 @@ class VirtualWorld::Wire final : public Transport {
   VirtualWorld& world_;
   RequestId last_id_ = 0;
   std::map<RequestId, Callback> open_;
+  std::map<RequestId, EventId> leaving_;
 };
 
 VirtualWorld::VirtualWorld(std::uint64_t seed, Server server)
@@ -225,7 +238,7 @@ mocks::Moment VirtualWorld::moment() { return {++last_order_, clock_->now()}; }
 bool VirtualWorld::step() {
   const bool due = !events_.empty() && events_.begin()->first.first <= clock_->now();
   // Now and then the executor is slow, and something else happens first.
-  const bool slow = !events_.empty() && (due ? dice_.once_in(2) : dice_.once_in(20));
+  const bool slow = !events_.empty() && (due ? dice_.once_in(2) : !punctual_ && dice_.once_in(20));
   if (!executor_->empty() && !slow) {
     executor_->run_one(dice_);
     return true;

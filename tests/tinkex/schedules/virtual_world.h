@@ -34,6 +34,8 @@ class VirtualWorld {
   bool run_until_rest();
   /// What closing a service does: ends every exchange and wakes every timer.
   void close();
+  /// Time stands still while a task is there to be run.
+  bool punctual() const { return punctual_; }
   bool closed() const { return runtime_->closed.load(); }
 
   /// What has reached the server. `began` and `arrived` are one moment.
@@ -54,6 +56,7 @@ class VirtualWorld {
   mocks::Moment moment();
 
   Dice dice_;
+  const bool punctual_ = dice_.once_in(2);
   const Server server_;
   const std::shared_ptr<ManualClock> clock_ = std::make_shared<ManualClock>();
   const Clock::time_point began_ = clock_->now();

@@ -30,6 +30,8 @@ using Body = std::shared_ptr<ByteBuffer>;
 /// Writes the sequence id into a JSON body that an encoder below left open, and closes it.
 void append_seq_id(std::int64_t seq_id, ByteBuffer& body);
 
+Body cancel_future_request(std::string_view request_id);
+
 /// The future's id in the reply of a submission; empty if the reply is something else.
 std::string parse_request_id(std::string_view body);
 
@@ -40,8 +42,17 @@ Body client_config_request();
 struct ServerConfig {
   std::optional<std::size_t> max_chunk_examples;
   std::optional<std::size_t> max_chunk_bytes;
+  std::optional<std::size_t> max_result_bytes;
+  bool parallel_chunks = false;
+  bool retrieve_futures = false;
 };
 ServerConfig parse_client_config(std::string_view body);
+/// What POST client/dynamic_config, which takes the same request, may change while a session runs.
+struct DynamicConfig {
+  std::chrono::milliseconds refresh_interval{300'000};
+  bool sample_cancel_enabled = false;
+};
+DynamicConfig parse_dynamic_config(std::string_view body);
 
 Body create_session_request(const ClientOptions& options);
 Result<std::string> parse_session_id(std::string_view body);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 
 #include "tinkex/api/json_body.h"
@@ -5,6 +6,16 @@
 #include "tinkex/version.h"
 
 namespace tinkex::api {
+namespace {
+
+std::optional<std::size_t> positive(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_number_integer()) return std::nullopt;
+  const auto value = found->get<std::int64_t>();
+  return value > 0 ? std::optional(static_cast<std::size_t>(value)) : std::nullopt;
+}
+
+}  // namespace
 
 void append_seq_id(std::int64_t seq_id, ByteBuffer& body) {
   body.append(",\"seq_id\":" + std::to_string(seq_id) + "}");
@@ -17,18 +28,30 @@ std::string parse_request_id(std::string_view body) {
 
 Body client_config_request() { return to_body({{"sdk_version", kSdkVersion}}); }
 
+Body cancel_future_request(std::string_view request_id) {
+  return to_body({{"request_id", request_id}});
+}
+
 ServerConfig parse_client_config(std::string_view body) {
   ServerConfig config;
   const Result<Json> json = parse_object(body, "client/config");
   if (!json.ok()) return config;  // every key is optional; so is the whole object
-  const auto positive = [&json](const char* key) -> std::optional<std::size_t> {
-    const auto found = json->find(key);
-    if (found == json->end() || !found->is_number_integer()) return std::nullopt;
-    const auto value = found->get<std::int64_t>();
-    return value > 0 ? std::optional(static_cast<std::size_t>(value)) : std::nullopt;
-  };
-  config.max_chunk_examples = positive("fwdbwd_max_chunk_len");
-  config.max_chunk_bytes = positive("fwdbwd_max_chunk_bytes_count");
+  config.max_chunk_examples = positive(*json, "fwdbwd_max_chunk_len");
+  config.max_chunk_bytes = positive(*json, "fwdbwd_max_chunk_bytes_count");
+  config.max_result_bytes = positive(*json, "inflight_response_bytes_semaphore_size");
+  config.parallel_chunks = value_or<bool>(*json, "parallel_fwdbwd_chunks", false);
+  config.retrieve_futures = value_or<bool>(*json, "sample_use_retrieve_futures", false);
+  return config;
+}
+
+DynamicConfig parse_dynamic_config(std::string_view body) {
+  DynamicConfig config;
+  const Result<Json> json = parse_object(body, "client/dynamic_config");
+  if (!json.ok()) return config;
+  if (const auto seconds = positive(*json, "refresh_interval_sec")) {
+    config.refresh_interval = std::chrono::seconds(std::min<std::size_t>(*seconds, 86'400));
+  }
+  config.sample_cancel_enabled = value_or<bool>(*json, "sample_cancel_enabled", false);
   return config;
 }
 

@@ -1,33 +1,38 @@
 #include "tinkex/async/poll_gate.h"
 
 #include <utility>
+#include <vector>
 
 namespace tinkex::internal {
 
-void PollGate::enter(Turn turn) {
+bool PollGate::admits(std::size_t weight) const {
+  return inside_ == 0 || (weight <= limit_ && inside_ <= limit_ - weight);
+}
+
+void PollGate::enter(Turn turn, std::size_t weight) {
   {
     MutexLock lock(mutex_);
-    if (inside_ >= limit_) {
-      waiting_.push_back(std::move(turn));
+    if (!waiting_.empty() || !admits(weight)) {
+      waiting_.emplace_back(std::move(turn), weight);
       return;
     }
-    ++inside_;
+    inside_ += weight;
   }
   turn();
 }
 
-void PollGate::leave() {
-  Turn next;
+void PollGate::leave(std::size_t weight) {
+  std::vector<Turn> next;
   {
     MutexLock lock(mutex_);
-    if (waiting_.empty()) {
-      --inside_;
-      return;
+    inside_ -= weight;
+    while (!waiting_.empty() && admits(waiting_.front().second)) {
+      inside_ += waiting_.front().second;
+      next.push_back(std::move(waiting_.front().first));
+      waiting_.pop_front();
     }
-    next = std::move(waiting_.front());
-    waiting_.pop_front();
   }
-  run_on(executor_.get(), std::move(next));
+  for (Turn& turn : next) run_on(executor_.get(), std::move(turn));
 }
 
 }  // namespace tinkex::internal

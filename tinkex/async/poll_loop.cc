@@ -40,7 +40,8 @@ std::shared_ptr<PollLoop> PollLoop::start(std::shared_ptr<Runtime> runtime,
                                           Done done) {
   std::shared_ptr<PollLoop> loop(
       new PollLoop(std::move(runtime), std::move(gate), std::move(target), std::move(done)));
-  loop->poll();
+  const std::uint64_t bytes = loop->target_.announced_bytes;
+  bytes > 0 ? loop->fetch(bytes) : loop->poll();
   return loop;
 }
 
@@ -92,7 +93,7 @@ void PollLoop::on_reply(Result<HttpResponse> result) {
         return finish(*std::move(reply.error));
       }
       return again_after(kBillingRecheck);
-    case PollReply::Kind::kMetadataOnly: return on_metadata();
+    case PollReply::Kind::kMetadataOnly: return on_metadata(reply.bytes);
   }
 }
 
@@ -112,15 +113,21 @@ void PollLoop::on_no_answer(Error error) {
   again_after({});
 }
 
-void PollLoop::on_metadata() {
+void PollLoop::on_metadata(std::uint64_t bytes) {
   if (metadata_seen_) {
     return finish(Error(ErrorCode::kDecode, target_.what + ": the server announced the size of "
                                                            "the result twice instead of sending it")
                       .with_request_id(target_.request_id));
   }
+  fetch(bytes);
+}
+
+void PollLoop::fetch(std::uint64_t bytes) {
   metadata_seen_ = true;
   target_.http.body = poll_body(target_.request_id, /*allow_metadata=*/false);
-  again_after({});
+  if (!target_.result_bytes || bytes == 0) return again_after({});
+  reserved_ = bytes;
+  target_.result_bytes->enter([self = self()] { self->poll(); }, reserved_);
 }
 
 void PollLoop::asked_successfully() {
@@ -169,6 +176,7 @@ void PollLoop::again_after(Clock::duration delay) {
 void PollLoop::finish(Result<HttpResponse> result) {
   const Done done = std::move(done_);
   done(std::move(result));
+  if (reserved_ > 0) target_.result_bytes->leave(reserved_);
 }
 
 }  // namespace tinkex::internal

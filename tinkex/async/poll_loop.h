@@ -22,6 +22,10 @@ struct PollTarget {
   std::string what;
   /// Fed by every 429. May be null.
   std::shared_ptr<RateLimiter> limiter;
+  /// Admits a result whose size the server announces, by its bytes. May be null.
+  std::shared_ptr<PollGate> result_bytes;
+  /// That size, where it is known from the start; else 0.
+  std::uint64_t announced_bytes = 0;
   /// Polls that fail one after another (connection, 5xx, 429) for longer than this end the wait.
   std::chrono::milliseconds max_failing{600'000};
   /// How long a 402 (billing pause) is waited out.
@@ -57,7 +61,9 @@ class PollLoop final : public StepChain {
   void on_reply(Result<HttpResponse> result);
   void on_no_answer(Error error);
   void on_pending(const PollReply& reply);
-  void on_metadata();
+  void on_metadata(std::uint64_t bytes);
+  /// Fetches the result itself, once there is room for it.
+  void fetch(std::uint64_t bytes);
   void on_failure_to_ask(Error error);
   void asked_successfully();
   /// How long a condition has lasted; it begins now if it had not begun.
@@ -81,6 +87,7 @@ class PollLoop final : public StepChain {
   int failures_ = 0;       // in a row
   int quick_answers_ = 0;  // in a row
   bool metadata_seen_ = false;
+  std::size_t reserved_ = 0;  // of result_bytes
 };
 
 }  // namespace tinkex::internal

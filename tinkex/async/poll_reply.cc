@@ -57,7 +57,11 @@ PollReply pending(const json& object) {
   return reply;
 }
 
-PollReply done() { return {.kind = PollReply::Kind::kDone, .delay = {}, .error = {}}; }
+PollReply done() {
+  PollReply reply;
+  reply.kind = PollReply::Kind::kDone;
+  return reply;
+}
 
 PollReply interpret_success(const HttpResponse& response, const std::string& what,
                             const std::string& request_id) {
@@ -77,7 +81,12 @@ PollReply interpret_success(const HttpResponse& response, const std::string& wha
   const std::string status = string_at(object, "status");
   if (string_at(object, "type") == "try_again" || status == "pending") return pending(object);
   if (status == "complete_metadata") {
-    return {.kind = PollReply::Kind::kMetadataOnly, .delay = {}, .error = {}};
+    PollReply reply;
+    reply.kind = PollReply::Kind::kMetadataOnly;
+    const auto size = object.find("response_payload_size");
+    if (size != object.end() && size->is_number_unsigned())
+      reply.bytes = size->get<std::uint64_t>();
+    return reply;
   }
   if (object.contains("error")) return failed(object, what, request_id);
   return done();

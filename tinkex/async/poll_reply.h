@@ -22,6 +22,7 @@ struct PollReply {
   Kind kind = Kind::kPending;
   std::optional<std::chrono::milliseconds> delay;
   std::optional<Error> error;
+  std::uint64_t bytes = 0;  ///< With kMetadataOnly: the announced size; 0 if unknown.
 };
 
 /// Reads one answer. Pure. `what` and `request_id` go into the error.

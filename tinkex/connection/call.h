@@ -70,7 +70,7 @@ Future<T> send_call_and_poll(const std::shared_ptr<const ServiceContext>& servic
         if (!reply.ok()) {
           cell->set(std::move(reply).error());
         } else if (std::string id = api::parse_request_id(reply->body); !id.empty()) {
-          poll_into(service, std::move(id), spec, cell);
+          poll_into(service, id, spec, cell);
         } else {
           cell->set(spec.decode(*reply));
         }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "tinkex/api/messages.h"
+#include "tinkex/async/session_poll.h"
 #include "tinkex/connection/deadline.h"
 #include "tinkex/connection/result_poll.h"
 #include "tinkex/retry/retry_loop.h"
@@ -24,7 +25,23 @@ Result<SampleResponse> decode_samples(const HttpResponse& reply,
   return response;
 }
 
-void on_submitted(const std::shared_ptr<const ServiceContext>& service, Result<HttpResponse> reply,
+/// Waits until the session's own poll says that the result is there, then fetches it.
+void fetch_when_settled(const std::shared_ptr<const ServiceContext>& service,
+                        const std::shared_ptr<SessionPoll>& futures, const std::string& id,
+                        const ResultSpec<SampleResponse>& spec, const std::shared_ptr<Cell>& cell) {
+  const bool pending = cell->on_cancel([service, futures, id] {
+    futures->forget(id);
+    tell_cancelled(service, id);
+  });
+  if (!pending) return tell_cancelled(service, id);
+  futures->wait_for(id, [service, futures, id, spec, cell](std::uint64_t bytes) {
+    cell->on_ready([futures, id](Cell&) { futures->retrieved(id); });
+    poll_into(service, id, spec, cell, bytes);
+  });
+}
+
+void on_submitted(const std::shared_ptr<const ServiceContext>& service,
+                  const std::shared_ptr<SessionPoll>& futures, Result<HttpResponse> reply,
                   const std::shared_ptr<Cell>& cell) {
   if (!reply.ok()) {
     cell->set(std::move(reply).error());
@@ -39,10 +56,12 @@ void on_submitted(const std::shared_ptr<const ServiceContext>& service, Result<H
       .what = "sample",
       .request_type = "Sample",
       .may_be_binary = true,
+      .cancellable = true,
       .decode = [ids = std::move(accepted->sequence_ids)](const HttpResponse& result) {
         return decode_samples(result, ids);
       }};
-  poll_into(service, std::move(accepted->request_id), spec, cell);
+  if (futures) return fetch_when_settled(service, futures, accepted->request_id, spec, cell);
+  poll_into(service, accepted->request_id, spec, cell);
 }
 
 }  // namespace
@@ -96,8 +115,8 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
                                        if (auto loop = weak.lock()) loop->cancel();
                                      });
   arm_deadline(*service, cell, call, "sample");
-  submission->start([service, cell](Result<HttpResponse> reply) {
-    on_submitted(service, std::move(reply), cell);
+  submission->start([service, futures = entry->futures, cell](Result<HttpResponse> reply) {
+    on_submitted(service, futures, std::move(reply), cell);
   });
   return Future<SampleResponse>(std::move(cell));
 }
@@ -105,7 +124,17 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
 Result<SamplingClient> make_sampling_client(std::shared_ptr<const ServiceContext> service,
                                             std::string session_id) {
   const std::shared_ptr<SamplingRegistry> registry = service->sampling;
-  auto entry = std::make_shared<const SamplingEntry>(session_id, service, service->limiter);
+  std::shared_ptr<SessionPoll> futures;
+  if (service->retrieve_futures) {
+    SessionTarget target;
+    target.sampling_session_id = session_id;
+    target.http = service->request("retrieve_futures");
+    target.http.timeout = service->options.poll_timeout;
+    target.limiter = service->limiter;
+    futures = std::make_shared<SessionPoll>(service->runtime, std::move(target));
+  }
+  auto entry =
+      std::make_shared<const SamplingEntry>(session_id, service, service->limiter, futures);
   const auto handle = registry->publish(std::move(entry));
   if (!handle.ok()) return handle.error();
   return SamplingClient(std::make_shared<RemoteSampling>(registry, *handle, std::move(session_id)));

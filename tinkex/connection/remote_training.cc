@@ -31,7 +31,7 @@ std::vector<Future<T>> results_of(const std::shared_ptr<const ServiceContext>& s
       const auto decode = [&spec, &one] { return spec.decode(*one.immediate); };
       cell->set(invoke_guarded<T>(decode));
     } else {
-      poll_into(service, std::move(one.request_id), spec, cell);
+      poll_into(service, one.request_id, spec, cell);
     }
     results.emplace_back(std::move(cell));
   }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tinkex/async/poll_loop.h"
+#include "tinkex/connection/cancel_future.h"
 #include "tinkex/connection/service_context.h"
 #include "tinkex/future.h"
 
@@ -17,6 +18,7 @@ struct ResultSpec {
   std::string what;          ///< Named in errors.
   std::string request_type;  ///< X-Tinker-Request-Type: "OptimStep".
   bool may_be_binary = false;
+  bool cancellable = false;  ///< The server may be told that nobody waits any more.
   std::function<Result<T>(const HttpResponse&)> decode;
 };
 
@@ -27,10 +29,13 @@ HttpRequest poll_request(const ServiceContext& service, const std::string& reque
 /// Polls for `request_id` and settles `cell` with the decoded result. Cancelling the cell stops the
 /// poll. The decoder runs on the executor; whatever it throws becomes the error.
 template <class T>
-void poll_into(const std::shared_ptr<const ServiceContext>& service, std::string request_id,
-               const ResultSpec<T>& spec, const std::shared_ptr<ResultCell<T>>& cell) {
+void poll_into(const std::shared_ptr<const ServiceContext>& service, const std::string& request_id,
+               const ResultSpec<T>& spec, const std::shared_ptr<ResultCell<T>>& cell,
+               std::uint64_t announced_bytes = 0) {
   PollTarget target;
-  target.request_id = std::move(request_id);
+  target.request_id = request_id;
+  target.announced_bytes = announced_bytes;
+  target.result_bytes = service->result_bytes;
   target.http = poll_request(*service, spec.request_type, spec.may_be_binary);
   target.what = spec.what;
   target.limiter = service->limiter;
@@ -44,9 +49,11 @@ void poll_into(const std::shared_ptr<const ServiceContext>& service, std::string
                         const auto decode_reply = [&decode, &reply] { return decode(*reply); };
                         cell->set(invoke_guarded<T>(decode_reply));
                       });
-  const bool pending = cell->on_cancel([weak = std::weak_ptr<PollLoop>(loop)] {
-    if (auto poll = weak.lock()) poll->cancel();
-  });
+  const bool pending = cell->on_cancel(
+      [weak = std::weak_ptr<PollLoop>(loop), service, request_id, tell = spec.cancellable] {
+        if (auto poll = weak.lock()) poll->cancel();
+        if (tell) tell_cancelled(service, request_id);
+      });
   if (!pending) loop->cancel();
 }
 

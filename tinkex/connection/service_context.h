@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,6 +24,14 @@ struct ServiceContext {
   ClientOptions options;
   std::shared_ptr<Runtime> runtime;
   std::shared_ptr<PollGate> polls;
+  /// Large results that are being fetched, by their bytes.
+  std::shared_ptr<PollGate> result_bytes;
+  /// cancel_future calls under way.
+  std::shared_ptr<PollGate> cancels;
+  /// Whether the server wants to know which samples nobody waits for.
+  std::atomic<bool> cancel_enabled{false};
+  /// Whether the server answers for all futures of a sampling session at once.
+  bool retrieve_futures = false;
   /// Of this {base URL, API key}; shared with every client of the process that has the same.
   std::shared_ptr<RateLimiter> limiter;
   std::shared_ptr<SamplingRegistry> sampling;

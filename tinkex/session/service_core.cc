@@ -19,6 +19,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kHeartbeatTimeout{10'000};
 constexpr milliseconds kFinishTimeout{1'000};
+/// cancel_future calls at a time; the default of the API's own client.
+constexpr std::size_t kMaxCancels = 64;
 /// For the calls that open a session, so that a wrong base URL is told within some seconds.
 constexpr int kConnectAttempts = 4;
 
@@ -79,6 +81,7 @@ Status ServiceCore::start_runtime(ClientOptions options) {
 
   context.limiter = limiters_of(settings)->get(LimiterKey(settings.base_url, settings.api_key));
   context.polls = std::make_shared<PollGate>(most_polls(settings, *io_), runtime->executor);
+  context.cancels = std::make_shared<PollGate>(kMaxCancels, runtime->executor);
   context.sampling = std::make_shared<SamplingRegistry>();
   context.runtime = std::move(runtime);
   return ok_status();
@@ -109,19 +112,54 @@ Status ServiceCore::open_session() {
           .get();
   if (!session.ok()) return session.error();
   context_->session_id = *std::move(session);
+  context_->result_bytes =
+      std::make_shared<PollGate>(context_->options.max_result_bytes, context_->runtime->executor);
 
-  HttpRequest beat = with_body(service->request("session_heartbeat"),
-                               api::session_request(service->session_id, "session_heartbeat"));
-  beat.timeout = kHeartbeatTimeout;
-  heartbeat_ = std::make_shared<Heartbeat>(service->runtime, std::move(beat),
-                                           service->options.heartbeat_interval);
-  heartbeat_->start();
+  start_heartbeat();
+  start_config_refresh();
   return ok_status();
+}
+
+void ServiceCore::start_heartbeat() {
+  const milliseconds interval = context_->options.heartbeat_interval;
+  HttpRequest beat = with_body(context_->request("session_heartbeat"),
+                               api::session_request(context_->session_id, "session_heartbeat"));
+  beat.timeout = kHeartbeatTimeout;
+  // Failures are ignored, for the next beat may succeed; a session that is over has no heart.
+  const auto on_reply = [interval](const Result<HttpResponse>& reply) {
+    const bool over = reply.ok() && (reply->status == 410 || reply->status == 404);
+    return over ? std::nullopt : std::optional(interval);
+  };
+  heartbeat_ = std::make_shared<Periodic>(context_->runtime, std::move(beat), on_reply);
+  heartbeat_->start(interval);
+}
+
+void ServiceCore::start_config_refresh() {
+  HttpRequest request =
+      with_body(context_->request("client/dynamic_config"), api::client_config_request());
+  request.timeout = kHeartbeatTimeout;
+  const auto on_reply = [weak = std::weak_ptr<ServiceContext>(context_)](
+                            const Result<HttpResponse>& reply) -> std::optional<milliseconds> {
+    const auto context = weak.lock();
+    if (!context || (reply.ok() && reply->status == 404)) return std::nullopt;
+    if (!reply.ok() || reply->status != 200) return api::DynamicConfig{}.refresh_interval;
+    const api::DynamicConfig config = api::parse_dynamic_config(reply->body);
+    context->cancel_enabled.store(config.sample_cancel_enabled);
+    return config.refresh_interval;
+  };
+  config_refresh_ = std::make_shared<Periodic>(context_->runtime, std::move(request), on_reply);
+  config_refresh_->start(milliseconds(0));
 }
 
 void ServiceCore::apply_server_config(std::string_view body) {
   const api::ServerConfig server = api::parse_client_config(body);
-  ChunkLimits& limits = context_->options.chunk_limits;
+  ClientOptions& options = context_->options;
+  context_->retrieve_futures = server.retrieve_futures;
+  options.parallel_chunks = options.parallel_chunks && server.parallel_chunks;
+  if (server.max_result_bytes) {
+    options.max_result_bytes = std::min(options.max_result_bytes, *server.max_result_bytes);
+  }
+  ChunkLimits& limits = options.chunk_limits;
   const bool larger = context_->options.accept_larger_server_chunks;
   if (server.max_chunk_examples) {
     limits.max_examples = larger ? *server.max_chunk_examples
@@ -150,6 +188,7 @@ void ServiceCore::close() {
       deadline_after(std::chrono::steady_clock::now(), context_->options.close_timeout);
   if (heartbeat_) {
     heartbeat_->cancel();
+    config_refresh_->cancel();
     // Best effort: a server that does not know the call, or is gone, changes nothing.
     auto finished = send_call<std::string>(
         context_,

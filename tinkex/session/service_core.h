@@ -7,7 +7,7 @@
 #include "tinkex/async/tbb_executor.h"
 #include "tinkex/base/mutex.h"
 #include "tinkex/connection/service_context.h"
-#include "tinkex/session/heartbeat.h"
+#include "tinkex/session/periodic.h"
 
 namespace tinkex::internal {
 
@@ -31,12 +31,16 @@ class ServiceCore {
   /// What everything runs on; nothing is sent yet.
   Status start_runtime(ClientOptions options);
   Status open_session();
+  void start_heartbeat();
+  /// Follows client/dynamic_config, from now on.
+  void start_config_refresh();
   void apply_server_config(std::string_view body);
 
   std::shared_ptr<ServiceContext> context_;
   std::shared_ptr<IoThread> io_;
   std::shared_ptr<TbbExecutor> own_executor_;  // null when the caller brought one
-  std::shared_ptr<Heartbeat> heartbeat_;
+  std::shared_ptr<Periodic> heartbeat_;
+  std::shared_ptr<Periodic> config_refresh_;
 
   Mutex mutex_;
   bool closed_ TINKEX_GUARDED_BY(mutex_) = false;

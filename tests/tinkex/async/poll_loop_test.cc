@@ -23,6 +23,8 @@ class PollLoopTest : public ::testing::Test {
     target.what = "optim_step";
     target.limiter = limiter;
     target.max_failing = 60s;
+    target.result_bytes = result_bytes;
+    target.announced_bytes = announced_bytes;
     loop = PollLoop::start(world.runtime, gate, std::move(target),
                            [this](Result<HttpResponse> reply) { outcome = std::move(reply); });
   }
@@ -30,6 +32,8 @@ class PollLoopTest : public ::testing::Test {
 
   ManualRuntime world;
   std::shared_ptr<PollGate> gate = std::make_shared<PollGate>(8, world.executor);
+  std::shared_ptr<PollGate> result_bytes = std::make_shared<PollGate>(100, world.executor);
+  std::uint64_t announced_bytes = 0;
   std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
   std::shared_ptr<PollLoop> loop;
   std::optional<Result<HttpResponse>> outcome;
@@ -235,6 +239,53 @@ TEST_F(PollLoopTest, AFailuresTextIsOneLineWithoutCredentials) {
   ASSERT_TRUE(outcome && !outcome->ok());
   EXPECT_NE(outcome->error().message().find("bad key ***"), std::string::npos)
       << outcome->error().message();
+}
+
+TEST_F(PollLoopTest, H10_ALargeResultIsFetchedWhenThereIsRoomForItsBytes) {
+  bool other_is_in = false;
+  result_bytes->enter([&other_is_in] { other_is_in = true; }, 60);
+  ASSERT_TRUE(other_is_in);
+  start();
+  world.reply(200, R"({"status":"complete_metadata","response_payload_size":50})");
+  EXPECT_FALSE(polling()) << "60 and 50 bytes are more than 100";
+  result_bytes->leave(60);
+  world.executor->run_all();
+  EXPECT_EQ(world.transport->front_body(), R"({"allow_metadata_only":false,"request_id":"r1"})");
+  bool third_is_in = false;
+  result_bytes->enter([&third_is_in] { third_is_in = true; }, 60);
+  world.reply(200, R"({"metrics":{}})");
+  world.executor->run_all();
+  EXPECT_TRUE(outcome && outcome->ok());
+  EXPECT_TRUE(third_is_in) << "the room is given back";
+  result_bytes->leave(60);
+}
+
+TEST_F(PollLoopTest, H10_AResultAboveTheWholeBudgetIsFetchedAlone) {
+  start();
+  world.reply(200, R"({"status":"complete_metadata","response_payload_size":99999999999999999})");
+  ASSERT_TRUE(polling());
+  world.reply(200, R"({"metrics":{}})");
+  EXPECT_TRUE(outcome && outcome->ok());
+}
+
+TEST_F(PollLoopTest, ASizeThatIsKnownFromTheStartSavesTheQuestionForIt) {
+  announced_bytes = 50;
+  start();
+  EXPECT_EQ(world.transport->front_body(), R"({"allow_metadata_only":false,"request_id":"r1"})");
+}
+
+TEST_F(PollLoopTest, T12_ACancelledFetchLeavesItsPlaceInTheQueueForBytes) {
+  result_bytes->enter([] {}, 100);
+  start();
+  world.reply(200, R"({"status":"complete_metadata","response_payload_size":50})");
+  loop->cancel();
+  result_bytes->leave(100);
+  world.executor->run_all();
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().code(), ErrorCode::kCancelled);
+  bool next_is_in = false;
+  result_bytes->enter([&next_is_in] { next_is_in = true; }, 100);
+  EXPECT_TRUE(next_is_in);
 }
 
 }  // namespace

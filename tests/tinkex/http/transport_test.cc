@@ -317,6 +317,27 @@ TEST_F(TransportTest, CancelEndsAnExchangeAndItsConnection) {
   io_->cancel(12'345);
 }
 
+TEST_F(TransportTest, T12_AWithdrawnRequestWhoseBodyHasNotLeftWasNotAccepted) {
+  const DeafPort deaf;
+  Transport::RequestId id = 0;
+  auto reply = start(*io_, http::post("http://127.0.0.1:" + std::to_string(deaf.port()), "x"), &id);
+  io_->withdraw(id);
+  const Error error = reply.get().error();
+  EXPECT_EQ(error.code(), ErrorCode::kCancelled);
+  EXPECT_TRUE(error.not_accepted());
+}
+
+TEST_F(TransportTest, T12_AWithdrawnRequestWhoseBodyHasLeftGoesOn) {
+  const auto gate = std::make_shared<Gate>();
+  server_.script("POST", "/", {Reply::json("{}").held_by(gate)});
+  Transport::RequestId id = 0;
+  auto reply = start(*io_, post(), &id);
+  ASSERT_TRUE(server_.wait_for_requests(1, kPatience));
+  io_->withdraw(id);
+  gate->open();
+  EXPECT_TRUE(reply.get().ok());
+}
+
 TEST_F(TransportTest, CancelRightAfterSendSettlesOnce) {
   server_.handle("", "/", [](const LoggedRequest&) { return Reply::json("{}"); });
   for (int i = 0; i < 200; ++i) {

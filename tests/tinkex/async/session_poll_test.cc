@@ -1,0 +1,155 @@
+#include "tinkex/async/session_poll.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/support/manual_runtime.h"
+
+namespace tinkex::internal {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ManualRuntime;
+
+/// Spec T9 and the ruling on many samples of one session: one poll for all of them.
+class SessionPollTest : public ::testing::Test {
+ protected:
+  SessionPollTest() { restart(); }
+  void TearDown() override { world.close(); }
+
+  void restart() {
+    SessionTarget target;
+    target.sampling_session_id = "s1";
+    target.limiter = limiter;
+    poll = std::make_shared<SessionPoll>(world.runtime, std::move(target));
+  }
+  void wait_for(const std::string& id) {
+    poll->wait_for(
+        id, [this, id](std::uint64_t bytes) { told.push_back(id + ":" + std::to_string(bytes)); });
+  }
+  nlohmann::json asked() const { return nlohmann::json::parse(world.transport->front_body()); }
+  void settle(const std::string& completions, std::int64_t cursor) {
+    world.reply(
+        200, R"({"completions":[)" + completions + R"(],"cursor":)" + std::to_string(cursor) + "}");
+  }
+  static std::string finished(const std::string& id) {
+    return R"({"state":"finished","request_id":")" + id + "\"}";
+  }
+
+  ManualRuntime world;
+  std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
+  std::shared_ptr<SessionPoll> poll;
+  std::vector<std::string> told;
+};
+
+TEST_F(SessionPollTest, T9_OnePollServesEverybodyWhoWaits) {
+  for (const char* id : {"a", "b", "c"}) wait_for(id);
+  EXPECT_EQ(world.transport->open(), 1u);
+  EXPECT_EQ(asked()["target"]["sampling_session_id"], "s1");
+  EXPECT_EQ(asked()["prev_cursor"], 0);
+  EXPECT_FALSE(asked().contains("timeout"));
+  settle(finished("a") + R"(,{"state":"failed","request_id":"c"})", 7);
+  EXPECT_EQ(told, (std::vector<std::string>{"a:0", "c:0"}));
+  EXPECT_EQ(asked()["prev_cursor"], 7) << "it goes on for the one that is left";
+}
+
+TEST_F(SessionPollTest, TheAnnouncedSizeIsHandedOn) {
+  wait_for("a");
+  settle(R"({"state":"finished","request_id":"a","response_payload_uncompressed_size":123})", 1);
+  EXPECT_EQ(told, std::vector<std::string>{"a:123"});
+}
+
+TEST_F(SessionPollTest, AFutureThatIsReportedBeforeItsWaiterComesIsRemembered) {
+  wait_for("a");
+  settle(finished("b"), 1);
+  wait_for("b");
+  EXPECT_EQ(told, std::vector<std::string>{"b:0"});
+}
+
+TEST_F(SessionPollTest, WithoutWaitersItReportsWhatWasFetchedAndSleeps) {
+  wait_for("a");
+  settle(finished("a"), 1);
+  EXPECT_EQ(world.transport->open(), 0u);
+  poll->retrieved("a");
+  EXPECT_EQ(asked()["retrieved_request_ids"], nlohmann::json::array({"a"}));
+  EXPECT_EQ(asked()["timeout"], 0.0);
+  settle("", 1);
+  EXPECT_EQ(world.transport->open(), 0u);
+  world.advance(3600s);
+  EXPECT_EQ(world.transport->open(), 0u);
+}
+
+TEST_F(SessionPollTest, T12_AForgottenFutureIsNotReportedToAnybody) {
+  wait_for("a");
+  poll->forget("a");
+  settle(finished("a"), 1);
+  EXPECT_TRUE(told.empty());
+  EXPECT_EQ(world.transport->open(), 0u);
+}
+
+TEST_F(SessionPollTest, H10_FailuresAreAskedAgainWithPausesAndFeedTheLimiter) {
+  wait_for("a");
+  world.reply(429, "{}", {{"retry-after", "3"}});
+  EXPECT_EQ(world.transport->open(), 0u);
+  EXPECT_GE(limiter->until(), world.clock->now() + 3s);
+  world.advance(30s);
+  EXPECT_EQ(world.transport->open(), 1u);
+  world.reply(503, "{}");
+  world.advance(30s);
+  world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
+  world.advance(30s);
+  world.reply(200, "not json");
+  world.advance(30s);
+  settle(finished("a"), 1);
+  EXPECT_EQ(told, std::vector<std::string>{"a:0"});
+}
+
+TEST_F(SessionPollTest, APollThatIsHeldTooLongIsAskedAgainAtOnce) {
+  wait_for("a");
+  world.fail(Error(ErrorCode::kTimeout, "held").with_retryable(true));
+  EXPECT_EQ(world.transport->open(), 1u);
+}
+
+TEST_F(SessionPollTest, AServerThatDoesNotHoldThePollIsNotAskedInAHotLoop) {
+  wait_for("a");
+  for (int i = 0; i < 5; ++i) {
+    settle("", 0);
+    EXPECT_EQ(world.transport->open(), 0u) << i;
+    world.advance(2s);
+    EXPECT_EQ(world.transport->open(), 1u) << i;
+  }
+}
+
+TEST_F(SessionPollTest, AServerThatRefusesTheCallSendsEverybodyToAskForThemselves) {
+  for (const int status : {401, 404, 422}) {
+    restart();
+    told.clear();
+    wait_for("a");
+    wait_for("b");
+    world.reply(status, "{}");
+    wait_for("c");
+    EXPECT_EQ(told, (std::vector<std::string>{"a:0", "b:0", "c:0"})) << status;
+    EXPECT_EQ(world.transport->open(), 0u);
+  }
+}
+
+TEST_F(SessionPollTest, FailuresWithoutEndSendEverybodyToAskForThemselves) {
+  wait_for("a");
+  for (int i = 0; i < 100 && told.empty(); ++i) {
+    world.reply(500, "{}");
+    world.advance(60s);
+  }
+  EXPECT_EQ(told, std::vector<std::string>{"a:0"});
+}
+
+TEST_F(SessionPollTest, ClosingTheServiceLetsEverybodyLearnIt) {
+  wait_for("a");
+  world.close();
+  EXPECT_EQ(told, std::vector<std::string>{"a:0"});
+}
+
+}  // namespace
+}  // namespace tinkex::internal

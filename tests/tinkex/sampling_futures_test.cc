@@ -1,0 +1,126 @@
+// Spec section 8: what a server may offer for samples beside one long poll each. T9, S5, T12.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/support/scripted_service.h"
+#include "tinkex/base/mutex.h"
+#include "tinkex/service_client.h"
+
+namespace tinkex {
+namespace {
+
+using mocks::Gate;
+using mocks::LoggedRequest;
+using mocks::Reply;
+using mocks::TinkerScript;
+using nlohmann::json;
+using testing::held_by;
+
+class SamplingFuturesTest : public testing::ScriptedServiceTest {
+ protected:
+  void TearDown() override { gate->open(); }
+
+  /// A server with these entries in its configurations.
+  void connect(const std::string& config, const std::string& dynamic_config) {
+    const auto fixed = [](std::string body) {
+      return [body](const LoggedRequest&) { return Reply::json(body); };
+    };
+    tinker.server().handle("POST", TinkerScript::path("client/config"), fixed(config));
+    tinker.server().handle("POST", TinkerScript::path("client/dynamic_config"),
+                           fixed(dynamic_config));
+    tinker.server().handle("POST", TinkerScript::path("cancel_future"), fixed("{}"));
+    connect_service(tinker.options());
+    auto made = service->create_sampling_client("base", std::nullopt).get();
+    if (!made.ok()) throw std::runtime_error(made.error().what());
+    client.emplace(*std::move(made));
+  }
+
+  /// Lets the server answer for all samples at once. It reports every sample that was submitted.
+  void offer_retrieve_futures() {
+    tinker.server().handle(
+        "POST", TinkerScript::path("retrieve_futures"), [this](const LoggedRequest&) {
+          json completions = json::array();
+          for (const auto& operation : tinker.operations("asample")) {
+            internal::MutexLock lock(mutex);
+            if (!reported.insert(operation.request_id).second) continue;
+            completions.push_back({{"state", "finished"}, {"request_id", operation.request_id}});
+          }
+          return Reply::json(json{{"completions", completions}, {"cursor", 1}}.dump());
+        });
+  }
+
+  std::shared_ptr<Gate> gate = std::make_shared<Gate>();
+  const ModelInput prompt = ModelInput::from_tokens({1, 2, 3});
+  std::optional<SamplingClient> client;
+  internal::Mutex mutex;
+  std::set<std::string> reported;
+};
+
+TEST_F(SamplingFuturesTest, T12_ACancelledSampleIsCalledOffWhereTheServerWantsToKnow) {
+  connect("{}", R"({"sample_cancel_enabled":true})");
+  ASSERT_TRUE(wait_for_requests(1, "client/dynamic_config"));
+  // The reply to the configuration travels too; a sample that comes back is behind it.
+  ASSERT_TRUE(client->sample(prompt).get().ok());
+  tinker.plan("asample", held_by(gate));
+  auto lost = client->sample(prompt);
+  ASSERT_TRUE(wait_for_requests(2, "retrieve_future"));
+  lost.cancel();
+  ASSERT_TRUE(wait_for_requests(1, "cancel_future"));
+  EXPECT_EQ(json::parse(requests("cancel_future").front().body)["request_id"],
+            tinker.operations("asample").back().request_id);
+}
+
+TEST_F(SamplingFuturesTest, T12_AServerThatDoesNotOfferItIsNotTold) {
+  connect("{}", "{}");
+  tinker.plan("asample", held_by(gate));
+  auto lost = client->sample(prompt);
+  ASSERT_TRUE(wait_for_requests(1, "retrieve_future"));
+  lost.cancel();
+  EXPECT_TRUE(client->sample(prompt).get().ok());
+  EXPECT_EQ(count("cancel_future"), 0u);
+}
+
+TEST_F(SamplingFuturesTest, T9_OnePollServesAllSamplesOfASession) {
+  offer_retrieve_futures();
+  connect(R"({"sample_use_retrieve_futures":true})", "{}");
+  std::vector<Future<SampleResponse>> samples;
+  for (int i = 0; i < 50; ++i) samples.push_back(client->sample(prompt));
+  for (auto& sample : samples) {
+    const auto& response = sample.get();
+    ASSERT_TRUE(response.ok()) << response.error().what();
+    EXPECT_EQ(response->sequences.size(), 1u);
+  }
+  EXPECT_EQ(count("retrieve_future") - count("retrieve_futures"), 50u)
+      << "each result is fetched once, when it is there";
+}
+
+TEST_F(SamplingFuturesTest, AServerThatAnnouncesItAndRefusesItIsAskedForEachResult) {
+  tinker.server().handle("POST", TinkerScript::path("retrieve_futures"),
+                         [](const LoggedRequest&) { return Reply::json("{}", 404); });
+  connect(R"({"sample_use_retrieve_futures":true})", "{}");
+  EXPECT_TRUE(client->sample(prompt).get().ok());
+  EXPECT_TRUE(client->sample(prompt).get().ok());
+  EXPECT_EQ(count("retrieve_futures"), 1u);
+}
+
+TEST_F(SamplingFuturesTest, ClosingWhileAllWaitInOnePollSettlesThem) {
+  tinker.server().handle("POST", TinkerScript::path("retrieve_futures"),
+                         [this](const LoggedRequest&) { return Reply::json("{}").held_by(gate); });
+  connect(R"({"sample_use_retrieve_futures":true})", "{}");
+  std::vector<Future<SampleResponse>> samples;
+  for (int i = 0; i < 20; ++i) samples.push_back(client->sample(prompt));
+  ASSERT_TRUE(wait_for_requests(1, "retrieve_futures"));
+  service->close();
+  for (auto& sample : samples) EXPECT_EQ(sample.get().error().code(), ErrorCode::kClosed);
+}
+
+}  // namespace
+}  // namespace tinkex

@@ -1,0 +1,217 @@
+#include "tinkex/async/session_poll.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "tinkex/retry/backoff.h"
+#include "tinkex/retry/classify.h"
+
+namespace tinkex::internal {
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstPause{1'000};
+constexpr milliseconds kLongestPause{30'000};
+constexpr milliseconds kBillingRecheck{5'000};
+constexpr milliseconds kReportTimeout{5'000};
+// An answer faster than this that settles nothing was not held by the server.
+constexpr milliseconds kQuickAnswer{50};
+constexpr milliseconds kQuickBackoff{10};
+constexpr int kMostRefusals = 3;
+// Of futures that nobody has asked for yet: the replies to their submissions are on the way.
+constexpr std::size_t kMostEarly = 65'536;
+constexpr std::size_t kMostReportBytes = std::size_t{64} << 20;
+
+bool is_transient(int status) {
+  return status == 408 || status == 409 || status == 429 || status >= 500;
+}
+
+}  // namespace
+
+/// What one poll told.
+struct SessionPoll::Report {
+  std::int64_t cursor = 0;
+  std::map<std::string, std::uint64_t> settled;
+
+  static std::optional<Report> read(const std::string& body, std::int64_t cursor) {
+    if (body.size() > kMostReportBytes) return std::nullopt;
+    const json object = json::parse(body, nullptr, /*allow_exceptions=*/false);
+    if (!object.is_object()) return std::nullopt;
+    Report report;
+    const auto next = object.find("cursor");
+    report.cursor =
+        next != object.end() && next->is_number_integer() ? next->get<std::int64_t>() : cursor;
+    const auto list = object.find("completions");
+    if (list == object.end() || !list->is_array()) return report;
+    for (const json& entry : *list) {
+      if (!entry.is_object()) continue;
+      const auto id = entry.find("request_id");
+      if (id == entry.end() || !id->is_string()) continue;
+      const auto bytes = entry.find("response_payload_uncompressed_size");
+      const bool known = bytes != entry.end() && bytes->is_number_unsigned();
+      report.settled.emplace(id->get<std::string>(), known ? bytes->get<std::uint64_t>() : 0);
+    }
+    return report;
+  }
+};
+
+void SessionPoll::wait_for(const std::string& request_id, Ready ready) {
+  std::optional<std::uint64_t> known;
+  {
+    MutexLock lock(mutex_);
+    if (const auto early = early_.find(request_id); early != early_.end()) {
+      known = early->second;
+      early_.erase(early);
+    } else if (refused_) {
+      known = 0;
+    } else {
+      waiting_.emplace(request_id, std::move(ready));
+    }
+  }
+  if (known) return ready(*known);
+  start_if_idle();
+}
+
+void SessionPoll::forget(const std::string& request_id) {
+  Ready dropped;  // destroyed outside the lock
+  MutexLock lock(mutex_);
+  const auto found = waiting_.find(request_id);
+  if (found == waiting_.end()) return;
+  dropped = std::move(found->second);
+  waiting_.erase(found);
+  forgotten_.insert(request_id);
+}
+
+void SessionPoll::retrieved(const std::string& request_id) {
+  {
+    MutexLock lock(mutex_);
+    if (refused_) return;
+    retrieved_.insert(request_id);
+  }
+  start_if_idle();
+}
+
+void SessionPoll::start_if_idle() {
+  {
+    MutexLock lock(mutex_);
+    if (active_ || refused_ || (waiting_.empty() && retrieved_.empty())) return;
+    active_ = true;
+  }
+  poll();
+}
+
+std::shared_ptr<const ByteBuffer> SessionPoll::next_body() {
+  json body{{"target",
+             {{"type", "sampling_session"},
+              {"sampling_session_id", target_.sampling_session_id},
+              {"cloned_sampler_id", 0}}},
+            {"prev_cursor", cursor_},
+            {"retrieved_request_ids", retrieved_}};
+  if (waiting_.empty()) body["timeout"] = 0.0;
+  reported_ = retrieved_;
+  auto buffer = std::make_shared<ByteBuffer>();
+  buffer->append(body.dump(-1, ' ', false, json::error_handler_t::replace));
+  return buffer;
+}
+
+void SessionPoll::poll() {
+  if (stopped()) return give_up();
+  HttpRequest request = target_.http;
+  {
+    MutexLock lock(mutex_);
+    if (waiting_.empty() && retrieved_.empty()) {
+      active_ = false;
+      return;
+    }
+    if (waiting_.empty()) request.timeout = kReportTimeout;
+    request.body = next_body();
+  }
+  sent_ = runtime().clock->now();
+  exchange(std::move(request),
+           [self = self()](Result<HttpResponse> reply) { self->on_reply(std::move(reply)); });
+}
+
+void SessionPoll::on_reply(Result<HttpResponse> result) {
+  if (!result.ok()) {
+    const Error& error = result.error();
+    if (!error.retryable()) return give_up();
+    const bool held = error.code() == ErrorCode::kTimeout && !error.not_accepted();
+    return held ? continue_after({}) : on_failure(std::nullopt);
+  }
+  const int status = result->status;
+  if (status >= 200 && status < 300) return on_report(*result);
+  const Error error = error_from_response(*result, "retrieve_futures");
+  if (status == 429 && target_.limiter) {
+    target_.limiter->extend_by(runtime().clock->now(),
+                               std::min(error.retry_after().value_or(kFirstPause), kLongestPause));
+  }
+  if (status == 402) return continue_after(kBillingRecheck);
+  if (is_transient(status)) return on_failure(error.retry_after());
+  if (status == 400 && ++refusals_ < kMostRefusals) return continue_after(kFirstPause);
+  give_up();
+}
+
+void SessionPoll::on_report(const HttpResponse& response) {
+  std::optional<Report> report = Report::read(response.body, cursor_);
+  if (!report) return on_failure(std::nullopt);
+  failures_ = 0;
+  refusals_ = 0;
+  failing_since_.reset();
+  cursor_ = std::max(cursor_, report->cursor);
+  std::vector<std::pair<Ready, std::uint64_t>> ready;
+  bool too_many = false;
+  {
+    MutexLock lock(mutex_);
+    for (const std::string& id : reported_) retrieved_.erase(id);
+    for (auto& [id, bytes] : report->settled) {
+      if (auto found = waiting_.find(id); found != waiting_.end()) {
+        ready.emplace_back(std::move(found->second), bytes);
+        waiting_.erase(found);
+      } else if (forgotten_.erase(id) == 0) {
+        early_.emplace(id, bytes);
+      }
+    }
+    too_many = early_.size() > kMostEarly;
+  }
+  for (auto& [tell, bytes] : ready) tell(bytes);
+  if (too_many) return give_up();
+  if (!report->settled.empty() || runtime().clock->now() - sent_ >= kQuickAnswer) {
+    quick_answers_ = 0;
+    return continue_after({});
+  }
+  continue_after(backoff_delay(quick_answers_++, kQuickBackoff, kFirstPause, *runtime().random));
+}
+
+void SessionPoll::on_failure(std::optional<milliseconds> retry_after) {
+  const Clock::time_point now = runtime().clock->now();
+  if (!failing_since_) failing_since_ = now;
+  milliseconds delay = backoff_delay(failures_++, kFirstPause, kLongestPause, *runtime().random);
+  if (retry_after) delay = std::clamp(*retry_after, delay, kLongestPause * 2);
+  if (now + delay - *failing_since_ > target_.max_failing) return give_up();
+  continue_after(delay);
+}
+
+void SessionPoll::continue_after(Clock::duration delay) {
+  if (delay <= Clock::duration::zero()) return poll();
+  pause_until(runtime().clock->now() + delay, [self = self()] { self->poll(); });
+}
+
+void SessionPoll::give_up() {
+  std::map<std::string, Ready> left;
+  {
+    MutexLock lock(mutex_);
+    refused_ = true;
+    active_ = false;
+    left.swap(waiting_);
+    early_.clear();
+    retrieved_.clear();
+    forgotten_.clear();
+  }
+  for (auto& [id, ready] : left) ready(0);
+}
+
+}  // namespace tinkex::internal

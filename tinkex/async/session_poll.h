@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "tinkex/async/step_chain.h"
+#include "tinkex/base/mutex.h"
+#include "tinkex/limits/rate_limiter.h"
+
+namespace tinkex::internal {
+
+/// Which sampling session to ask about, and how.
+struct SessionTarget {
+  std::string sampling_session_id;
+  /// retrieve_futures with all headers set; its body is filled in here.
+  HttpRequest http;
+  /// Fed by every 429. May be null.
+  std::shared_ptr<RateLimiter> limiter;
+  /// Polls that fail one after another for longer than this end the asking for many at once.
+  std::chrono::milliseconds max_failing{600'000};
+};
+
+/// Learns which futures of one sampling session are settled, with one long poll for all of them
+/// (retrieve_futures; the API's protocol since SDK 0.38). The results themselves are fetched one by
+/// one afterwards, so a storm of samples holds one connection while it waits.
+///
+/// A server that refuses the call, keeps failing, or reports more futures than can be remembered is
+/// not asked again: everybody who waits, then and later, is sent to ask for itself.
+///
+/// Races. The maps are under the mutex, and callbacks run without it. The chain runs while somebody
+/// waits or something is to be reported; whoever finds it idle starts it, and it decides under the
+/// mutex that it is idle. A future may be reported before its waiter is registered; that is
+/// remembered in `early_`.
+class SessionPoll final : public StepChain {
+ public:
+  /// Runs on the executor, or in wait_for() itself, once: the future is settled, or must be asked
+  /// for on its own. `bytes` is the size of the result where the server announced it, else 0.
+  using Ready = std::function<void(std::uint64_t bytes)>;
+
+  SessionPoll(std::shared_ptr<Runtime> runtime, SessionTarget target)
+      : StepChain(std::move(runtime)), target_(std::move(target)) {}
+
+  void wait_for(const std::string& request_id, Ready ready) TINKEX_EXCLUDES(mutex_);
+  /// Nobody waits for this one any more.
+  void forget(const std::string& request_id) TINKEX_EXCLUDES(mutex_);
+  /// The result has been fetched: the server may drop it.
+  void retrieved(const std::string& request_id) TINKEX_EXCLUDES(mutex_);
+
+ private:
+  struct Report;
+
+  /// Starts the chain if it is idle and has something to do.
+  void start_if_idle() TINKEX_EXCLUDES(mutex_);
+  void poll();
+  void on_reply(Result<HttpResponse> result);
+  void on_report(const HttpResponse& response);
+  void on_failure(std::optional<std::chrono::milliseconds> retry_after);
+  void continue_after(Clock::duration delay);
+  /// Sends everybody away, and refuses those who come later.
+  void give_up() TINKEX_EXCLUDES(mutex_);
+  std::shared_ptr<const ByteBuffer> next_body() TINKEX_REQUIRES(mutex_);
+  std::shared_ptr<SessionPoll> self() {
+    return std::static_pointer_cast<SessionPoll>(shared_from_this());
+  }
+
+  const SessionTarget target_;
+
+  Mutex mutex_;
+  std::map<std::string, Ready> waiting_ TINKEX_GUARDED_BY(mutex_);
+  std::map<std::string, std::uint64_t> early_ TINKEX_GUARDED_BY(mutex_);
+  std::set<std::string> forgotten_ TINKEX_GUARDED_BY(mutex_);
+  std::set<std::string> retrieved_ TINKEX_GUARDED_BY(mutex_);
+  bool active_ TINKEX_GUARDED_BY(mutex_) = false;
+  bool refused_ TINKEX_GUARDED_BY(mutex_) = false;
+
+  // Of the chain alone.
+  std::set<std::string> reported_;  // by the poll under way
+  std::int64_t cursor_ = 0;
+  Clock::time_point sent_{};
+  std::optional<Clock::time_point> failing_since_;
+  int failures_ = 0;
+  int refusals_ = 0;
+  int quick_answers_ = 0;
+};
+
+}  // namespace tinkex::internal

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -118,6 +119,18 @@ class FakeTransport final : public Transport {
   }
   void fail(Error error) {
     answer_where([](const Exchange&) { return true; }, std::move(error));
+  }
+  /// Answers the open exchange that carries this body.
+  void answer(std::string_view body, Result<HttpResponse> result) {
+    answer_where([body](const Exchange& exchange) { return exchange.body() == body; },
+                 std::move(result));
+  }
+  /// The bodies of the open exchanges, oldest first.
+  std::vector<std::string> bodies() const {
+    internal::MutexLock lock(mutex_);
+    std::vector<std::string> found;
+    for (const Exchange& exchange : open_) found.push_back(exchange.body());
+    return found;
   }
 
  private:

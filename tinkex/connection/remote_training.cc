@@ -1,5 +1,6 @@
 #include "tinkex/connection/remote_training.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -68,7 +69,9 @@ Error partial_send_error(Error error, const std::vector<Accepted>& accepted, std
     if (!one.request_id.empty()) ids.push_back(one.request_id);
   }
   if (total == 1) return error;
-  return std::move(error).with_chunk(accepted.size(), total).with_accepted(std::move(ids));
+  // Chunks that went side by side have told which of them failed.
+  const std::size_t failed = error.chunk().value_or(accepted.size());
+  return std::move(error).with_chunk(failed, total).with_accepted(std::move(ids));
 }
 
 /// What a call whose time is up had achieved.
@@ -115,6 +118,12 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
     if (name == "Content-Type") value = codec.content_type();
   }
   spec.total_chunks = chunks.size();
+  const wire::ForwardBackwardInput input{.model_id = info_.model_id,
+                                         .data = data,
+                                         .loss_fn = loss_fn,
+                                         .loss_fn_config = config,
+                                         .forward_only = forward_only};
+  if (service_->options.parallel_chunks && chunks.size() > 1) spec.filler = filler_for(input);
   spec.append_seq_id = [&codec](std::int64_t seq_id, ByteBuffer& body) {
     codec.append_seq_id(seq_id, body);
   };
@@ -139,13 +148,7 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
     });
   };
   const auto submission = open(std::move(spec), cell, call);
-  encode_chunks(submission,
-                {.model_id = info_.model_id,
-                 .data = data,
-                 .loss_fn = loss_fn,
-                 .loss_fn_config = config,
-                 .forward_only = forward_only},
-                chunks);
+  encode_chunks(submission, input, chunks);
   return future;
 }
 
@@ -169,6 +172,23 @@ std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec,
     return progress_error(std::move(error), strand->accepted_ids(submission), total);
   });
   return submission;
+}
+
+std::function<std::shared_ptr<ByteBuffer>()> RemoteTraining::filler_for(
+    wire::ForwardBackwardInput input) const {
+  const wire::Codec& codec = service_->codec();
+  if (codec.path(true) != codec.path(false)) return nullptr;  // it would go to another endpoint
+  const auto smallest = std::ranges::min_element(input.data, {}, wire::count_numbers);
+  input.data = std::span<const Datum>(&*smallest, 1);
+  input.forward_only = true;
+  auto encoded = std::make_shared<ByteBuffer>();
+  const auto encode = [&] { return codec.encode_request(input, *encoded); };
+  if (!invoke_guarded<Unit>(encode).ok()) return nullptr;  // the chunk with that datum tells why
+  return [encoded = std::shared_ptr<const ByteBuffer>(std::move(encoded))] {
+    auto body = std::make_shared<ByteBuffer>();
+    body->append(encoded->view());
+    return body;
+  };
 }
 
 void RemoteTraining::encode_chunks(const std::shared_ptr<Strand::Submission>& submission,

@@ -49,6 +49,10 @@ class RemoteTraining final : public TrainingConnection,
                                            const std::shared_ptr<ResultCell<T>>& cell,
                                            const CallOptions& call);
 
+  /// Makes bodies of a forward of one datum of the batch: an operation that changes nothing. Null
+  /// where it could not go to the same endpoint.
+  std::function<std::shared_ptr<ByteBuffer>()> filler_for(wire::ForwardBackwardInput input) const;
+
   void encode_chunks(const std::shared_ptr<Strand::Submission>& submission,
                      const wire::ForwardBackwardInput& input, std::span<const ChunkRange> chunks);
 

@@ -54,7 +54,9 @@ void poll_into(const std::shared_ptr<const ServiceContext>& service, const std::
         if (auto poll = weak.lock()) poll->cancel();
         if (tell) tell_cancelled(service, request_id);
       });
-  if (!pending) loop->cancel();
+  if (pending) return;
+  loop->cancel();  // it was cancelled before the hook was there
+  if (spec.cancellable) tell_cancelled(service, request_id);
 }
 
 }  // namespace tinkex::internal

@@ -27,9 +27,15 @@ class Strand::Submission {
   std::vector<Accepted> accepted;
   std::vector<std::string> accepted_ids;  // stay when `done` has taken the others
   std::optional<Error> error;
-  bool left = false;  // the queue; from then on its `done` alone touches it
+  bool left = false;                     // the queue; from then on its `done` alone touches it
+  std::shared_ptr<ParallelBatch> group;  // while its chunks go side by side
+  bool over = false;                     // and after that
 
-  bool finished() const { return error || accepted.size() == spec.total_chunks; }
+  bool is_parallel() const { return spec.filler && spec.total_chunks > 1; }
+
+  bool finished() const {
+    return over || (!group && (error || accepted.size() == spec.total_chunks));
+  }
 };
 
 Strand::Strand(std::shared_ptr<Runtime> runtime, RetryOptions retry, std::size_t max_queued_bytes,
@@ -48,13 +54,15 @@ std::shared_ptr<Strand::Submission> Strand::open(SubmissionSpec spec) {
 
 bool Strand::must_wait(const Submission& submission, std::size_t bytes) const {
   if (queued_bytes_ == 0 || queued_bytes_ + bytes <= max_queued_bytes_) return false;
-  const bool starving_head =
-      !queue_.empty() && queue_.front().get() == &submission && submission.waiting.empty();
+  const bool starving_head = !queue_.empty() && queue_.front().get() == &submission &&
+                             submission.waiting.empty() &&
+                             (!submission.group || submission.group->is_starving());
   return !starving_head;
 }
 
 bool Strand::add(const std::shared_ptr<Submission>& submission, std::shared_ptr<ByteBuffer> body) {
   const bool may_wait = !runtime_->executor->is_worker_thread();
+  std::shared_ptr<ParallelBatch> group;
   {
     MutexLock lock(mutex_);
     while (may_wait && !submission->left && !submission->error && !runtime_->closed.load() &&
@@ -63,7 +71,12 @@ bool Strand::add(const std::shared_ptr<Submission>& submission, std::shared_ptr<
     }
     if (submission->left || submission->error) return false;
     queued_bytes_ += body->size();
-    submission->waiting.push_back(std::move(body));
+    group = submission->group;
+    if (!group) submission->waiting.push_back(std::move(body));
+  }
+  if (group) {
+    group->add(std::move(body));
+    return true;
   }
   pump();
   return true;
@@ -71,13 +84,16 @@ bool Strand::add(const std::shared_ptr<Submission>& submission, std::shared_ptr<
 
 void Strand::abort(const std::shared_ptr<Submission>& submission, Error error) {
   std::shared_ptr<RetryLoop> sending;
+  std::shared_ptr<ParallelBatch> group;
   {
     MutexLock lock(mutex_);
     if (submission->left || submission->error) return;
-    submission->error = std::move(error);
+    submission->error = error;
     drop_waiting(*submission);
+    group = submission->group;
     if (on_wire_ && queue_.front() == submission) sending = sending_.lock();
   }
+  if (group) return group->abort(std::move(error));
   if (sending) sending->withdraw();
   pump();
 }
@@ -107,6 +123,7 @@ void Strand::pump() {
   std::vector<std::shared_ptr<Submission>> finished;
   std::shared_ptr<Submission> head;
   std::shared_ptr<ByteBuffer> body;
+  std::optional<OpenId> open;
   std::int64_t seq_id = 0;
   {
     MutexLock lock(mutex_);
@@ -119,9 +136,15 @@ void Strand::pump() {
     if (head_can_send()) {
       on_wire_ = true;
       head = queue_.front();
-      body = std::move(head->waiting.front());
-      head->waiting.pop_front();
-      seq_id = next_seq_id_++;
+      if (!open_ids_.empty()) {
+        open = open_ids_.front();
+      } else {
+        seq_id = next_seq_id_++;
+        if (!head->is_parallel()) {
+          body = std::move(head->waiting.front());
+          head->waiting.pop_front();
+        }
+      }
       room_.notify_all();  // the head may now be without a chunk to send
     }
   }
@@ -130,26 +153,53 @@ void Strand::pump() {
       submission->spec.done(std::move(submission->accepted), std::move(submission->error));
     });
   }
-  if (head) send(head, std::move(body), seq_id);
+  if (open) return close_id(*open);
+  if (body) return send(head, std::move(body), seq_id);
+  if (head) send_parallel(head, seq_id);
+}
+
+std::shared_ptr<RetryLoop> Strand::make_loop(const SubmissionSpec& spec,
+                                             std::shared_ptr<ByteBuffer> body,
+                                             std::int64_t seq_id) const {
+  spec.append_seq_id(seq_id, *body);
+  RetryableRequest request;
+  request.http = spec.http;
+  request.http.body = std::move(body);
+  request.retry = retry_;
+  request.what = spec.what;
+  request.limiter = limiter_;
+  request.reply_if_done_before = spec.reply_if_done_before;
+  return std::make_shared<RetryLoop>(runtime_, std::move(request));
+}
+
+void Strand::start(RetryLoop& loop, Done done) {
+  loop.start([done = std::move(done)](Result<HttpResponse> reply) {
+    const auto read = [&reply] { return read_acceptance(std::move(reply)); };
+    done(invoke_guarded<Accepted>(read));
+  });
+}
+
+std::shared_ptr<RetryLoop> Strand::exchange(const SubmissionSpec& spec,
+                                            std::shared_ptr<ByteBuffer> body, std::int64_t seq_id,
+                                            const Done& done) {
+  try {
+    auto loop = make_loop(spec, std::move(body), seq_id);
+    start(*loop, done);
+    return loop;
+  } catch (...) {  // out of memory before anything left
+    done(error_from_current_exception().with_not_accepted(true));
+    return nullptr;
+  }
 }
 
 void Strand::send(const std::shared_ptr<Submission>& head, std::shared_ptr<ByteBuffer> body,
                   std::int64_t seq_id) {
   const std::size_t counted = body->size();  // as add() counted it, before the id
   try {
-    head->spec.append_seq_id(seq_id, *body);
-    RetryableRequest request;
-    request.http = head->spec.http;
-    request.http.body = std::move(body);
-    request.retry = retry_;
-    request.what = head->spec.what;
-    request.limiter = limiter_;
-    request.reply_if_done_before = head->spec.reply_if_done_before;
-    const auto loop = std::make_shared<RetryLoop>(runtime_, std::move(request));
+    const auto loop = make_loop(head->spec, std::move(body), seq_id);
     if (begin_sending(*head, loop)) loop->withdraw();
-    loop->start([self = shared_from_this(), head, counted](Result<HttpResponse> reply) {
-      const auto read = [&reply] { return read_acceptance(std::move(reply)); };
-      self->on_reply(head, counted, invoke_guarded<Accepted>(read));
+    start(*loop, [self = shared_from_this(), head, counted](Result<Accepted> reply) {
+      self->on_reply(head, counted, std::move(reply));
     });
   } catch (...) {  // out of memory before anything left
     on_reply(head, counted, error_from_current_exception().with_not_accepted(true));
@@ -179,6 +229,89 @@ void Strand::on_reply(const std::shared_ptr<Submission>& head, std::size_t bytes
     room_.notify_all();
   }
   pump();
+}
+
+void Strand::send_parallel(const std::shared_ptr<Submission>& head, std::int64_t first_seq_id) {
+  ParallelBatch::Plan plan;
+  plan.total = head->spec.total_chunks;
+  plan.first_seq_id = first_seq_id;
+  plan.send = [self = shared_from_this(), head](std::shared_ptr<ByteBuffer> body,
+                                                std::int64_t seq_id, Done done) {
+    return self->exchange(head->spec, std::move(body), seq_id, done);
+  };
+  plan.filler = head->spec.filler;
+  plan.release = [self = shared_from_this()](std::size_t bytes) { self->release(bytes); };
+  plan.finished = [self = shared_from_this(), head](ParallelBatch::Outcome outcome) {
+    self->on_parallel_end(head, std::move(outcome));
+  };
+  const auto group = std::make_shared<ParallelBatch>(std::move(plan));
+  // Chunks that are added meanwhile queue behind those that were there, until none is left.
+  std::optional<Error> aborted;
+  for (bool more = true; more;) {
+    std::deque<std::shared_ptr<ByteBuffer>> bodies;
+    {
+      MutexLock lock(mutex_);
+      bodies.swap(head->waiting);
+      more = !bodies.empty();
+      if (!more && !head->over) head->group = group;
+      if (!more) aborted = head->error;
+    }
+    for (auto& body : bodies) group->add(std::move(body));
+  }
+  if (aborted) group->abort(*std::move(aborted));
+}
+
+void Strand::on_parallel_end(const std::shared_ptr<Submission>& head,
+                             ParallelBatch::Outcome outcome) {
+  std::shared_ptr<ParallelBatch> group;  // holds the submission, which holds it
+  {
+    MutexLock lock(mutex_);
+    on_wire_ = false;
+    group.swap(head->group);
+    for (const Accepted& one : outcome.accepted) {
+      if (!one.request_id.empty()) head->accepted_ids.push_back(one.request_id);
+    }
+    head->accepted = std::move(outcome.accepted);
+    if (!head->error) head->error = std::move(outcome.error);
+    head->over = true;
+    next_seq_id_ = outcome.next_seq_id;
+    for (const std::int64_t seq_id : outcome.open_ids) open_ids_.push_back({seq_id, head});
+    room_.notify_all();
+  }
+  pump();
+}
+
+void Strand::close_id(const OpenId& open) {
+  (void)exchange(open.of->spec, open.of->spec.filler(), open.seq_id,
+                 [self = shared_from_this(), open](Result<Accepted> reply) {
+                   self->on_closed(open, std::move(reply));
+                 });
+}
+
+void Strand::on_closed(const OpenId& open, Result<Accepted> reply) {
+  {
+    MutexLock lock(mutex_);
+    on_wire_ = false;
+    if (reply.ok() || reply.error().http_status() == 409) {
+      open_ids_.pop_front();
+    } else {
+      Submission& head = *queue_.front();
+      if (!head.error) {
+        head.error = std::move(reply).error().with_not_accepted(true).with_context(
+            head.spec.what + " was not sent: sequence id " + std::to_string(open.seq_id) +
+            ", left open by a batch that failed, could not be closed");
+      }
+      drop_waiting(head);
+    }
+    room_.notify_all();
+  }
+  pump();
+}
+
+void Strand::release(std::size_t bytes) {
+  MutexLock lock(mutex_);
+  queued_bytes_ -= bytes;
+  room_.notify_all();
 }
 
 }  // namespace tinkex::internal

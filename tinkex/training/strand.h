@@ -14,6 +14,10 @@
 // left, or it was refused outright. Otherwise a server that executes by id would wait for ever for
 // the missing one.
 //
+// Side by side. A batch that asks for it (`filler`) has the wire for itself while it sends its
+// chunks as ParallelBatch says. An id that it could not close is closed before anything else is
+// sent.
+//
 // Cancelling. abort() ends a submission: what has not left never leaves, and an upload that has not
 // left in full is broken off. What the server may have taken is finished, because only its reply
 // tells whether it did, and with that what becomes of its sequence id.
@@ -38,15 +42,11 @@
 #include "tinkex/error.h"
 #include "tinkex/limits/rate_limiter.h"
 #include "tinkex/retry/retry_loop.h"
+#include "tinkex/training/accepted.h"
+#include "tinkex/training/parallel_batch.h"
 #include "tinkex/transport.h"
 
 namespace tinkex::internal {
-
-/// A server's answer to a submission: the id of a future, or the result itself.
-struct Accepted {
-  std::string request_id;
-  std::optional<HttpResponse> immediate;
-};
 
 /// What a submission needs beside its bodies.
 struct SubmissionSpec {
@@ -56,6 +56,9 @@ struct SubmissionSpec {
   std::size_t total_chunks = 1;
   /// Writes the sequence id into a body, when its send starts.
   std::function<void(std::int64_t seq_id, ByteBuffer& body)> append_seq_id;
+  /// Makes the body of an operation that changes nothing. If it is there, the chunks are sent side
+  /// by side, see ParallelBatch.
+  std::function<std::shared_ptr<ByteBuffer>()> filler = nullptr;
   /// RetryableRequest::reply_if_done_before.
   std::optional<std::string> reply_if_done_before = std::nullopt;
   /// Runs on the executor, once: all chunks accepted, or the error that stopped the batch, with
@@ -91,8 +94,21 @@ class Strand : public std::enable_shared_from_this<Strand> {
   void wake() TINKEX_EXCLUDES(mutex_);
 
  private:
+  using Done = ParallelBatch::Done;
+  /// An id that a failed batch left open, and what closes it.
+  struct OpenId {
+    std::int64_t seq_id;
+    std::shared_ptr<Submission> of;
+  };
+
   void pump() TINKEX_EXCLUDES(mutex_);
   bool head_can_send() const TINKEX_REQUIRES(mutex_);
+  std::shared_ptr<RetryLoop> make_loop(const SubmissionSpec& spec, std::shared_ptr<ByteBuffer> body,
+                                       std::int64_t seq_id) const;
+  static void start(RetryLoop& loop, Done done);
+  /// Both. Null: `done` was told that it could not be.
+  std::shared_ptr<RetryLoop> exchange(const SubmissionSpec& spec, std::shared_ptr<ByteBuffer> body,
+                                      std::int64_t seq_id, const Done& done);
   void send(const std::shared_ptr<Submission>& head, std::shared_ptr<ByteBuffer> body,
             std::int64_t seq_id);
   /// Makes `loop` the one that abort() withdraws; true if the head was aborted meanwhile.
@@ -101,6 +117,13 @@ class Strand : public std::enable_shared_from_this<Strand> {
   /// The end of a send: the wire is free again.
   void on_reply(const std::shared_ptr<Submission>& head, std::size_t bytes, Result<Accepted> reply)
       TINKEX_EXCLUDES(mutex_);
+  void send_parallel(const std::shared_ptr<Submission>& head, std::int64_t first_seq_id)
+      TINKEX_EXCLUDES(mutex_);
+  void on_parallel_end(const std::shared_ptr<Submission>& head, ParallelBatch::Outcome outcome)
+      TINKEX_EXCLUDES(mutex_);
+  void close_id(const OpenId& open);
+  void on_closed(const OpenId& open, Result<Accepted> reply) TINKEX_EXCLUDES(mutex_);
+  void release(std::size_t bytes) TINKEX_EXCLUDES(mutex_);
   void drop_waiting(Submission& submission) TINKEX_REQUIRES(mutex_);
   bool must_wait(const Submission& submission, std::size_t bytes) const TINKEX_REQUIRES(mutex_);
 
@@ -116,6 +139,7 @@ class Strand : public std::enable_shared_from_this<Strand> {
   std::int64_t next_seq_id_ TINKEX_GUARDED_BY(mutex_) = 1;  // 0 means "none" on the wire
   bool on_wire_ TINKEX_GUARDED_BY(mutex_) = false;
   std::weak_ptr<RetryLoop> sending_ TINKEX_GUARDED_BY(mutex_);  // what is on the wire
+  std::deque<OpenId> open_ids_ TINKEX_GUARDED_BY(mutex_);
 };
 
 }  // namespace tinkex::internal

@@ -10,15 +10,20 @@ bool PollGate::admits(std::size_t weight) const {
 }
 
 void PollGate::enter(Turn turn, std::size_t weight) {
+  std::function<void()> tell;
+  bool admitted = false;
   {
     MutexLock lock(mutex_);
-    if (!waiting_.empty() || !admits(weight)) {
+    admitted = waiting_.empty() && admits(weight);
+    if (admitted) {
+      inside_ += weight;
+    } else {
       waiting_.emplace_back(std::move(turn), weight);
-      return;
+      tell.swap(on_full_);
     }
-    inside_ += weight;
   }
-  turn();
+  if (admitted) return turn();
+  if (tell) tell();
 }
 
 void PollGate::leave(std::size_t weight) {

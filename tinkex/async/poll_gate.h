@@ -22,8 +22,10 @@ class PollGate {
  public:
   using Turn = std::function<void()>;
 
-  PollGate(std::size_t limit, std::shared_ptr<Executor> executor)
-      : limit_(limit), executor_(std::move(executor)) {}
+  /// `on_full` is called when something has to wait for the first time.
+  PollGate(std::size_t limit, std::shared_ptr<Executor> executor,
+           std::function<void()> on_full = nullptr)
+      : limit_(limit), executor_(std::move(executor)), on_full_(std::move(on_full)) {}
 
   /// Calls `turn` now or when its turn comes. Every turn must be followed by one leave() of the
   /// same weight.
@@ -36,6 +38,7 @@ class PollGate {
   const std::size_t limit_;
   const std::shared_ptr<Executor> executor_;
   Mutex mutex_;
+  std::function<void()> on_full_ TINKEX_GUARDED_BY(mutex_);  // until it was called
   std::size_t inside_ TINKEX_GUARDED_BY(mutex_) = 0;
   std::deque<std::pair<Turn, std::size_t>> waiting_ TINKEX_GUARDED_BY(mutex_);
 };

@@ -1,7 +1,9 @@
 #include "tinkex/session/service_core.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <limits>
+#include <mutex>
 #include <utility>
 
 #include "tinkex/api/messages.h"
@@ -44,6 +46,21 @@ std::size_t most_polls(const ClientOptions& options, const IoThread& io) {
   return std::min(options.max_concurrent_polls, std::max<std::size_t>(1, io.max_connections() / 2));
 }
 
+/// Said once in a process, when polls begin to wait for others, if the caller could have more of
+/// them.
+std::function<void()> notice_of_few_polls(std::size_t polls, std::size_t wanted) {
+  if (polls >= wanted) return nullptr;
+  return [polls, wanted] {
+    static std::once_flag said;
+    std::call_once(said, [polls, wanted] {
+      std::fprintf(stderr,
+                   "tinkex: %zu results are asked for at the same time, not %zu, because of this "
+                   "process's limit of open files; raise it (ulimit -n) to wait for more at once\n",
+                   polls, wanted);
+    });
+  };
+}
+
 }  // namespace
 
 Result<std::shared_ptr<ServiceCore>> ServiceCore::connect(ClientOptions options) {
@@ -80,7 +97,9 @@ Status ServiceCore::start_runtime(ClientOptions options) {
   runtime->random = std::make_shared<RandomSource>();
 
   context.limiter = limiters_of(settings)->get(LimiterKey(settings.base_url, settings.api_key));
-  context.polls = std::make_shared<PollGate>(most_polls(settings, *io_), runtime->executor);
+  const std::size_t polls = most_polls(settings, *io_);
+  context.polls = std::make_shared<PollGate>(
+      polls, runtime->executor, notice_of_few_polls(polls, settings.max_concurrent_polls));
   context.cancels = std::make_shared<PollGate>(kMaxCancels, runtime->executor);
   context.sampling = std::make_shared<SamplingRegistry>();
   context.runtime = std::move(runtime);

@@ -288,5 +288,15 @@ TEST_F(PollLoopTest, T12_ACancelledFetchLeavesItsPlaceInTheQueueForBytes) {
   EXPECT_TRUE(next_is_in);
 }
 
+TEST_F(PollLoopTest, T9_ThatPollsHaveToWaitIsToldOnce) {
+  int told = 0;
+  PollGate narrow(1, world.executor, [&told] { ++told; });
+  narrow.enter([] {});
+  EXPECT_EQ(told, 0);
+  narrow.enter([] {});
+  narrow.enter([] {});
+  EXPECT_EQ(told, 1);
+}
+
 }  // namespace
 }  // namespace tinkex::internal

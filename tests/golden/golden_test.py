@@ -10,6 +10,7 @@ FOLDER = os.path.dirname(os.path.realpath(__file__))
 
 
 class GoldenTest(unittest.TestCase):
+    # Spec H11, T10.
     def test_h11_t10_the_files_are_those_of_the_generators(self):
         for name in ("metrics_reduction", "combine"):
             made = subprocess.run([sys.executable, os.path.join(FOLDER, name + ".py")],

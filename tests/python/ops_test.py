@@ -71,6 +71,7 @@ class OpsTest(unittest.TestCase):
         self.assertTrue(self.service.embedded())
         self.assertIn("embedded", self.service.description())
 
+    # Spec F6.
     def test_one_training_step_and_one_sample(self):
         client = self.client()
         tokens, inputs = batch("hello world", "bye")

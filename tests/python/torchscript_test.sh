@@ -1,4 +1,5 @@
 #!/bin/sh
+# Spec F6.
 # Python scripts a module, runs it and saves it; a C++ program loads it and must get the same numbers.
 set -eu
 python=../libtorch/python.sh

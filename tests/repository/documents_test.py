@@ -3,14 +3,9 @@
 
 import os
 import re
-import sys
 import unittest
 
 import checkout
-
-sys.path.insert(0, os.path.join(checkout.ROOT, "tools"))
-import traceability  # pylint: disable=wrong-import-position
-from requirements import REQUIREMENTS  # pylint: disable=wrong-import-position
 
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 DOCUMENTS += checkout.files("docs", suffixes=(".md",))
@@ -118,22 +113,13 @@ class DocumentsTest(unittest.TestCase):
         told = set(re.findall(r"^\| `(TINKER_\w+)`", checkout.read("README.md"), re.M))
         self.assertEqual(told, read)
 
-    def test_requirements_name_files_that_exist_and_something_that_shows_them(self):
-        tests = traceability.tests_by_id()
-        for identity, _, sources, evidence in REQUIREMENTS:
-            for path in sources.split():
-                self.assertTrue(os.path.exists(os.path.join(checkout.ROOT, path)), path)
-            self.assertTrue(tests.get(identity) or evidence, "nothing shows " + identity)
-
-    def test_the_table_of_requirements_names_tests_that_quote_the_id(self):
-        tests = traceability.tests_by_id()
-        table = checkout.read("ARCHITECTURE.md").split(traceability.BEGIN)[1]
-        told = re.findall(r"^\| (\w+) \|.*\|.*\| (.*) \|$", table, re.M)
-        self.assertEqual([identity for identity, _ in told], ["id"] + [r[0] for r in REQUIREMENTS])
-        for identity, cell in told:
-            for path in re.findall(r"\]\(([^)]+)\)", cell):
-                self.assertIn(path, tests.get(identity, []),
-                              "%s: run tools/traceability.py" % identity)
+    # Spec F5, A3, A4.
+    def test_f5_a3_a4_the_readme_gives_the_commands(self):
+        told = checkout.read("README.md")
+        for command in ("./bazelw test //tests/tinkex:training_client_test "
+                        "//tests/tinkex:sampling_client_test\n", "./bazelw test //...\n",
+                        ".ci/run ", "tools/check "):
+            self.assertIn("\n" + command, told)
 
 
 if __name__ == "__main__":

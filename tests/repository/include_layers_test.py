@@ -78,6 +78,7 @@ def check_example(path, text):
 
 
 class IncludeLayersTest(unittest.TestCase):
+    # Spec H4.
     def test_files_include_only_what_lies_below_them(self):
         paths = checkout.sources("tinkex", "torch_ext")
         self.assertGreater(len(paths), 100)

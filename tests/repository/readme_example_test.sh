@@ -1,4 +1,5 @@
 #!/bin/sh
+# Spec E6, H5.
 # The program in README.md trains on the embedded backend and ends with the line that README shows.
 set -eu
 

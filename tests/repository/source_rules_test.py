@@ -83,6 +83,7 @@ def check_size(path, text):
 
 
 class SourceRulesTest(unittest.TestCase):
+    # Spec H3, C1.
     def test_every_rule_holds(self):
         broken = []
         for rule in RULES:

@@ -40,6 +40,7 @@ class DeadlineTest : public testing::ScriptedServiceTest {
   std::optional<TrainingClient> client;
 };
 
+// Spec T11.
 TEST_F(DeadlineTest, T11_AResultThatTakesTooLongEndsTheCallAndNotTheClient) {
   tinker.plan("forward_backward", held_by(gate));
   auto pass = client->forward_backward(batch(1), loss::kCrossEntropy, {}, kSoon);
@@ -52,6 +53,7 @@ TEST_F(DeadlineTest, T11_AResultThatTakesTooLongEndsTheCallAndNotTheClient) {
   EXPECT_TRUE(client->optim_step().get().ok());
 }
 
+// Spec C3.
 TEST_F(DeadlineTest, C3_ABatchThatIsCutOffTellsWhichChunksTheServerHas) {
   tinker.plan("forward_backward", {});
   tinker.plan("forward_backward", {.submit_gate = gate});
@@ -66,6 +68,7 @@ TEST_F(DeadlineTest, C3_ABatchThatIsCutOffTellsWhichChunksTheServerHas) {
   EXPECT_EQ(count("forward_backward"), 2u) << "the third chunk never left";
 }
 
+// Spec T12.
 TEST_F(DeadlineTest, T12_WhatWaitsForItsTurnWhenItsTimeIsUpNeverLeaves) {
   tinker.plan("forward_backward", {.submit_gate = gate});
   auto pass = client->forward_backward(batch(1), loss::kCrossEntropy);
@@ -96,6 +99,7 @@ TEST_F(DeadlineTest, TheDeadlineOfTheClientIsThatOfEveryCallWithoutItsOwn) {
   EXPECT_TRUE(client->optim_step({}, {.deadline = 10s}).get().ok());
 }
 
+// Spec S5.
 TEST_F(DeadlineTest, S5_ASampleThatTakesTooLongEnds) {
   auto sampler = service->create_sampling_client("base", std::nullopt).get();
   ASSERT_TRUE(sampler.ok());

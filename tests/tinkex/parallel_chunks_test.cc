@@ -47,6 +47,7 @@ class ParallelChunksTest : public testing::ScriptedServiceTest {
   std::optional<TrainingClient> client;
 };
 
+// Spec H1.
 TEST_F(ParallelChunksTest, H1_TheFirstChunkArrivesLastAndTheResultIsInInputOrder) {
   connect(true, true);
   auto pass = client->forward_backward(batch(700), loss::kCrossEntropy);
@@ -73,6 +74,7 @@ TEST_F(ParallelChunksTest, ItNeedsBothTheServersWordAndTheCallers) {
   }
 }
 
+// Spec C3.
 TEST_F(ParallelChunksTest, C3_AFailedChunkLeavesNoGapAndTellsWhatWasAccepted) {
   connect(true, true);
   tinker.plan("forward_backward", {.refusals = {Reply::json(R"({"detail":"no"})", 422)}});

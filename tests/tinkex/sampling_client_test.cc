@@ -51,6 +51,8 @@ mocks::OperationPlan refused_for(std::string header, std::string time) {
   return {.refusals = {Reply::json("{}", 429).with_header(std::move(header), std::move(time))}};
 }
 
+// Spec F2.
+// Spec S5.
 TEST_F(SamplingClientTest, S5_ASampleComesBackWithTokensLogprobsAndItsSequenceId) {
   connect();
   EXPECT_EQ(client->session_id(), "sampler-1");
@@ -74,6 +76,7 @@ TEST_F(SamplingClientTest, S5_ASampleComesBackWithTokensLogprobsAndItsSequenceId
   EXPECT_EQ(body.at("sampling_params").at("stop"), nlohmann::json::parse(R"(["\n",9])"));
 }
 
+// Spec S8.
 TEST_F(SamplingClientTest, S8_ManyThreadsGetAPermutationOfTheNumbersFromOne) {
   connect();
   constexpr int kThreads = 4;
@@ -97,6 +100,7 @@ TEST_F(SamplingClientTest, S8_ManyThreadsGetAPermutationOfTheNumbersFromOne) {
   EXPECT_EQ(*ids.rbegin(), kThreads * kEach);
 }
 
+// Spec H2, C4.
 TEST_F(SamplingClientTest, H2_C4_SampleTakesNoLockOnItsWayToTheWire) {
   connect();
   const std::uint64_t before = internal::Mutex::acquisitions_of_this_thread();
@@ -105,6 +109,7 @@ TEST_F(SamplingClientTest, H2_C4_SampleTakesNoLockOnItsWayToTheWire) {
   EXPECT_TRUE(pending.get().ok());
 }
 
+// Spec S1.
 TEST_F(SamplingClientTest, S1_SamplesPassATrainingClientWhoseWireIsHeld) {
   connect();
   auto training = service->create_lora_training_client("base").get();
@@ -120,6 +125,7 @@ TEST_F(SamplingClientTest, S1_SamplesPassATrainingClientWhoseWireIsHeld) {
   EXPECT_TRUE(step.get().ok());
 }
 
+// Spec S2.
 TEST_F(SamplingClientTest, S2_AServerErrorAtCreationIsAnErrorValue) {
   connect();
   script("create_sampling_session", {Reply::json(R"({"detail":"no such model"})", 404)});
@@ -131,6 +137,7 @@ TEST_F(SamplingClientTest, S2_AServerErrorAtCreationIsAnErrorValue) {
             ErrorCode::kInvalidArgument);
 }
 
+// Spec S6, S13.
 TEST_F(SamplingClientTest, S6_S13_AClosedClientAnswersAtOnceWithoutTheNetwork) {
   connect();
   client->close();
@@ -140,6 +147,7 @@ TEST_F(SamplingClientTest, S6_S13_AClosedClientAnswersAtOnceWithoutTheNetwork) {
   EXPECT_EQ(count("asample"), 0u);
 }
 
+// Spec S12.
 TEST_F(SamplingClientTest, S12_ClosingAClientLetsItsPendingSamplesFinish) {
   connect();
   auto gate = std::make_shared<Gate>();
@@ -152,6 +160,7 @@ TEST_F(SamplingClientTest, S12_ClosingAClientLetsItsPendingSamplesFinish) {
   EXPECT_EQ(tinker.operations("asample").front().polls, 2);
 }
 
+// Spec S11.
 TEST_F(SamplingClientTest, S11_A500OrAResetIsReportedAndNotRepeated) {
   connect();
   const std::vector<Reply> faults{Reply::json("{}", 500), Reply::json("{}", 503),
@@ -168,6 +177,7 @@ TEST_F(SamplingClientTest, S11_A500OrAResetIsReportedAndNotRepeated) {
   EXPECT_TRUE(sample().get().ok());
 }
 
+// Spec S10, X6.
 TEST_F(SamplingClientTest, S10_X6_A429HoldsBackSiblingsOfTheSameKeyAndNobodyElse) {
   connect();
   SamplingClient sibling = new_client();
@@ -189,6 +199,7 @@ TEST_F(SamplingClientTest, S10_X6_A429HoldsBackSiblingsOfTheSameKeyAndNobodyElse
   EXPECT_GE(requests("asample").back().began.time - refused, 115ms);
 }
 
+// Spec X7.
 TEST_F(SamplingClientTest, X7_ClientsOfOneServiceShareALimiterAndKeysAreNormalised) {
   RateLimiterRegistry registry;
   const auto limiter = registry.get({"https://H:443/x", "tml-a"});
@@ -197,6 +208,7 @@ TEST_F(SamplingClientTest, X7_ClientsOfOneServiceShareALimiterAndKeysAreNormalis
   EXPECT_NE(limiter, registry.get({"https://h2", "tml-a"}));
 }
 
+// Spec S7.
 TEST_F(SamplingClientTest, S7_ThousandWaitingSamplesHoldNoThread) {
   connect();
   tinker.plan("asample", refused_for("retry-after-ms", "150"));
@@ -243,6 +255,7 @@ TEST_F(SamplingClientTest, BadParametersAreRefusedBeforeAnythingIsSent) {
   EXPECT_EQ(count("asample"), 0u);
 }
 
+// Spec H2.
 TEST_F(SamplingClientTest, H2_ReadersSurviveClientsComingAndGoing) {
   connect();
   std::atomic<bool> stop{false};

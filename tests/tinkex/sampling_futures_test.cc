@@ -64,6 +64,7 @@ class SamplingFuturesTest : public testing::ScriptedServiceTest {
   std::set<std::string> reported;
 };
 
+// Spec T12.
 TEST_F(SamplingFuturesTest, T12_ACancelledSampleIsCalledOffWhereTheServerWantsToKnow) {
   connect("{}", R"({"sample_cancel_enabled":true})");
   ASSERT_TRUE(wait_for_requests(1, "client/dynamic_config"));
@@ -78,6 +79,7 @@ TEST_F(SamplingFuturesTest, T12_ACancelledSampleIsCalledOffWhereTheServerWantsTo
             tinker.operations("asample").back().request_id);
 }
 
+// Spec T12.
 TEST_F(SamplingFuturesTest, T12_AServerThatDoesNotOfferItIsNotTold) {
   connect("{}", "{}");
   tinker.plan("asample", held_by(gate));
@@ -88,6 +90,7 @@ TEST_F(SamplingFuturesTest, T12_AServerThatDoesNotOfferItIsNotTold) {
   EXPECT_EQ(count("cancel_future"), 0u);
 }
 
+// Spec T9.
 TEST_F(SamplingFuturesTest, T9_OnePollServesAllSamplesOfASession) {
   offer_retrieve_futures();
   connect(R"({"sample_use_retrieve_futures":true})", "{}");

@@ -32,6 +32,7 @@ TEST(ServiceClientTest, AKeyOfTheWrongFormIsRefusedWithoutShowingIt) {
   EXPECT_EQ(std::string(connected.error().what()).find("secret"), std::string::npos);
 }
 
+// Spec H9.
 TEST(ServiceClientTest, H9_TwoTenantsInOneProcessKeepTheirKeysApart) {
   TinkerScript a;
   TinkerScript b;

@@ -63,6 +63,8 @@ void expect_ids_from_one(const std::vector<Operation>& operations) {
   }
 }
 
+// Spec F1.
+// Spec T1.
 TEST_F(TrainingClientTest, T1_KnowsItsModelAndCountsSequenceIdsFromOne) {
   connect();
   EXPECT_EQ(client->model_id(), "model-1");
@@ -74,6 +76,7 @@ TEST_F(TrainingClientTest, T1_KnowsItsModelAndCountsSequenceIdsFromOne) {
   for (const Operation& step : operations()) EXPECT_EQ(step.owner, "model-1");
 }
 
+// Spec T4, X1.
 TEST_F(TrainingClientTest, T4_X1_ThreeHundredExamplesTravelInThreeChunksAndComeBackAsOne) {
   connect();
   EXPECT_TRUE(answers_batch(forward_backward(batch(300)).get(), 300));
@@ -85,6 +88,7 @@ TEST_F(TrainingClientTest, T4_X1_ThreeHundredExamplesTravelInThreeChunksAndComeB
   EXPECT_EQ(chunks[2].examples(), 44u);
 }
 
+// Spec T4.
 TEST_F(TrainingClientTest, T4_TheExampleLimitCutsExactly) {
   connect();
   const std::vector<std::pair<std::size_t, std::size_t>> cases{{1, 1},   {127, 1}, {128, 1},
@@ -103,6 +107,7 @@ TEST_F(TrainingClientTest, EmptyBatchIsRefusedBeforeAnythingIsSent) {
   EXPECT_EQ(count("forward"), 0u);
 }
 
+// Spec H1, X2.
 TEST_F(TrainingClientTest,
        H1_X2_EachSendBeginsAfterTheReplyToTheOneBeforeEvenWhenSlowOnesComeFirst) {
   connect();
@@ -120,6 +125,7 @@ TEST_F(TrainingClientTest,
   EXPECT_EQ(tinker.server().max_in_flight(TinkerScript::path("forward_backward")), 1u);
 }
 
+// Spec H1.
 TEST_F(TrainingClientTest, H1_ResultsArePolledSideBySide) {
   connect();
   auto gate = std::make_shared<Gate>();
@@ -132,6 +138,7 @@ TEST_F(TrainingClientTest, H1_ResultsArePolledSideBySide) {
   for (const Operation& chunk : operations()) EXPECT_EQ(chunk.polls, 2);
 }
 
+// Spec T7.
 TEST_F(TrainingClientTest, T7_TheNextCallsSendBeginsBeforeTheFirstCallsResult) {
   connect();
   auto gate = std::make_shared<Gate>();
@@ -144,6 +151,7 @@ TEST_F(TrainingClientTest, T7_TheNextCallsSendBeginsBeforeTheFirstCallsResult) {
   EXPECT_TRUE(answers_batch(first.get(), 1));
 }
 
+// Spec H1.
 TEST_F(TrainingClientTest, H1_TwoPollStepsRunWhileAThirdSendHoldsTheSendMutex) {
   connect();
   auto sending = std::make_shared<Gate>();
@@ -174,6 +182,7 @@ TEST_F(TrainingClientTest, H1_TwoPollStepsRunWhileAThirdSendHoldsTheSendMutex) {
   EXPECT_TRUE(answers_batch(third.get(), 1));
 }
 
+// Spec H6.
 TEST_F(TrainingClientTest, H6_CallsOfTwoThreadsNeverInterleaveInsideABatch) {
   connect();
   std::vector<std::thread> threads;
@@ -202,6 +211,7 @@ TEST_F(TrainingClientTest, H6_CallsOfTwoThreadsNeverInterleaveInsideABatch) {
   EXPECT_EQ(batches, 10);
 }
 
+// Spec T3.
 TEST_F(TrainingClientTest, T3_TheCallersMemoryMayBeReusedOnceTheCallReturned) {
   connect();
   auto gate = std::make_shared<Gate>();
@@ -219,6 +229,7 @@ TEST_F(TrainingClientTest, T3_TheCallersMemoryMayBeReusedOnceTheCallReturned) {
   EXPECT_EQ(first_prompt(operations().back()), (std::vector<std::int64_t>{42, 1, 2}));
 }
 
+// Spec T10.
 TEST_F(TrainingClientTest, T10_ChunksAnsweredInReverseComeBackInOrder) {
   connect();
   std::vector<std::shared_ptr<Gate>> gates;
@@ -238,6 +249,7 @@ TEST_F(TrainingClientTest, T10_ChunksAnsweredInReverseComeBackInOrder) {
   EXPECT_TRUE(answers_batch(output.get(), 300));
 }
 
+// Spec C3.
 TEST_F(TrainingClientTest,
        C3_ARefusedChunkStopsTheBatchNamesWhatWasAcceptedAndLeavesTheClientUsable) {
   connect();
@@ -255,6 +267,7 @@ TEST_F(TrainingClientTest,
   EXPECT_EQ(operations().front().seq_id, 2) << "after a 503 nobody knows whether 1 was accepted";
 }
 
+// Spec C3.
 TEST_F(TrainingClientTest, C3_AcceptedChunksOfAFailedBatchAreStillPolledToTheirEnd) {
   connect();
   tinker.plan("forward_backward", {.polls = {TinkerScript::try_again("active", 5ms)},
@@ -272,6 +285,7 @@ TEST_F(TrainingClientTest, C3_AcceptedChunksOfAFailedBatchAreStillPolledToTheirE
   EXPECT_EQ(count("forward_backward"), 2u) << "chunks three and four never left";
 }
 
+// Spec T16.
 TEST_F(TrainingClientTest, T16_AFailedChunkEndsTheCallAndStopsThePendingPolls) {
   connect();
   auto gate = std::make_shared<Gate>();
@@ -293,29 +307,6 @@ TEST_F(TrainingClientTest, T16_AFailedChunkEndsTheCallAndStopsThePendingPolls) {
   EXPECT_EQ(operations()[1].polls, 1);
 }
 
-TEST_F(TrainingClientTest, X3_T8_ABrokenPollNeverHangsAndTheClientGoesOn) {
-  connect();
-  const std::vector<Reply> faults{
-      Reply::broken(Fault::kReset, 1000, 10), Reply::broken(Fault::kClose, 1000, 10),
-      Reply::hang_up(), Reply::hang_up(Fault::kReset), Reply::garbage("\x01\x02 not HTTP\r\n\r\n")};
-  for (const Reply& fault : faults) {
-    tinker.plan("forward_backward", {.polls = {fault}});
-    ASSERT_TRUE(answers_batch(forward_backward(batch(1)).get(), 1)) << "not asked again";
-    EXPECT_EQ(operations().back().polls, 2);
-  }
-  const std::vector<Reply> nonsense{Reply::json("<html>oops"), Reply::protobuf("\xff\xff\xff"),
-                                    Reply::with_type("text/plain", "[1,2"),
-                                    Reply::json(R"({"loss_fn_outputs":5})")};
-  for (const Reply& reply : nonsense) {
-    tinker.plan("forward_backward", {.polls = {reply}});
-    auto output = forward_backward(batch(1)).get();
-    ASSERT_FALSE(output.ok()) << reply.body;
-    EXPECT_EQ(output.error().code(), ErrorCode::kDecode) << output.error().what();
-    EXPECT_EQ(operations().back().polls, 1);
-  }
-  EXPECT_TRUE(answers_batch(forward_backward(batch(1)).get(), 1));
-}
-
 TEST_F(TrainingClientTest, Trap7_ARepeatedSendCarriesTheSameIdAndTheSameBytes) {
   connect();
   tinker.plan("forward_backward",
@@ -330,6 +321,8 @@ TEST_F(TrainingClientTest, Trap7_ARepeatedSendCarriesTheSameIdAndTheSameBytes) {
   EXPECT_EQ(operations().front().submissions, 3);
 }
 
+// Spec T11.
+// Spec X4, T13.
 TEST_F(TrainingClientTest, X4_T13_OptimStepSucceedsFailsAndMayBeAnsweredAtOnce) {
   connect();
   auto step = client->optim_step({.learning_rate = 0.5}).get();
@@ -349,6 +342,7 @@ TEST_F(TrainingClientTest, X4_T13_OptimStepSucceedsFailsAndMayBeAnsweredAtOnce) 
             ErrorCode::kInvalidArgument);
 }
 
+// Spec T14.
 TEST_F(TrainingClientTest, T14_SaveForSamplerWorksWithAFutureAndWithAnImmediateResult) {
   connect();
   EXPECT_EQ(client->save_weights_for_sampler("w").get()->path,
@@ -360,6 +354,7 @@ TEST_F(TrainingClientTest, T14_SaveForSamplerWorksWithAFutureAndWithAnImmediateR
   EXPECT_EQ(operations().back().polls, 0);
 }
 
+// Spec T2.
 TEST_F(TrainingClientTest, T2_AnEphemeralSaveGivesASamplingClientOfThatSession) {
   connect();
   auto sampler = client->save_weights_and_get_sampling_client().get();
@@ -384,6 +379,7 @@ TEST_F(TrainingClientTest, StatesAreSavedAndLoadedInOrder) {
   EXPECT_EQ(client->save_state("../x").get().error().code(), ErrorCode::kInvalidArgument);
 }
 
+// Spec T12.
 TEST_F(TrainingClientTest, T12_ClosingSettlesEveryOutstandingFuture) {
   connect();
   auto gate = std::make_shared<Gate>();
@@ -406,6 +402,7 @@ TEST_F(TrainingClientTest, T12_ClosingSettlesEveryOutstandingFuture) {
   gate->open();
 }
 
+// Spec T12.
 TEST_F(TrainingClientTest, T12_DroppedFuturesAndClientsDoNoHarm) {
   connect();
   { auto dropped = forward_backward(batch(300)); }
@@ -428,6 +425,7 @@ TEST_F(TrainingClientTest, CancelStopsThePollAndTheClientGoesOn) {
   gate->open();
 }
 
+// Spec T15.
 TEST_F(TrainingClientTest, T15_ABusyWireDelaysNeitherTheCallerNorTheHeartbeat) {
   ClientOptions options = tinker.options();
   options.heartbeat_interval = 10ms;
@@ -472,6 +470,7 @@ TEST_F(TrainingClientTest, TheWholePathWorksInJsonToo) {
   }
 }
 
+// Spec H12.
 TEST_F(TrainingClientTest, H12_ConcurrentCreationsGetDifferentNumbers) {
   connect();
   std::vector<Future<TrainingClient>> clients;

@@ -33,6 +33,33 @@ class TrainingFaultsTest : public testing::ScriptedServiceTest {
   std::optional<TrainingClient> client;
 };
 
+// Spec X3, T8.
+TEST_F(TrainingFaultsTest, X3_T8_ABrokenPollNeverHangsAndTheClientGoesOn) {
+  const std::vector<Reply> faults{
+      Reply::broken(Fault::kReset, 1000, 10), Reply::broken(Fault::kClose, 1000, 10),
+      Reply::hang_up(), Reply::hang_up(Fault::kReset), Reply::garbage("\x01\x02 not HTTP\r\n\r\n")};
+  for (const Reply& fault : faults) {
+    tinker.plan("forward_backward", {.polls = {fault}});
+    ASSERT_TRUE(
+        testing::answers_batch(client->forward_backward(batch(1), loss::kCrossEntropy).get(), 1))
+        << "not asked again";
+    EXPECT_EQ(tinker.operations("forward_backward").back().polls, 2);
+  }
+  const std::vector<Reply> nonsense{Reply::json("<html>oops"), Reply::protobuf("\xff\xff\xff"),
+                                    Reply::with_type("text/plain", "[1,2"),
+                                    Reply::json(R"({"loss_fn_outputs":5})")};
+  for (const Reply& reply : nonsense) {
+    tinker.plan("forward_backward", {.polls = {reply}});
+    auto output = client->forward_backward(batch(1), loss::kCrossEntropy).get();
+    ASSERT_FALSE(output.ok()) << reply.body;
+    EXPECT_EQ(output.error().code(), ErrorCode::kDecode) << output.error().what();
+    EXPECT_EQ(tinker.operations("forward_backward").back().polls, 1);
+  }
+  EXPECT_TRUE(
+      testing::answers_batch(client->forward_backward(batch(1), loss::kCrossEntropy).get(), 1));
+}
+
+// Spec T12.
 TEST_F(TrainingFaultsTest, T12_ACancelledStepThatWaitsItsTurnIsNeverSent) {
   const auto gate = std::make_shared<Gate>();
   tinker.plan("forward_backward", {.submit_gate = gate});
@@ -47,6 +74,7 @@ TEST_F(TrainingFaultsTest, T12_ACancelledStepThatWaitsItsTurnIsNeverSent) {
   EXPECT_EQ(count("optim_step"), 0u);
 }
 
+// Spec T12.
 TEST_F(TrainingFaultsTest, T12_ACancelledBatchSendsNoFurtherChunk) {
   const auto gate = std::make_shared<Gate>();
   tinker.plan("forward_backward", {.submit_gate = gate});
@@ -58,6 +86,7 @@ TEST_F(TrainingFaultsTest, T12_ACancelledBatchSendsNoFurtherChunk) {
   EXPECT_EQ(count("forward_backward"), 1u);
 }
 
+// Spec C3.
 TEST_F(TrainingFaultsTest, C3_AChunkWhoseResultCameAtOnceHasNoIdToBeListed) {
   tinker.plan("forward_backward", {.immediate = true});
   tinker.plan("forward_backward", {});
@@ -86,6 +115,7 @@ TEST_F(TrainingFaultsTest, ASaveWhoseReplyWasLostIsFoundToBeDone) {
   EXPECT_EQ(saved->path, "tinker://model-1/weights/w");
 }
 
+// Spec T10.
 TEST_F(TrainingFaultsTest, T10_ResultsForAnotherNumberOfDatumsAreRefused) {
   tinker.set_result("forward_backward", [](const Operation&, std::string_view) {
     return Reply::json(

@@ -137,6 +137,7 @@ TEST_F(OpsTest, ForwardAsksForNoGradientAndPassesTheLossWithItsSettings) {
   EXPECT_EQ(std::get<double>(fake_->config.at("clip_low_threshold")), 0.8);
 }
 
+// Spec T3.
 TEST_F(OpsTest, T3_CallerMayOverwriteItsTensorsOnceTheCallHasReturned) {
   const at::Tensor tokens = tokens_of({1, 2, 3});
   fake_->hold = true;

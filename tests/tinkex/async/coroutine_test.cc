@@ -68,6 +68,7 @@ TEST(CoroutineTest, ContinuationsOfItsFutureRunOnThatExecutorToo) {
   EXPECT_TRUE(*on_pool.get());
 }
 
+// Spec C1.
 TEST(CoroutineTest, C1_AnExceptionThatLeavesItBecomesTheError) {
   Promise<int> promise(pool());
   Future<std::string> text = describe(promise.future());
@@ -104,6 +105,7 @@ TEST(CoroutineTest, WhatIsAwaitedAfterACancelIsCancelledAtOnce) {
   EXPECT_TRUE(two.settled());
 }
 
+// Spec T12.
 TEST(CoroutineTest, T12_AnAbandonedPromiseEndsIt) {
   std::unique_ptr<Promise<int>> promise = std::make_unique<Promise<int>>(pool());
   Future<std::string> text = describe(promise->future());
@@ -117,6 +119,7 @@ TEST(CoroutineTest, ADroppedFutureLeavesTheCoroutineToItsEnd) {
   EXPECT_TRUE(promise.set(1));
 }
 
+// Spec H10.
 TEST(CoroutineTest, H10_WaitingForItOnItsExecutorIsRefused) {
   Promise<int> promise(pool());
   Promise<int> never(pool());

@@ -29,6 +29,7 @@ TEST(FutureTest, GetGivesTheValueThatThePromiseSet) {
   setter.join();
 }
 
+// Spec C2.
 TEST(FutureTest, C2_TheFirstResultStays) {
   Promise<int> promise;
   EXPECT_TRUE(promise.set(1));
@@ -37,6 +38,7 @@ TEST(FutureTest, C2_TheFirstResultStays) {
   EXPECT_EQ(*promise.future().get(), 1);
 }
 
+// Spec T12.
 TEST(FutureTest, T12_AnAbandonedPromiseSettlesItsFuture) {
   std::optional<Future<int>> future;
   {
@@ -46,6 +48,7 @@ TEST(FutureTest, T12_AnAbandonedPromiseSettlesItsFuture) {
   EXPECT_EQ(future->get().error().code(), ErrorCode::kCancelled);
 }
 
+// Spec T12.
 TEST(FutureTest, T12_SettlingAfterTheFutureIsGoneIsHarmless) {
   Promise<std::string> promise;
   { Future<std::string> dropped = promise.future(); }
@@ -77,6 +80,7 @@ TEST(FutureTest, ThenFlattensAFutureOfAFuture) {
   EXPECT_EQ(*flat.get(), 2);
 }
 
+// Spec C2.
 TEST(FutureTest, C2_AThrowingContinuationBecomesTheErrorOfTheNextFuture) {
   auto pool = executor();
   const auto run = [&pool](auto thrower) {
@@ -91,6 +95,7 @@ TEST(FutureTest, C2_AThrowingContinuationBecomesTheErrorOfTheNextFuture) {
   EXPECT_NE(run([] { throw 5; }).find("unknown type"), std::string::npos);
 }
 
+// Spec T8.
 TEST(FutureTest, T8_WhateverGuardedWorkThrowsSettlesTheCell) {
   auto pool = executor();
   for (int kind = 0; kind < 3; ++kind) {
@@ -136,6 +141,7 @@ TEST(FutureTest, CancellingAContinuationCancelsWhatItWaitsFor) {
   EXPECT_TRUE(promise.settled());
 }
 
+// Spec H7.
 TEST(WhenAllTest, H7_KeepsTheOrderWhateverComesFirst) {
   auto pool = executor();
   std::vector<Promise<int>> promises;
@@ -149,6 +155,7 @@ TEST(WhenAllTest, H7_KeepsTheOrderWhateverComesFirst) {
   EXPECT_EQ(*all.get(), (std::vector<int>{0, 1, 2}));
 }
 
+// Spec T16.
 TEST(WhenAllTest, T16_StopsAtTheFirstFailureAndCancelsTheRest) {
   auto pool = executor();
   Promise<int> failing(pool);

@@ -39,6 +39,7 @@ class PollLoopTest : public ::testing::Test {
   std::optional<Result<HttpResponse>> outcome;
 };
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_AResultEndsTheWait) {
   start();
   EXPECT_EQ(world.transport->front_body(), R"({"allow_metadata_only":true,"request_id":"r1"})");
@@ -47,6 +48,7 @@ TEST_F(PollLoopTest, H10_AResultEndsTheWait) {
   EXPECT_EQ((*outcome)->body, R"({"metrics":{}})");
 }
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_AHeldTryAgainIsAskedAgainAtOnce) {
   start();
   world.clock->set(world.clock->now() + 20s);
@@ -55,6 +57,8 @@ TEST_F(PollLoopTest, H10_AHeldTryAgainIsAskedAgainAtOnce) {
   EXPECT_FALSE(outcome);
 }
 
+// Spec X8.
+// Spec H10.
 TEST_F(PollLoopTest, H10_AnswersThatWereNotHeldEarnAGrowingPause) {
   start();
   Clock::duration before{};
@@ -69,6 +73,7 @@ TEST_F(PollLoopTest, H10_AnswersThatWereNotHeldEarnAGrowingPause) {
   }
 }
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_APausedQueueIsAskedAgainAfterASecondOrTheServersNumber) {
   start();
   world.reply(200, R"({"type":"try_again","queue_state":"paused_capacity"})");
@@ -78,6 +83,7 @@ TEST_F(PollLoopTest, H10_APausedQueueIsAskedAgainAfterASecondOrTheServersNumber)
   EXPECT_EQ(world.timers->next_delay(), 250ms);
 }
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_GoneIsTheEnd) {
   start();
   world.reply(410, R"({"detail":"promise expired"})");
@@ -86,6 +92,7 @@ TEST_F(PollLoopTest, H10_GoneIsTheEnd) {
   EXPECT_EQ(outcome->error().request_id(), "r1");
 }
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_AFailedOperationReportsTextAndCategory) {
   start();
   world.reply(200, R"({"error":"loss is NaN","category":"user"})");
@@ -95,6 +102,7 @@ TEST_F(PollLoopTest, H10_AFailedOperationReportsTextAndCategory) {
   EXPECT_NE(outcome->error().message().find("loss is NaN"), std::string::npos);
 }
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_TheOldestFailureShapeIsUnderstoodToo) {
   start();
   world.reply(200, R"({"status":"failed","error":{"message":"m","category":"server"}})");
@@ -102,6 +110,7 @@ TEST_F(PollLoopTest, H10_TheOldestFailureShapeIsUnderstoodToo) {
   EXPECT_EQ(outcome->error().category(), ErrorCategory::kServer);
 }
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_AServerErrorIsNeverAskedAgainWithoutAPause) {
   start();
   for (int i = 0; i < 4; ++i) {
@@ -113,6 +122,7 @@ TEST_F(PollLoopTest, H10_AServerErrorIsNeverAskedAgainWithoutAPause) {
   }
 }
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_FailingToAskForTooLongEndsWithTheBudgetInTheText) {
   start();
   for (int i = 0; i < 100 && !outcome; ++i) {
@@ -140,6 +150,7 @@ TEST_F(PollLoopTest, AnnouncedSizeIsFollowedByASecondAskWithoutTheFlag) {
   EXPECT_EQ(outcome->error().code(), ErrorCode::kDecode);
 }
 
+// Spec X3.
 TEST_F(PollLoopTest, X3_GarbageInsteadOfJsonIsADecodeError) {
   start();
   world.reply(200, "<html>");
@@ -194,6 +205,7 @@ TEST_F(PollLoopTest, ThePollGateBoundsWhatIsOnTheWireAndServesTheOldestFirst) {
   EXPECT_EQ(finished, (std::vector<int>{0, 1, 2, 3, 4}));
 }
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_TheBudgetOfFailuresBeginsWithTheFirstOne) {
   start();
   for (int i = 0; i < 20; ++i) {  // far longer than the budget, and healthy
@@ -208,6 +220,7 @@ TEST_F(PollLoopTest, H10_TheBudgetOfFailuresBeginsWithTheFirstOne) {
   EXPECT_TRUE(outcome && outcome->ok());
 }
 
+// Spec T8.
 TEST_F(PollLoopTest, T8_AHostThatTakesNoConnectionIsGivenUp) {
   start();
   for (int i = 0; i < 100 && !outcome; ++i) {
@@ -222,6 +235,7 @@ TEST_F(PollLoopTest, T8_AHostThatTakesNoConnectionIsGivenUp) {
   EXPECT_NE(outcome->error().message().find("times in a row"), std::string::npos);
 }
 
+// Spec T8.
 TEST_F(PollLoopTest, T8_AServerThatNeverAnswersAnyPollIsGivenUp) {
   start();
   for (int i = 0; i < 200 && !outcome; ++i) {
@@ -241,6 +255,7 @@ TEST_F(PollLoopTest, AFailuresTextIsOneLineWithoutCredentials) {
       << outcome->error().message();
 }
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_ALargeResultIsFetchedWhenThereIsRoomForItsBytes) {
   bool other_is_in = false;
   result_bytes->enter([&other_is_in] { other_is_in = true; }, 60);
@@ -260,6 +275,7 @@ TEST_F(PollLoopTest, H10_ALargeResultIsFetchedWhenThereIsRoomForItsBytes) {
   result_bytes->leave(60);
 }
 
+// Spec H10.
 TEST_F(PollLoopTest, H10_AResultAboveTheWholeBudgetIsFetchedAlone) {
   start();
   world.reply(200, R"({"status":"complete_metadata","response_payload_size":99999999999999999})");
@@ -274,6 +290,7 @@ TEST_F(PollLoopTest, ASizeThatIsKnownFromTheStartSavesTheQuestionForIt) {
   EXPECT_EQ(world.transport->front_body(), R"({"allow_metadata_only":false,"request_id":"r1"})");
 }
 
+// Spec T12.
 TEST_F(PollLoopTest, T12_ACancelledFetchLeavesItsPlaceInTheQueueForBytes) {
   result_bytes->enter([] {}, 100);
   start();
@@ -288,6 +305,7 @@ TEST_F(PollLoopTest, T12_ACancelledFetchLeavesItsPlaceInTheQueueForBytes) {
   EXPECT_TRUE(next_is_in);
 }
 
+// Spec T9.
 TEST_F(PollLoopTest, T9_ThatPollsHaveToWaitIsToldOnce) {
   int told = 0;
   PollGate narrow(1, world.executor, [&told] { ++told; });

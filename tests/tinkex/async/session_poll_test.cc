@@ -45,6 +45,7 @@ class SessionPollTest : public ::testing::Test {
   std::vector<std::string> told;
 };
 
+// Spec T9.
 TEST_F(SessionPollTest, T9_OnePollServesEverybodyWhoWaits) {
   for (const char* id : {"a", "b", "c"}) wait_for(id);
   EXPECT_EQ(world.transport->open(), 1u);
@@ -82,6 +83,7 @@ TEST_F(SessionPollTest, WithoutWaitersItReportsWhatWasFetchedAndSleeps) {
   EXPECT_EQ(world.transport->open(), 0u);
 }
 
+// Spec T12.
 TEST_F(SessionPollTest, T12_AForgottenFutureIsNotReportedToAnybody) {
   wait_for("a");
   poll->forget("a");
@@ -90,6 +92,7 @@ TEST_F(SessionPollTest, T12_AForgottenFutureIsNotReportedToAnybody) {
   EXPECT_EQ(world.transport->open(), 0u);
 }
 
+// Spec H10.
 TEST_F(SessionPollTest, H10_FailuresAreAskedAgainWithPausesAndFeedTheLimiter) {
   wait_for("a");
   world.reply(429, "{}", {{"retry-after", "3"}});

@@ -42,6 +42,7 @@ std::string complaint(ClientOptions options) {
   return resolved.error().message();
 }
 
+// Spec C5.
 TEST_F(ResolveTest, C5_AnExplicitValueWinsOverTheEnvironmentAndThatOverTheDefault) {
   ::setenv("TINKER_API_KEY", "tml-from-environment", 1);
   const auto hosted = resolve_options({}).value();

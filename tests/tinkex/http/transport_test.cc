@@ -185,6 +185,7 @@ TEST_F(TransportTest, HeadersThatWouldForgeOthersAreRefused) {
   EXPECT_EQ(server_.count(), 0u);
 }
 
+// Spec X3.
 TEST_F(TransportTest, X3_EveryBrokenReplyIsAConnectionErrorOfUnknownOutcome) {
   Reply half_chunk = Reply::broken(Fault::kReset, 1000, 10);
   half_chunk.chunked = true;
@@ -201,6 +202,7 @@ TEST_F(TransportTest, X3_EveryBrokenReplyIsAConnectionErrorOfUnknownOutcome) {
   EXPECT_EQ(answer_to(Reply::json("fine")).value().body, "fine");
 }
 
+// Spec X3.
 TEST_F(TransportTest, X3_APostIsNeverRepeatedByItself) {
   server_.script("POST", "/", {Reply::json("{}"), Reply::hang_up(Fault::kReset)});
   ASSERT_TRUE(fetch(*io_, post()).ok());
@@ -317,6 +319,7 @@ TEST_F(TransportTest, CancelEndsAnExchangeAndItsConnection) {
   io_->cancel(12'345);
 }
 
+// Spec T12.
 TEST_F(TransportTest, T12_AWithdrawnRequestWhoseBodyHasNotLeftWasNotAccepted) {
   const DeafPort deaf;
   Transport::RequestId id = 0;
@@ -327,6 +330,7 @@ TEST_F(TransportTest, T12_AWithdrawnRequestWhoseBodyHasNotLeftWasNotAccepted) {
   EXPECT_TRUE(error.not_accepted());
 }
 
+// Spec T12.
 TEST_F(TransportTest, T12_AWithdrawnRequestWhoseBodyHasLeftGoesOn) {
   const auto gate = std::make_shared<Gate>();
   server_.script("POST", "/", {Reply::json("{}").held_by(gate)});

@@ -34,6 +34,7 @@ TEST(RateLimiterTest, IsOpenUntilSomethingSetsIt) {
   EXPECT_TRUE(limiter.is_open(Clock::time_point::min()));
 }
 
+// Spec S10.
 TEST(RateLimiterTest, S10_AShorterWindowNeverShortensALongerOne) {
   RateLimiter limiter;
   limiter.extend_by(at(1000), milliseconds(120));
@@ -55,6 +56,7 @@ TEST(RateLimiterTest, UselessDelaysChangeNothingAndHugeOnesSaturate) {
   EXPECT_EQ(limiter.until(), Clock::time_point::max());
 }
 
+// Spec S10.
 TEST(RateLimiterTest, S10_ConcurrentExtensionsKeepTheLatestEnd) {
   RateLimiter limiter;
   std::atomic<bool> shrank{false};
@@ -86,6 +88,7 @@ struct OriginCase {
 
 class OriginTest : public testing::TestWithParam<OriginCase> {};
 
+// Spec S4, C6.
 TEST_P(OriginTest, S4_C6_SpellingsOfOneServerAgree) {
   EXPECT_EQ(normalised_origin(GetParam().url), GetParam().origin);
 }
@@ -111,6 +114,7 @@ INSTANTIATE_TEST_SUITE_P(
         OriginCase{"http://[::1", "http://[::1"}, OriginCase{"http://[zz]:1", "http://[zz]:1"},
         OriginCase{"http://user@", "http://"}, OriginCase{"://", "://"}));
 
+// Spec C6.
 TEST(LimiterKeyTest, C6_NeverPrintsTheCredential) {
   const LimiterKey key("https://u:tml-in-url@Host/x", "tml-very-secret");
   std::ostringstream stream;
@@ -119,6 +123,8 @@ TEST(LimiterKeyTest, C6_NeverPrintsTheCredential) {
   EXPECT_EQ(testing::PrintToString(key), "https://host with key ***");
 }
 
+// Spec H13.
+// Spec X7.
 TEST(RateLimiterRegistryTest, X7_SameServerAndKeyShareOneLimiter) {
   RateLimiterRegistry registry;
   const auto limiter = registry.get(LimiterKey("https://H:443/x", "k"));
@@ -126,6 +132,7 @@ TEST(RateLimiterRegistryTest, X7_SameServerAndKeyShareOneLimiter) {
   EXPECT_EQ(registry.size(), 1U);
 }
 
+// Spec X7.
 TEST(RateLimiterRegistryTest, X7_OtherServerOrKeyHasItsOwnLimiter) {
   RateLimiterRegistry registry;
   const std::set<std::shared_ptr<RateLimiter>> limiters{
@@ -136,6 +143,7 @@ TEST(RateLimiterRegistryTest, X7_OtherServerOrKeyHasItsOwnLimiter) {
   EXPECT_EQ(limiters.size(), 6U);
 }
 
+// Spec S4, C7.
 TEST(RateLimiterRegistryTest, S4_C7_SixtyFourThreadsGetOneObject) {
   RateLimiterRegistry registry;
   std::atomic<bool> go{false};
@@ -154,6 +162,7 @@ TEST(RateLimiterRegistryTest, S4_C7_SixtyFourThreadsGetOneObject) {
   EXPECT_EQ(registry.size(), 1U);
 }
 
+// Spec S4.
 TEST(RateLimiterRegistryTest, S4_ManyAbandonedKeysAreForgotten) {
   RateLimiterRegistry registry;
   for (int i = 0; i < 50'000; ++i) {
@@ -162,6 +171,7 @@ TEST(RateLimiterRegistryTest, S4_ManyAbandonedKeysAreForgotten) {
   EXPECT_LE(registry.size(), 16U * 65U);
 }
 
+// Spec S4.
 TEST(RateLimiterRegistryTest, S4_ManyKeysInUseStayTheSameObjects) {
   RateLimiterRegistry registry;
   std::vector<std::shared_ptr<RateLimiter>> held;
@@ -171,6 +181,7 @@ TEST(RateLimiterRegistryTest, S4_ManyKeysInUseStayTheSameObjects) {
   for (int i = 0; i < 5'000; ++i) EXPECT_EQ(registry.get(key(i)), held[i]);
 }
 
+// Spec S10.
 TEST(RateLimiterRegistryTest, S10_AnOpenWindowOutlivesTheClientsThatSetIt) {
   auto clock = std::make_shared<HandClock>();
   RateLimiterRegistry registry(clock);

@@ -31,6 +31,7 @@ SlotHandle publish(Table& table, std::uint64_t value) {
   return table.publish(std::make_shared<const Entry>(value)).value();
 }
 
+// Spec S3.
 TEST(SlotTableTest, S3_FindsWhatWasPublished) {
   Table table(4);
   const SlotHandle a = publish(table, 7);
@@ -39,6 +40,7 @@ TEST(SlotTableTest, S3_FindsWhatWasPublished) {
   EXPECT_EQ((*table.acquire(b)).first, 8U);
 }
 
+// Spec S13.
 TEST(SlotTableTest, S13_StaleAndForeignHandlesFindNothing) {
   Table table(2);
   EXPECT_FALSE(table.acquire(SlotHandle{}));
@@ -52,6 +54,7 @@ TEST(SlotTableTest, S13_StaleAndForeignHandlesFindNothing) {
   EXPECT_EQ(table.acquire(handle).share(), nullptr);
 }
 
+// Spec S3.
 TEST(SlotTableTest, S3_AReusedSlotRefusesTheOldHandle) {
   Table table(1);
   std::set<std::uint32_t> generations;
@@ -67,6 +70,8 @@ TEST(SlotTableTest, S3_AReusedSlotRefusesTheOldHandle) {
   }
 }
 
+// Spec H14.
+// Spec S12.
 TEST(SlotTableTest, S12_TheEntryLivesUntilTheLastPinLeaves) {
   Table table(1);
   const SlotHandle handle = publish(table, 5);
@@ -137,6 +142,7 @@ TEST(SlotTableTest, AnEntryMayPublishWhileItIsDestroyed) {
 }
 
 // Two slots, so that they are reused constantly; readers use handles that go stale under them.
+// Spec H2, S12.
 TEST(SlotTableTest, H2_S12_ReadersNeverSeeADestroyedOrForeignEntry) {
   Table table(2);
   constexpr std::uint64_t kRounds = 1'500;
@@ -187,6 +193,7 @@ TEST(SlotTableTest, H2_S12_ReadersNeverSeeADestroyedOrForeignEntry) {
   EXPECT_EQ(Entry::alive, 0);
 }
 
+// Spec S12.
 TEST(SlotTableTest, S12_ConcurrentRetiresReleaseOnce) {
   Table table(1);
   for (std::uint64_t i = 0; i < 500; ++i) {

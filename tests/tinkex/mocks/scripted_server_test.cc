@@ -26,6 +26,7 @@ std::string ask(const ScriptedServer& server, std::string_view target) {
   return client.receive();
 }
 
+// Spec X1.
 TEST(ScriptedServerTest, X1_RepliesComeInTheScriptedOrderThenFromTheHandler) {
   ScriptedServer server;
   server.script("POST", "/a", {Reply::json("1"), Reply::json("2", 503)});
@@ -35,6 +36,7 @@ TEST(ScriptedServerTest, X1_RepliesComeInTheScriptedOrderThenFromTheHandler) {
   EXPECT_THAT(ask(server, "/a?x"), EndsWith("/a?x"));
 }
 
+// Spec X1.
 TEST(ScriptedServerTest, X1_TheLongestPrefixAndTheMethodChooseTheRoute) {
   ScriptedServer server;
   server.handle("", "/", [](const LoggedRequest&) { return Reply::json("any"); });
@@ -55,6 +57,7 @@ TEST(ScriptedServerTest, RequestsThatTheTestForgotAreNamed) {
   EXPECT_THAT(ask(server, "/throws"), AllOf(StartsWith("HTTP/1.1 500"), HasSubstr("broken")));
 }
 
+// Spec X2.
 TEST(ScriptedServerTest, X2_TheLogHoldsRequestsWithTheirMomentsInOrder) {
   ScriptedServer server;
   server.handle("", "/", [](const LoggedRequest&) { return Reply::json("{}"); });
@@ -111,6 +114,7 @@ TEST(ScriptedServerTest, ADelayedReplyIsNotEarly) {
   EXPECT_GE(request.replied.time - request.arrived.time, milliseconds(30));
 }
 
+// Spec X3.
 TEST(ScriptedServerTest, X3_FaultsCutTheReplyWhereToldTo) {
   ScriptedServer server;
   server.script("POST", "/",
@@ -129,6 +133,7 @@ TEST(ScriptedServerTest, X3_FaultsCutTheReplyWhereToldTo) {
   EXPECT_EQ(ask(server, "/"), "\x01\x02 nonsense");
 }
 
+// Spec X3.
 TEST(ScriptedServerTest, X3_ChunkedAndDrippedRepliesCarryTheSameBody) {
   ScriptedServer server;
   Reply chunked = Reply::json("hello");
@@ -144,6 +149,7 @@ TEST(ScriptedServerTest, X3_ChunkedAndDrippedRepliesCarryTheSameBody) {
   EXPECT_THAT(ask(server, "/"), EndsWith("content-length: 5\r\n\r\nhello"));
 }
 
+// Spec X1.
 TEST(ScriptedServerTest, X1_EachFaultIsOneLine) {
   ScriptedServer server;
   const std::string body = "0123456789";

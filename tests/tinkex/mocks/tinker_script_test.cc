@@ -83,6 +83,7 @@ TEST_F(TinkerScriptTest, TheCallsWithoutAFutureAnswer) {
   EXPECT_NE(first, call("create_sampling_session", "{}").body);
 }
 
+// Spec X1.
 TEST_F(TinkerScriptTest, X1_BatchesAreDecodedInBothFormatsAndAnsweredInTheOneAccepted) {
   for (const wire::Codec* codec : {&wire::json_codec(), &wire::proto_codec()}) {
     const std::int64_t seq_id = codec == &wire::json_codec() ? 1 : 2;
@@ -130,6 +131,7 @@ TEST_F(TinkerScriptTest, ResultsOfTheSmallOperationsFollowFromTheirRequests) {
   EXPECT_EQ(result("load_weights", R"({"model_id":"m","seq_id":5,"path":"p"})").at("path"), "p");
 }
 
+// Spec S5.
 TEST_F(TinkerScriptTest, S5_ASampleRepeatsItsPrompt) {
   const auto reply = call("asample", R"({"sampling_session_id":"s","seq_id":1,"num_samples":2,
       "prompt":{"chunks":[{"type":"encoded_text","tokens":[7,8,9]}]},
@@ -187,6 +189,7 @@ TEST_F(TinkerScriptTest, ARepeatGetsTheFirstAnswerAndIsNoNewOperation) {
   EXPECT_EQ(script_.operations()[0].submissions, 2);
 }
 
+// Spec C3.
 TEST_F(TinkerScriptTest, C3_RefusedSubmissionsAreNotOperationsAndTheirIdsMayReturn) {
   script_.plan("optim_step", {.refusals = {Reply::json("{}", 500)}});
   EXPECT_EQ(call("optim_step", kStep).status, 500);
@@ -233,6 +236,7 @@ TEST_F(TinkerScriptTest, PlansMayBeMadeForEachOperationUnlessOneWaits) {
             "{\"n\":2}");
 }
 
+// Spec X2.
 TEST_F(TinkerScriptTest, X2_ResultsComeInTheOrderThatTheTestNames) {
   script_.reorder("optim_step", {2, 0, 1});
   std::vector<std::string> ids;
@@ -261,6 +265,7 @@ TEST_F(TinkerScriptTest, NotYetMayNameAPause) {
   EXPECT_EQ(paused.at("retry_after_ms"), 7);
 }
 
+// Spec T14.
 TEST_F(TinkerScriptTest, T14_AnImmediateOperationAnswersItsSubmissionWithTheResult) {
   script_.plan("optim_step", {.immediate = true});
   EXPECT_THAT(call("optim_step", kStep).body, HasSubstr("learning_rate"));

@@ -33,6 +33,7 @@ struct Row {
 
 class TruthTableTest : public testing::TestWithParam<Row> {};
 
+// Spec H8.
 TEST_P(TruthTableTest, H8_DecidesAsWritten) {
   const Row& row = GetParam();
   HttpHeaders headers;
@@ -80,6 +81,7 @@ std::vector<Row> truth_table() {
 
 INSTANTIATE_TEST_SUITE_P(Rows, TruthTableTest, testing::ValuesIn(truth_table()));
 
+// Spec H8.
 TEST(DecideTest, H8_Property_TheHintAlwaysWins) {
   ASSERT_TRUE(rc::check([] {
     const int status = *rc::gen::inRange(300, 600);
@@ -100,12 +102,14 @@ std::optional<std::int64_t> delay_ms(HttpHeaders headers) {
   return delay->count();
 }
 
+// Spec S10.
 TEST(RetryAfterTest, S10_MillisecondsComeBeforeSeconds) {
   EXPECT_EQ(delay_ms({{"retry-after-ms", "120"}, {"retry-after", "7"}}), 120);
   EXPECT_EQ(delay_ms({{"retry-after-ms", "0.5"}}), 1) << "rounded up, never to nothing";
   EXPECT_EQ(delay_ms({{"retry-after-ms", "soon"}, {"retry-after", "7"}}), 7'000);
 }
 
+// Spec S10.
 TEST(RetryAfterTest, S10_SecondsMayHaveAFraction) {
   EXPECT_EQ(delay_ms({{"retry-after", "2"}}), 2'000);
   EXPECT_EQ(delay_ms({{"retry-after", "1.25"}}), 1'250);
@@ -165,6 +169,7 @@ TEST(ErrorFromResponseTest, CarriesStatusCategoryDelayAndRetryability) {
   EXPECT_FALSE(refused.retryable());
 }
 
+// Spec S10.
 TEST(ErrorFromResponseTest, S10_TheDelayMayStandInTheBody) {
   const auto delay = [](const char* body) {
     return error_from_response(reply(429, {}, body), "sample").retry_after();

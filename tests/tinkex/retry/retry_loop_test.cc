@@ -34,6 +34,7 @@ class RetryLoopTest : public ::testing::Test {
   std::optional<Result<HttpResponse>> outcome;
 };
 
+// Spec S11.
 TEST_F(RetryLoopTest, S11_OneAttemptMeansOneRequestWhateverTheServerSays) {
   for (const int status : {429, 500, 503, 408}) {
     outcome.reset();
@@ -78,6 +79,7 @@ TEST_F(RetryLoopTest, HonoursRetryAfterUpToTheCap) {
   EXPECT_EQ(world.timers->next_delay(), 2s);
 }
 
+// Spec S10.
 TEST_F(RetryLoopTest, S10_A429SetsTheWindowAndTheNextRequestWaitsForIt) {
   start({.max_attempts = 1});
   world.reply(429, "{}", {{"retry-after-ms", "120"}});
@@ -89,6 +91,7 @@ TEST_F(RetryLoopTest, S10_A429SetsTheWindowAndTheNextRequestWaitsForIt) {
   EXPECT_EQ(world.transport->open(), 1u);
 }
 
+// Spec S7.
 TEST_F(RetryLoopTest, S7_AWindowThatGrowsDuringTheWaitIsRespected) {
   limiter->extend_until(world.clock->now() + 100ms);
   start({.max_attempts = 1}, /*wait_for_limiter=*/true);
@@ -150,6 +153,7 @@ TEST_F(RetryLoopTest, AConflictOfTheFirstAttemptIsTheCallersMistake) {
   EXPECT_EQ(outcome->error().http_status(), 409);
 }
 
+// Spec T12.
 TEST_F(RetryLoopTest, T12_WithdrawnBetweenAttemptsThatWereRefusedItEndsAtOnce) {
   start({.max_attempts = 5});
   world.reply(429, "{}");
@@ -162,6 +166,7 @@ TEST_F(RetryLoopTest, T12_WithdrawnBetweenAttemptsThatWereRefusedItEndsAtOnce) {
   EXPECT_EQ(world.transport->sent(), 1u);
 }
 
+// Spec T12.
 TEST_F(RetryLoopTest, T12_WithdrawnAfterALostReplyItGoesOnToLearnWhatBecameOfIt) {
   start({.max_attempts = 5});
   world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
@@ -177,6 +182,7 @@ TEST_F(RetryLoopTest, T12_WithdrawnAfterALostReplyItGoesOnToLearnWhatBecameOfIt)
   EXPECT_TRUE(outcome->ok());
 }
 
+// Spec T12.
 TEST_F(RetryLoopTest, T12_WithdrawnDuringTheUploadItBreaksItOff) {
   world.transport->uploading = true;
   start({.max_attempts = 5});
@@ -187,6 +193,7 @@ TEST_F(RetryLoopTest, T12_WithdrawnDuringTheUploadItBreaksItOff) {
   EXPECT_TRUE(outcome->error().not_accepted());
 }
 
+// Spec T12.
 TEST_F(RetryLoopTest, T12_WithdrawnAfterTheUploadItWaitsForTheReply) {
   start({.max_attempts = 5});
   loop->withdraw();

@@ -27,6 +27,7 @@ std::vector<std::size_t> lengths_of_numbers(const std::vector<std::size_t>& numb
 
 using Lengths = std::vector<std::size_t>;
 
+// Spec T4.
 TEST(ChunkerTest, T4_CutsAfter128Examples) {
   const auto chunked = [](std::size_t count) { return lengths_of_numbers(Lengths(count, 1)); };
   EXPECT_EQ(chunked(0), (Lengths{}));
@@ -38,6 +39,7 @@ TEST(ChunkerTest, T4_CutsAfter128Examples) {
   EXPECT_EQ(chunked(257), (Lengths{128, 128, 1}));
 }
 
+// Spec T5.
 TEST(ChunkerTest, T5_ExactlyTheNumberCapStaysTogether) {
   EXPECT_EQ(lengths_of_numbers({250'000, 250'000}), (Lengths{2}));
   EXPECT_EQ(lengths_of_numbers({250'000, 250'001}), (Lengths{1, 1}));
@@ -45,6 +47,7 @@ TEST(ChunkerTest, T5_ExactlyTheNumberCapStaysTogether) {
   EXPECT_EQ(lengths_of_numbers({500'000, 0, 1}), (Lengths{2, 1}));
 }
 
+// Spec T5.
 TEST(ChunkerTest, T5_Trap1_OversizeDatumTravelsAloneWithoutAnEmptyChunk) {
   EXPECT_EQ(lengths_of_numbers({500'001}), (Lengths{1}));
   EXPECT_EQ(lengths_of_numbers({500'001, 1, 1}), (Lengths{1, 2}));
@@ -52,6 +55,7 @@ TEST(ChunkerTest, T5_Trap1_OversizeDatumTravelsAloneWithoutAnEmptyChunk) {
   EXPECT_EQ(lengths_of_numbers({600'000, 600'000}), (Lengths{1, 1}));
 }
 
+// Spec T5.
 TEST(ChunkerTest, T5_ByteCapCutsWhenItIsHitFirst) {
   EXPECT_EQ(lengths_of_numbers({10, 10, 10, 10, 10}, {.max_bytes = 80}), (Lengths{2, 2, 1}));
   EXPECT_EQ(lengths_of_numbers({10, 10, 10}, {.max_numbers = 20, .max_bytes = kHuge}),
@@ -92,6 +96,7 @@ bool within(const std::vector<DatumSize>& sizes, ChunkRange chunk, const ChunkLi
          total.bytes <= limits.max_bytes.value_or(kHuge);
 }
 
+// Spec T5.
 TEST(ChunkerTest, T5_Property_ChunksTileTheBatchObeyTheLimitsAndAreAsLongAsPossible) {
   ASSERT_TRUE(rc::check([] {
     const std::vector<DatumSize> sizes = any_sizes();

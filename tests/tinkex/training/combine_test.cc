@@ -42,6 +42,7 @@ std::vector<ChunkRange> sent(const std::vector<std::size_t>& sizes) {
   return ranges;
 }
 
+// Spec T10.
 TEST(CombineTest, T10_OutputsFollowTheOrderOfTheChunks) {
   std::vector<ForwardBackwardOutput> chunks;
   chunks.push_back(chunk("TorchLossReturn", 2, 10, {{"loss:sum", 1}, {"loss:mean", 1}}));
@@ -54,6 +55,7 @@ TEST(CombineTest, T10_OutputsFollowTheOrderOfTheChunks) {
   EXPECT_EQ(combined.metrics, (Metrics{{"loss:sum", 7}, {"loss:mean", 27.0 / 6.0}}));
 }
 
+// Spec T10.
 TEST(CombineTest, T10_OneChunkIsReducedToo) {
   std::vector<ForwardBackwardOutput> chunks;
   chunks.push_back(chunk("t", 1, 5, {{"a:slack", 3}, {"b:sum", 2}, {"c", 9}}));
@@ -62,6 +64,7 @@ TEST(CombineTest, T10_OneChunkIsReducedToo) {
   EXPECT_EQ(logprobs(combined), (std::vector<float>{5}));
 }
 
+// Spec T10.
 TEST(CombineTest, T10_AnotherOutputTypeIsRefused) {
   std::vector<ForwardBackwardOutput> chunks;
   chunks.push_back(chunk("a", 1, 0, {}));
@@ -94,6 +97,7 @@ ForwardBackwardOutput output_of(const nlohmann::json& golden) {
   return output;
 }
 
+// Spec T10, H11.
 TEST(CombineTest, T10_H11_AgreesWithThePythonReference) {
   std::ifstream file("tests/golden/combine.json");
   ASSERT_TRUE(file) << "tests/golden/combine.json is missing";
@@ -129,6 +133,7 @@ TEST(CombineTest, NoChunksIsAnErrorAndNotACrash) {
   EXPECT_EQ(combined.error().code(), ErrorCode::kInternal);
 }
 
+// Spec T10.
 TEST(CombineTest, T10_AChunkAnsweredForAnotherNumberOfDatumsIsRefused) {
   for (const std::size_t answered : {0, 1, 3}) {
     std::vector<ForwardBackwardOutput> chunks;

@@ -41,6 +41,7 @@ void expect_same(const Metrics& actual, const Metrics& expected) {
   EXPECT_EQ(actual.size(), expected.size());
 }
 
+// Spec H11.
 TEST(MetricsReductionTest, H11_AgreesWithThePythonReference) {
   std::ifstream file("tests/golden/metrics_reduction.json");
   ASSERT_TRUE(file) << "tests/golden/metrics_reduction.json is missing";

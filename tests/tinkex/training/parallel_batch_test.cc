@@ -76,6 +76,7 @@ class ParallelBatchTest : public ::testing::Test {
   std::optional<Outcome> second;
 };
 
+// Spec H1.
 TEST_F(ParallelBatchTest, H1_TheFirstChunkLeavesLastAndTheNextCallBehindIt) {
   auto batch = open(3, first);
   add(open(1, second), {"x"});
@@ -98,6 +99,7 @@ TEST_F(ParallelBatchTest, ABatchOfOneChunkIsSentAsEver) {
   EXPECT_EQ(on_wire(), Bodies{"a#1"});
 }
 
+// Spec C3.
 TEST_F(ParallelBatchTest, C3_IdsBehindTheLastAcceptedChunkAreGivenBackAndTheOthersFilled) {
   add(open(4, first), {"a", "b", "c", "d"});
   accept("c#3");
@@ -116,6 +118,7 @@ TEST_F(ParallelBatchTest, C3_IdsBehindTheLastAcceptedChunkAreGivenBackAndTheOthe
   EXPECT_EQ(on_wire(), Bodies{"x#4"});
 }
 
+// Spec C3.
 TEST_F(ParallelBatchTest, C3_WhereNothingWasAcceptedNothingIsFilled) {
   add(open(2, first), {"a", "b"});
   refuse("b#2");
@@ -125,6 +128,7 @@ TEST_F(ParallelBatchTest, C3_WhereNothingWasAcceptedNothingIsFilled) {
   EXPECT_EQ(on_wire(), Bodies{"x#1"});
 }
 
+// Spec C3.
 TEST_F(ParallelBatchTest, C3_AChunkThatTheServerMayHaveIsFilledToo) {
   add(open(3, first), {"a", "b", "c"});
   refuse("b#2");
@@ -140,6 +144,7 @@ TEST_F(ParallelBatchTest, C3_AChunkThatTheServerMayHaveIsFilledToo) {
   EXPECT_EQ(on_wire(), Bodies{"x#4"}) << "409: the server has it";
 }
 
+// Spec C3.
 TEST_F(ParallelBatchTest, C3_AnIdThatCouldNotBeClosedIsClosedBeforeAnythingElse) {
   add(open(2, first), {"a", "b"});
   accept("b#2");
@@ -160,6 +165,7 @@ TEST_F(ParallelBatchTest, C3_AnIdThatCouldNotBeClosedIsClosedBeforeAnythingElse)
   EXPECT_EQ(on_wire(), Bodies{"y#3"});
 }
 
+// Spec T12.
 TEST_F(ParallelBatchTest, T12_AnAbortedBatchLeavesNoGapAndFreesTheWire) {
   auto batch = open(4, first);
   add(batch, {"a", "b", "c"});
@@ -176,6 +182,7 @@ TEST_F(ParallelBatchTest, T12_AnAbortedBatchLeavesNoGapAndFreesTheWire) {
   EXPECT_EQ(on_wire(), Bodies{"x#4"});
 }
 
+// Spec T12.
 TEST_F(ParallelBatchTest, T12_UploadsOfAnAbortedBatchAreBrokenOff) {
   world.transport->uploading = true;
   auto batch = open(3, first);
@@ -187,6 +194,7 @@ TEST_F(ParallelBatchTest, T12_UploadsOfAnAbortedBatchAreBrokenOff) {
   EXPECT_EQ(on_wire(), Bodies{"x#1"});
 }
 
+// Spec T15.
 TEST_F(ParallelBatchTest, T15_TheBudgetOfBytesDoesNotBlockABatchThatHoldsItsFirstChunkBack) {
   auto batch = open(3, first);
   // The budget is 100 bytes; the caller would wait for ever if the chunk that is held back counted

@@ -56,6 +56,7 @@ class StrandTest : public ::testing::Test {
   std::optional<Outcome> second;
 };
 
+// Spec T6.
 TEST_F(StrandTest, T6_ChunksLeaveOneAtATimeInOrderAndGiveTheirIds) {
   auto batch = open(3, first);
   for (const char* text : {"a", "b", "c"}) strand->add(batch, body(text));
@@ -69,6 +70,7 @@ TEST_F(StrandTest, T6_ChunksLeaveOneAtATimeInOrderAndGiveTheirIds) {
   EXPECT_FALSE(first->error);
 }
 
+// Spec H6.
 TEST_F(StrandTest, H6_ABatchIsNeverInterleavedWithAnotherOne) {
   auto one = open(2, first);
   auto two = open(1, second);
@@ -82,6 +84,7 @@ TEST_F(StrandTest, H6_ABatchIsNeverInterleavedWithAnotherOne) {
   }
 }
 
+// Spec T7.
 TEST_F(StrandTest, T7_TheNextSubmissionStartsOnceTheLastChunkIsAccepted) {
   strand->add(open(1, first), body("a"));
   strand->add(open(1, second), body("b"));
@@ -90,6 +93,7 @@ TEST_F(StrandTest, T7_TheNextSubmissionStartsOnceTheLastChunkIsAccepted) {
   EXPECT_EQ(on_wire(), "b#2") << "while the second one is on the wire";
 }
 
+// Spec C3.
 TEST_F(StrandTest, C3_AFailedChunkStopsTheBatchAndSaysWhatWasAccepted) {
   auto batch = open(4, first);
   for (const char* text : {"a", "b", "c", "d"}) strand->add(batch, body(text));
@@ -141,6 +145,7 @@ TEST_F(StrandTest, Trap7_AnIdThatNeverLeftIsGivenBack) {
   EXPECT_EQ(on_wire(), "b#1");
 }
 
+// Spec T14.
 TEST_F(StrandTest, T14_AResultInsteadOfAFutureIsKept) {
   std::optional<HttpResponse> immediate;
   SubmissionSpec spec;
@@ -202,6 +207,7 @@ TEST_F(StrandTest, AnAbortedBatchLetsTheNextOneGo) {
   EXPECT_EQ(on_wire(), "x#2");
 }
 
+// Spec T12.
 TEST_F(StrandTest, T12_ACancelledSubmissionThatWaitsNeverLeaves) {
   auto one = open(1, first);
   auto two = open(1, second);
@@ -214,6 +220,7 @@ TEST_F(StrandTest, T12_ACancelledSubmissionThatWaitsNeverLeaves) {
   EXPECT_EQ(world.transport->sent(), 1u);
 }
 
+// Spec T12.
 TEST_F(StrandTest, T12_CancellingOnTheWireKeepsTheSequenceAndDropsTheRest) {
   auto one = open(3, first);
   auto two = open(1, second);
@@ -232,6 +239,7 @@ TEST_F(StrandTest, T12_CancellingOnTheWireKeepsTheSequenceAndDropsTheRest) {
   EXPECT_FALSE(second->error);
 }
 
+// Spec C3.
 TEST_F(StrandTest, C3_ABodyThatCannotBeCompletedFreesTheWire) {
   SubmissionSpec spec;
   spec.append_seq_id = [](std::int64_t, ByteBuffer&) { throw std::bad_alloc(); };
@@ -253,6 +261,7 @@ TEST_F(StrandTest, Trap11_A429OnASubmissionFeedsTheSharedLimiter) {
   EXPECT_EQ(limiter->until() - world.clock->now(), 7s);
 }
 
+// Spec T12.
 TEST_F(StrandTest, T12_AnAbortedUploadIsBrokenOffAndItsSequenceIdGivenBack) {
   world.transport->uploading = true;
   auto batch = open(2, first);
@@ -267,6 +276,7 @@ TEST_F(StrandTest, T12_AnAbortedUploadIsBrokenOffAndItsSequenceIdGivenBack) {
   EXPECT_EQ(on_wire(), "x#1");
 }
 
+// Spec T12.
 TEST_F(StrandTest, T12_AnAbortedSendThatIsBetweenRefusalsIsGivenUp) {
   retry.max_attempts = 5;
   strand = std::make_shared<Strand>(world.runtime, retry, 100, limiter);
@@ -284,6 +294,7 @@ TEST_F(StrandTest, T12_AnAbortedSendThatIsBetweenRefusalsIsGivenUp) {
   EXPECT_EQ(first->ids, std::vector<std::string>{"r1"});
 }
 
+// Spec C3.
 TEST_F(StrandTest, C3_TheAcceptedChunksAreKnownWhileTheRestIsOnItsWay) {
   auto batch = open(2, first);
   strand->add(batch, body("a"));

@@ -15,6 +15,7 @@ class CodecTest : public testing::TestWithParam<WireFormat> {
   bool is_json() const { return GetParam() == WireFormat::kJson; }
 };
 
+// Spec F3.
 TEST_P(CodecTest, RequestKeepsEveryField) {
   RequestValues values;
   values.loss_fn = "ppo";
@@ -288,6 +289,7 @@ TEST(CodecChoiceTest, PathsFollowTheFormat) {
   EXPECT_EQ(proto_codec().content_type(), "application/x-protobuf");
 }
 
+// Spec F3.
 TEST(JsonRequestTest, MatchesTheApisText) {
   RequestValues values;
   values.model_id = "m1";

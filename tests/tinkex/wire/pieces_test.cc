@@ -62,6 +62,7 @@ TEST(PackTest, BadTokenIsNoticedAtEveryPosition) {
   }
 }
 
+// Spec T5.
 TEST(SizeTest, T5_BytesFollowTheApisRule) {
   Datum datum = text_datum({1, 2, 3});
   EXPECT_EQ(estimate_bytes(datum), 12u);
@@ -80,6 +81,7 @@ TEST(SizeTest, T5_BytesFollowTheApisRule) {
   EXPECT_EQ(estimate_bytes(datum), 24u + 4u + 8u * 3u + 8u);
 }
 
+// Spec T5.
 TEST(SizeTest, T5_NumbersAreTokensAndElements) {
   Datum datum = text_datum({1, 2, 3}, {{"a", TensorData::from(std::vector<float>(6), {2, 3})},
                                        {"b", TensorData::from(std::vector<float>(4))}});

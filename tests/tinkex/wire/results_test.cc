@@ -105,6 +105,7 @@ TEST_P(ResultsTest, OutputsWithDifferentNamesAreRefused) {
             "the same outputs");
 }
 
+// Spec F4.
 TEST_P(ResultsTest, SampleKeepsEverything) {
   SampleResponse response;
   response.sequences = {{{1, 2, 2147483647}, {-0.1f, -1e-30f, 0.0f}, StopReason::kStop, ""},
@@ -214,6 +215,7 @@ TEST(ProtoSampleTest, PaddingOfCandidateTableIsTrimmed) {
             (std::vector<std::vector<TokenLogprob>>{{}, {{7, -1.0f}}}));
 }
 
+// Spec F4.
 TEST(JsonSampleTest, MatchesTheApisText) {
   SampleResponse response;
   response.sequences = {{{5, 6}, {-0.25f, -1.5f}, StopReason::kLength, ""}};

@@ -59,6 +59,9 @@ std::shared_ptr<internal::ServiceContext> VirtualRun::make_service() {
   service->runtime = world_.runtime();
   service->polls =
       std::make_shared<internal::PollGate>(program_.max_polls, world_.runtime()->executor);
+  service->result_bytes = std::make_shared<internal::PollGate>(service->options.max_result_bytes,
+                                                               world_.runtime()->executor);
+  service->cancels = std::make_shared<internal::PollGate>(4, world_.runtime()->executor);
   service->limiter = RateLimiterRegistry(world_.runtime()->clock)
                          .get(internal::LimiterKey(service->options.base_url, Secret()));
   service->sampling = std::make_shared<internal::SamplingRegistry>();

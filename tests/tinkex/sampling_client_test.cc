@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -285,6 +286,27 @@ TEST_F(SamplingClientTest, CancelEndsASampleThatWaitsForTheWindow) {
   waiting.cancel();
   EXPECT_EQ(waiting.get().error().code(), ErrorCode::kCancelled);
   EXPECT_EQ(count("asample"), 1u);
+}
+
+TEST_F(SamplingClientTest, HeartbeatsGoOnWhileContinuationsHoldEveryThreadOfTheExecutor) {
+  ClientOptions options = tinker.options();
+  options.heartbeat_interval = 10ms;
+  options.executor_threads = 2;
+  connect(std::move(options));
+  std::promise<void> host;
+  const std::shared_future<void> released = host.get_future().share();
+  std::atomic<int> blocked{0};
+  std::vector<Future<Unit>> continuations;
+  for (int i = 0; i < 2; ++i) {
+    continuations.push_back(sample().then([released, &blocked](Result<SampleResponse>) {
+      blocked.fetch_add(1);
+      released.wait();
+    }));
+  }
+  while (blocked.load() < 2) std::this_thread::yield();
+  EXPECT_TRUE(wait_for_requests(count("session_heartbeat") + 3, "session_heartbeat"));
+  host.set_value();
+  for (auto& continuation : continuations) EXPECT_TRUE(continuation.get().ok());
 }
 
 }  // namespace

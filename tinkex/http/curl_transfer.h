@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "tinkex/transport.h"
 
@@ -17,12 +19,8 @@ struct CurlEasyDeleter {
 struct CurlMultiDeleter {
   void operator()(CURLM* handle) const noexcept { curl_multi_cleanup(handle); }
 };
-struct CurlListDeleter {
-  void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
-};
 using CurlEasy = std::unique_ptr<CURL, CurlEasyDeleter>;
 using CurlMulti = std::unique_ptr<CURLM, CurlMultiDeleter>;
-using CurlList = std::unique_ptr<curl_slist, CurlListDeleter>;
 
 /// One HTTP exchange on one easy handle, from request to response. Lives on the I/O thread and
 /// stays at its address while the handle knows it.
@@ -42,9 +40,7 @@ class CurlTransfer {
   Status prepare();
 
   /// Whether libcurl was handed the whole body; before that the server cannot have all of it.
-  bool body_has_left() const noexcept {
-    return request_.body == nullptr || sent_ == request_.body->size();
-  }
+  bool body_has_left() const;
 
   /// What came of it, once libcurl says so.
   Result<HttpResponse> outcome(CURLcode code);
@@ -59,8 +55,16 @@ class CurlTransfer {
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_read(char* buffer, std::size_t size, std::size_t count, void* self);
+  /// libcurl is about to send the request on a connection.
+  static int on_send(void* self, char*, char*, int, int);
 
+  bool is_large() const noexcept;
+  /// Memory for the reply's body, so that a large one is not moved while it grows.
+  void reserve_body();
   Status set_headers();
+  void add_header_line(std::string_view name, std::string_view mark, std::string_view value);
+  /// Of the request, headers included.
+  long bytes_sent() const;
   void set_body();
   Error error_of(CURLcode code) const;
   /// It is certain that the server has seen nothing of the request.
@@ -73,9 +77,11 @@ class CurlTransfer {
   CurlEasy easy_;
   const HttpRequest request_;
   Transport::Callback callback_;
-  CurlList headers_;
+  std::string header_lines_;  // each with its NUL
+  std::vector<curl_slist> header_links_;
   HttpResponse response_;
-  std::size_t sent_ = 0;
+  std::size_t sent_ = 0;  // of a large body
+  bool repeat_refused_ = false;
   std::size_t header_bytes_ = 0;
   bool too_large_ = false;
   std::array<char, CURL_ERROR_SIZE> error_text_{};

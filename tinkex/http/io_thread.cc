@@ -59,7 +59,9 @@ Result<std::shared_ptr<IoThread>> IoThread::start(std::shared_ptr<Clock> clock) 
 }
 
 IoThread::IoThread(std::shared_ptr<Clock> clock)
-    : clock_(std::move(clock)), max_connections_(connections_of_this_process()) {}
+    : clock_(std::move(clock)),
+      max_connections_(connections_of_this_process()),
+      window_(max_connections_) {}
 
 IoThread::~IoThread() {
   MutexLock lock(join_mutex_);
@@ -121,10 +123,18 @@ void IoThread::push(Command command) noexcept {
 }
 
 void IoThread::refuse(Command& command) noexcept {
+  if (command.kind == Command::Kind::kSend) call_back(command, closed_error());
+  try {
+    if (command.kind == Command::Kind::kSchedule && command.on_time) command.on_time();
+  } catch (...) {
+    // Callbacks only hand over.
+  }
+}
+
+void IoThread::call_back(Command& send, Error error) noexcept {
   try {
     // An empty callback has been handed on already.
-    if (command.kind == Command::Kind::kSend && command.on_reply) command.on_reply(closed_error());
-    if (command.kind == Command::Kind::kSchedule && command.on_time) command.on_time();
+    if (send.on_reply) send.on_reply(std::move(error));
   } catch (...) {
     // Callbacks only hand over.
   }
@@ -135,9 +145,11 @@ void IoThread::run() noexcept {
   try {
     while (obey(commands_.take())) {
       fire_due(clock_->now());
+      start_waiting();
       int running = 0;
       curl_multi_perform(multi_.get(), &running);
       finish_completed();
+      if (can_start()) continue;
       curl_multi_poll(multi_.get(), nullptr, 0, poll_timeout_ms(), nullptr);
     }
   } catch (...) {
@@ -163,27 +175,51 @@ void IoThread::obey_one(Command& command) {
   switch (command.kind) {
     case Command::Kind::kNone:
     case Command::Kind::kStop: return;
-    case Command::Kind::kSend: return begin(command);
+    case Command::Kind::kSend: waiting_.emplace(command.id, std::move(command)); return;
     case Command::Kind::kSchedule:
       return timers_.add(command.id, command.when, std::move(command.on_time));
-    case Command::Kind::kWithdraw:
-      if (auto found = transfers_.find(command.id);
-          found != transfers_.end() && !found->second->body_has_left()) {
-        finish_transfer(
-            found,
-            Error(ErrorCode::kCancelled, "the request was withdrawn").with_not_accepted(true));
-      }
-      return;
-    case Command::Kind::kCancel:
-      timers_.cancel(command.id);
-      if (auto found = transfers_.find(command.id); found != transfers_.end()) {
-        finish_transfer(found, Error(ErrorCode::kCancelled, "the request was cancelled"));
-      }
-      return;
+    case Command::Kind::kCancel: timers_.cancel(command.id); return cancel_transfer(command.id);
+    case Command::Kind::kWithdraw: return withdraw_transfer(command.id);
   }
 }
 
-void IoThread::begin(Command& command) {
+void IoThread::cancel_transfer(std::uint64_t id) {
+  if (const auto running = transfers_.find(id); running != transfers_.end()) {
+    return finish_transfer(running, Error(ErrorCode::kCancelled, "the request was cancelled"));
+  }
+  withdraw_transfer(id);
+}
+
+void IoThread::withdraw_transfer(std::uint64_t id) {
+  const auto withdrawn = [] {
+    return Error(ErrorCode::kCancelled, "the request was withdrawn").with_not_accepted(true);
+  };
+  const auto running = transfers_.find(id);
+  if (running != transfers_.end() && !running->second.transfer->body_has_left()) {
+    finish_transfer(running, withdrawn());
+  } else if (const auto waiting = waiting_.extract(id)) {
+    call_back(waiting.mapped(), withdrawn());
+  }
+}
+
+bool IoThread::can_start() {
+  return !waiting_.empty() && window_.is_open(std::chrono::steady_clock::now());
+}
+
+void IoThread::start_waiting() {
+  if (waiting_.empty()) return;
+  const auto now = std::chrono::steady_clock::now();
+  while (!waiting_.empty() && window_.is_open(now)) {
+    auto oldest = waiting_.extract(waiting_.begin());
+    try {
+      begin(oldest.mapped(), now);
+    } catch (...) {
+      refuse(oldest.mapped());  // Out of memory: this one fails, the others go on.
+    }
+  }
+}
+
+void IoThread::begin(Command& command, StartWindow::TimePoint now) {
   CurlEasy easy;
   if (idle_handles_.empty()) {
     easy.reset(curl_easy_init());
@@ -200,7 +236,9 @@ void IoThread::begin(Command& command) {
     return transfer->finish(
         Error(ErrorCode::kInternal, "libcurl refused the request").with_not_accepted(true));
   }
-  transfers_.emplace(command.id, std::move(transfer));
+  Running& running = transfers_[command.id];
+  running.transfer = std::move(transfer);
+  running.ticket = window_.start(now);
 }
 
 void IoThread::finish_completed() {
@@ -215,7 +253,8 @@ void IoThread::finish_completed() {
 }
 
 void IoThread::finish_transfer(Transfers::iterator entry, Result<HttpResponse> result) {
-  const std::unique_ptr<CurlTransfer> transfer = std::move(entry->second);
+  const std::unique_ptr<CurlTransfer> transfer = std::move(entry->second.transfer);
+  window_.end(entry->second.ticket);
   transfers_.erase(entry);
   curl_multi_remove_handle(multi_.get(), transfer->handle());
   if (idle_handles_.size() < kMaxIdleHandles) idle_handles_.push_back(transfer->reclaim());
@@ -233,15 +272,24 @@ void IoThread::fire_due(Clock::time_point now) noexcept {
 }
 
 int IoThread::poll_timeout_ms() const {
-  const auto next = timers_.next_deadline();
-  if (!next) return kLongestPollMs;
-  const auto wait = std::chrono::ceil<std::chrono::milliseconds>(*next - clock_->now()).count();
-  return static_cast<int>(std::clamp<std::int64_t>(wait, 0, kLongestPollMs));
+  using std::chrono::ceil;
+  using std::chrono::milliseconds;
+  std::int64_t wait = kLongestPollMs;
+  if (const auto timer = timers_.next_deadline()) {
+    wait = std::min<std::int64_t>(wait, ceil<milliseconds>(*timer - clock_->now()).count());
+  }
+  if (const auto opens = window_.opens_at(); opens && !waiting_.empty()) {
+    const auto left = *opens - std::chrono::steady_clock::now();
+    wait = std::min<std::int64_t>(wait, ceil<milliseconds>(left).count());
+  }
+  return static_cast<int>(std::max<std::int64_t>(wait, 0));
 }
 
 void IoThread::end_everything() noexcept {
   std::vector<Command> late = commands_.close();
   while (!transfers_.empty()) finish_transfer(transfers_.begin(), closed_error());
+  for (auto& [id, command] : waiting_) refuse(command);
+  waiting_.clear();
   fire_due(Clock::time_point::max());
   for (Command& command : late) refuse(command);
   idle_handles_.clear();

@@ -13,6 +13,7 @@
 // with kClosed in the caller's thread, a refused timer runs there.
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <thread>
 #include <unordered_map>
@@ -23,6 +24,7 @@
 #include "tinkex/clock.h"
 #include "tinkex/http/command_queue.h"
 #include "tinkex/http/curl_transfer.h"
+#include "tinkex/http/start_window.h"
 #include "tinkex/http/timer_queue.h"
 #include "tinkex/transport.h"
 
@@ -58,7 +60,11 @@ class IoThread final : public Transport, public TimerService {
     Clock::time_point when{};
     TimerService::Callback on_time{};
   };
-  using Transfers = std::unordered_map<RequestId, std::unique_ptr<CurlTransfer>>;
+  struct Running {
+    std::unique_ptr<CurlTransfer> transfer;
+    std::uint64_t ticket = 0;  // of the window
+  };
+  using Transfers = std::unordered_map<RequestId, Running>;
 
   explicit IoThread(std::shared_ptr<Clock> clock);
   ~IoThread() override;
@@ -69,11 +75,17 @@ class IoThread final : public Transport, public TimerService {
 
   void push(Command command) noexcept;
   static void refuse(Command& command) noexcept;
+  static void call_back(Command& send, Error error) noexcept;
   void run() noexcept;
   /// False once a stop command came.
   bool obey(std::vector<Command> commands);
   void obey_one(Command& command);
-  void begin(Command& command);
+  /// Starts what waits, oldest first, as far as the window is open.
+  void start_waiting();
+  void begin(Command& command, StartWindow::TimePoint now);
+  bool can_start();
+  void cancel_transfer(std::uint64_t id);
+  void withdraw_transfer(std::uint64_t id);
   void finish_completed();
   void finish_transfer(Transfers::iterator entry, Result<HttpResponse> result);
   void fire_due(Clock::time_point now) noexcept;
@@ -91,6 +103,10 @@ class IoThread final : public Transport, public TimerService {
 
   // Touched by the I/O thread only. Destroyed before `multi_`, which their handles refer to.
   Transfers transfers_;
+  // Sends that have not begun, by id, which is nearly the order in which they were asked for. Their
+  // timeouts begin when they do.
+  std::map<RequestId, Command> waiting_;
+  StartWindow window_;
   std::vector<CurlEasy> idle_handles_;
   TimerQueue timers_;
   bool orphaned_ = false;

@@ -9,8 +9,7 @@
 
 namespace tinkex::internal {
 
-/// Sends the same request again and again: heartbeats, and the server's configuration. It holds no
-/// thread and shares none with the strands, so a long upload does not delay it.
+/// Sends the same request again and again, for the server's configuration. It holds no thread.
 class Periodic final : public StepChain {
  public:
   /// Runs on the executor. How long from the begin of this exchange to the next; nothing ends it.

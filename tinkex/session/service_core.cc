@@ -140,17 +140,12 @@ Status ServiceCore::open_session() {
 }
 
 void ServiceCore::start_heartbeat() {
-  const milliseconds interval = context_->options.heartbeat_interval;
   HttpRequest beat = with_body(context_->request("session_heartbeat"),
                                api::session_request(context_->session_id, "session_heartbeat"));
   beat.timeout = kHeartbeatTimeout;
-  // Failures are ignored, for the next beat may succeed; a session that is over has no heart.
-  const auto on_reply = [interval](const Result<HttpResponse>& reply) {
-    const bool over = reply.ok() && (reply->status == 410 || reply->status == 404);
-    return over ? std::nullopt : std::optional(interval);
-  };
-  heartbeat_ = std::make_shared<Periodic>(context_->runtime, std::move(beat), on_reply);
-  heartbeat_->start(interval);
+  heartbeat_ = std::make_shared<Heartbeat>(context_->runtime, std::move(beat),
+                                           context_->options.heartbeat_interval);
+  heartbeat_->start();
 }
 
 void ServiceCore::start_config_refresh() {

@@ -7,6 +7,7 @@
 #include "tinkex/async/tbb_executor.h"
 #include "tinkex/base/mutex.h"
 #include "tinkex/connection/service_context.h"
+#include "tinkex/session/heartbeat.h"
 #include "tinkex/session/periodic.h"
 
 namespace tinkex::internal {
@@ -39,7 +40,7 @@ class ServiceCore {
   std::shared_ptr<ServiceContext> context_;
   std::shared_ptr<IoThread> io_;
   std::shared_ptr<TbbExecutor> own_executor_;  // null when the caller brought one
-  std::shared_ptr<Periodic> heartbeat_;
+  std::shared_ptr<Heartbeat> heartbeat_;
   std::shared_ptr<Periodic> config_refresh_;
 
   Mutex mutex_;

@@ -1,0 +1,29 @@
+#include "tinkex/session/heartbeat.h"
+
+namespace tinkex::internal {
+
+void Heartbeat::start() { wait(runtime_->clock->now()); }
+
+void Heartbeat::wait(Clock::time_point from) {
+  timer_.store(runtime_->timers->schedule(deadline_after(from, interval_),
+                                          [self = shared_from_this()] { self->beat(); }));
+}
+
+void Heartbeat::beat() {
+  if (stopped()) return;
+  const Clock::time_point begun = runtime_->clock->now();
+  auto on_reply = [self = shared_from_this(), begun](Result<HttpResponse> reply) {
+    if (self->stopped()) return;
+    if (reply.ok() && (reply->status == 410 || reply->status == 404)) return;
+    self->wait(begun);
+  };
+  exchange_.store(runtime_->transport->send(request_, std::move(on_reply)));
+}
+
+void Heartbeat::cancel() noexcept {
+  cancelled_.store(true);
+  runtime_->timers->cancel(timer_.load());
+  runtime_->transport->cancel(exchange_.load());
+}
+
+}  // namespace tinkex::internal

@@ -16,7 +16,7 @@
 // an Error, settles the coroutine's own future; an exception that leaves it becomes kInternal, or
 // the Error that was thrown. Cancelling that future cancels what the coroutine awaits at the
 // moment; the coroutine then sees kCancelled there, and ends as it likes. Continuations of the
-// coroutine's future run on the executor of what it awaited first.
+// coroutine's future run on the executor of the first future for which it had to wait.
 //
 // Parameters of a coroutine are copied into it only if they are taken by value: a reference or a
 // span must outlive it.
@@ -27,6 +27,7 @@
 
 #include <coroutine>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "tinkex/future.h"
@@ -63,9 +64,23 @@ class FuturePromise {
  public:
   Future<T> get_return_object() const { return Future<T>(cell_); }
   std::suspend_never initial_suspend() const noexcept { return {}; }
-  std::suspend_never final_suspend() const noexcept { return {}; }
-  void return_value(Result<T> result) noexcept { cell_->set(std::move(result)); }
-  void unhandled_exception() noexcept { cell_->set(error_from_current_exception()); }
+  /// Settles the future when the coroutine and everything in it is gone: whoever waits for it may
+  /// then destroy what the coroutine referred to.
+  auto final_suspend() const noexcept {
+    struct Settle {
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<FuturePromise> coroutine) const noexcept {
+        const auto cell = coroutine.promise().cell_;
+        std::optional<Result<T>> result = std::move(coroutine.promise().result_);
+        coroutine.destroy();
+        cell->set(*std::move(result));
+      }
+      void await_resume() const noexcept {}
+    };
+    return Settle{};
+  }
+  void return_value(Result<T> result) noexcept { result_.emplace(std::move(result)); }
+  void unhandled_exception() noexcept { result_.emplace(error_from_current_exception()); }
 
   /// Lets cancelling the coroutine's future cancel what it waits for now.
   template <class U>
@@ -81,6 +96,7 @@ class FuturePromise {
 
  private:
   const std::shared_ptr<ResultCell<T>> cell_ = std::make_shared<ResultCell<T>>(nullptr);
+  std::optional<Result<T>> result_;
   bool suspended_ = false;
 };
 

@@ -52,10 +52,8 @@ class ResultCell {
     {
       MutexLock lock(mutex_);
       if (result_) return false;
-      result_.emplace(std::move(result));
-      waiters.swap(waiters_);
+      settle(std::move(result), waiters);
       cancel_hook.swap(on_cancel_);
-      condition_.notify_all();
     }
     for (Waiter& waiter : waiters) waiter(*this);
     return true;
@@ -109,12 +107,16 @@ class ResultCell {
 
   /// Settles the cell with `error`, unless it is settled, and tells the producer to stop.
   void end(Error error) noexcept TINKEX_EXCLUDES(mutex_) {
+    std::vector<Waiter> waiters;
     std::function<void()> hook;
     {
+      // In one step: a hook that comes later finds the cell settled and is not taken.
       MutexLock lock(mutex_);
+      if (result_) return;
+      settle(std::move(error), waiters);
       hook.swap(on_cancel_);
     }
-    set(std::move(error));
+    for (Waiter& waiter : waiters) waiter(*this);
     if (hook) hook();
   }
 
@@ -128,6 +130,12 @@ class ResultCell {
   const std::shared_ptr<Executor>& shared_executor() const noexcept { return executor_; }
 
  private:
+  void settle(Result<T> result, std::vector<Waiter>& waiters) noexcept TINKEX_REQUIRES(mutex_) {
+    result_.emplace(std::move(result));
+    waiters.swap(waiters_);
+    condition_.notify_all();
+  }
+
   std::shared_ptr<Executor> executor_;  // may be null: continuations run in the setter
 
   mutable Mutex mutex_;

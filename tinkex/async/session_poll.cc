@@ -1,6 +1,7 @@
 #include "tinkex/async/session_poll.h"
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -22,7 +23,8 @@ constexpr milliseconds kReportTimeout{5'000};
 constexpr milliseconds kQuickAnswer{50};
 constexpr milliseconds kQuickBackoff{10};
 constexpr int kMostRefusals = 3;
-// Of futures that nobody has asked for yet: the replies to their submissions are on the way.
+// Of futures that nobody has asked for yet: the replies to their submissions are on the way, or
+// they were given up.
 constexpr std::size_t kMostEarly = 65'536;
 constexpr std::size_t kMostReportBytes = std::size_t{64} << 20;
 
@@ -65,11 +67,11 @@ void SessionPoll::wait_for(const std::string& request_id, Ready ready) {
     MutexLock lock(mutex_);
     if (const auto early = early_.find(request_id); early != early_.end()) {
       known = early->second;
-      early_.erase(early);
+      early_.erase(early);  // its place in the order is skipped later
     } else if (refused_) {
       known = 0;
     } else {
-      waiting_.emplace(request_id, std::move(ready));
+      waiting_.emplace(request_id, Waiter{std::move(ready), runtime().clock->now()});
     }
   }
   if (known) return ready(*known);
@@ -77,13 +79,12 @@ void SessionPoll::wait_for(const std::string& request_id, Ready ready) {
 }
 
 void SessionPoll::forget(const std::string& request_id) {
-  Ready dropped;  // destroyed outside the lock
+  Waiter dropped;  // destroyed outside the lock
   MutexLock lock(mutex_);
   const auto found = waiting_.find(request_id);
   if (found == waiting_.end()) return;
   dropped = std::move(found->second);
   waiting_.erase(found);
-  forgotten_.insert(request_id);
 }
 
 void SessionPoll::retrieved(const std::string& request_id) {
@@ -120,36 +121,93 @@ std::shared_ptr<const ByteBuffer> SessionPoll::next_body() {
 
 void SessionPoll::poll() {
   if (stopped()) return give_up();
+  release_patient();
+  target_.polls->enter([self = self()] { self->send(); });
+}
+
+void SessionPoll::send() {
   HttpRequest request = target_.http;
+  bool idle = false;
   {
     MutexLock lock(mutex_);
-    if (waiting_.empty() && retrieved_.empty()) {
+    idle = waiting_.empty() && retrieved_.empty();
+    only_reports_ = waiting_.empty();
+    if (idle) {
       active_ = false;
-      return;
+    } else {
+      request.body = next_body();
     }
-    if (waiting_.empty()) request.timeout = kReportTimeout;
-    request.body = next_body();
   }
+  if (idle) return target_.polls->leave();
+  if (only_reports_) request.timeout = kReportTimeout;
   sent_ = runtime().clock->now();
-  exchange(std::move(request),
-           [self = self()](Result<HttpResponse> reply) { self->on_reply(std::move(reply)); });
+  exchange(std::move(request), [self = self()](Result<HttpResponse> reply) {
+    self->target_.polls->leave();
+    self->on_reply(std::move(reply));
+  });
+}
+
+void SessionPoll::release_patient() {
+  const Clock::time_point begun = runtime().clock->now() - target_.max_wait;
+  std::vector<Ready> released;
+  {
+    MutexLock lock(mutex_);
+    for (auto entry = waiting_.begin(); entry != waiting_.end();) {
+      const auto next = std::next(entry);
+      if (entry->second.since < begun) {
+        released.push_back(std::move(entry->second.ready));
+        waiting_.erase(entry);
+      }
+      entry = next;
+    }
+  }
+  for (const Ready& ready : released) ready(0);
+}
+
+void SessionPoll::remember_early(const std::string& request_id, std::uint64_t bytes) {
+  if (!early_.emplace(request_id, bytes).second) return;
+  early_order_.push_back(request_id);
+  while (early_order_.size() > kMostEarly) {
+    early_.erase(early_order_.front());
+    early_order_.pop_front();
+  }
+}
+
+bool SessionPoll::lasts_too_long(std::optional<Clock::time_point>& begin, Clock::duration most) {
+  const Clock::time_point now = runtime().clock->now();
+  if (!begin) begin = now;
+  return now - *begin > most;
+}
+
+void SessionPoll::on_no_answer(const Error& error) {
+  if (!error.retryable()) return give_up();
+  const bool held = error.code() == ErrorCode::kTimeout && !error.not_accepted();
+  if (!held) return on_failure(std::nullopt);
+  if (lasts_too_long(silent_since_, target_.max_silence)) return give_up();
+  continue_after({});
 }
 
 void SessionPoll::on_reply(Result<HttpResponse> result) {
-  if (!result.ok()) {
-    const Error& error = result.error();
-    if (!error.retryable()) return give_up();
-    const bool held = error.code() == ErrorCode::kTimeout && !error.not_accepted();
-    return held ? continue_after({}) : on_failure(std::nullopt);
+  const int status = result.ok() ? result->status : 0;
+  if (only_reports_ && (status < 200 || status >= 300)) {
+    // Nobody waits for its answer, and a report that is lost costs the server some memory.
+    MutexLock lock(mutex_);
+    for (const std::string& id : reported_) retrieved_.erase(id);
+    reported_.clear();
   }
-  const int status = result->status;
+  if (!result.ok()) return on_no_answer(result.error());
+  silent_since_.reset();
+  if (status != 402) paused_since_.reset();
   if (status >= 200 && status < 300) return on_report(*result);
   const Error error = error_from_response(*result, "retrieve_futures");
   if (status == 429 && target_.limiter) {
     target_.limiter->extend_by(runtime().clock->now(),
                                std::min(error.retry_after().value_or(kFirstPause), kLongestPause));
   }
-  if (status == 402) return continue_after(kBillingRecheck);
+  if (status == 402) {
+    if (lasts_too_long(paused_since_, target_.max_silence)) return give_up();
+    return continue_after(kBillingRecheck);
+  }
   if (is_transient(status)) return on_failure(error.retry_after());
   if (status == 400 && ++refusals_ < kMostRefusals) return continue_after(kFirstPause);
   give_up();
@@ -161,25 +219,24 @@ void SessionPoll::on_report(const HttpResponse& response) {
   failures_ = 0;
   refusals_ = 0;
   failing_since_.reset();
+  const bool news = report->cursor > cursor_;
   cursor_ = std::max(cursor_, report->cursor);
   std::vector<std::pair<Ready, std::uint64_t>> ready;
-  bool too_many = false;
   {
     MutexLock lock(mutex_);
     for (const std::string& id : reported_) retrieved_.erase(id);
     for (auto& [id, bytes] : report->settled) {
       if (auto found = waiting_.find(id); found != waiting_.end()) {
-        ready.emplace_back(std::move(found->second), bytes);
+        ready.emplace_back(std::move(found->second.ready), bytes);
         waiting_.erase(found);
-      } else if (forgotten_.erase(id) == 0) {
-        early_.emplace(id, bytes);
+      } else {
+        remember_early(id, bytes);
       }
     }
-    too_many = early_.size() > kMostEarly;
   }
   for (auto& [tell, bytes] : ready) tell(bytes);
-  if (too_many) return give_up();
-  if (!report->settled.empty() || runtime().clock->now() - sent_ >= kQuickAnswer) {
+  // A server that tells the same again and again must not be asked in a hot loop.
+  if (news || !ready.empty() || runtime().clock->now() - sent_ >= kQuickAnswer) {
     quick_answers_ = 0;
     return continue_after({});
   }
@@ -201,17 +258,17 @@ void SessionPoll::continue_after(Clock::duration delay) {
 }
 
 void SessionPoll::give_up() {
-  std::map<std::string, Ready> left;
+  std::map<std::string, Waiter> left;
   {
     MutexLock lock(mutex_);
     refused_ = true;
     active_ = false;
     left.swap(waiting_);
     early_.clear();
+    early_order_.clear();
     retrieved_.clear();
-    forgotten_.clear();
   }
-  for (auto& [id, ready] : left) ready(0);
+  for (auto& [id, waiter] : left) waiter.ready(0);
 }
 
 }  // namespace tinkex::internal

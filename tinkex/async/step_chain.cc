@@ -37,7 +37,10 @@ void StepChain::pause_until(Clock::time_point when, std::function<void()> next) 
   const std::uint64_t pause = pause_.fetch_add(1) + 1;
   timer_.store(
       runtime_->timers->schedule(when, [self = shared_from_this(), pause] { self->wake(pause); }));
-  if (cancelled_.load() || withdrawn()) wake(pause);
+  if (cancelled_.load() || withdrawn()) {
+    runtime_->timers->cancel(timer_.load());
+    wake(pause);
+  }
 }
 
 void StepChain::wake(std::uint64_t pause) noexcept {

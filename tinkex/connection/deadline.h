@@ -52,11 +52,16 @@ void arm_deadline(const ServiceContext& service, const std::shared_ptr<ResultCel
   });
 }
 
-/// The same for a future that others made.
+/// The same for a call that has begun: one whose time is up from the start may have left.
 template <class T>
 Future<T> with_deadline(const ServiceContext& service, Future<T> future, const CallOptions& call,
                         const std::string& what) {
-  arm_deadline(service, future.cell(), call, what);
+  const auto deadline = deadline_of(service, call);
+  if (deadline && *deadline <= deadline->zero()) {
+    future.cell()->end(deadline_error(what, *deadline));
+  } else {
+    arm_deadline(service, future.cell(), call, what);
+  }
   return future;
 }
 

@@ -35,9 +35,11 @@ void fetch_when_settled(const std::shared_ptr<const ServiceContext>& service,
   });
   if (!pending) return tell_cancelled(service, id);
   futures->wait_for(id, [service, futures, id, spec, cell](std::uint64_t bytes) {
+    if (cell->ready()) return;
     cell->on_ready([futures, id](Cell&) { futures->retrieved(id); });
     poll_into(service, id, spec, cell, bytes);
   });
+  if (cell->ready()) futures->forget(id);  // the hook may have come before the waiter
 }
 
 void on_submitted(const std::shared_ptr<const ServiceContext>& service,
@@ -131,6 +133,7 @@ Result<SamplingClient> make_sampling_client(std::shared_ptr<const ServiceContext
     target.http = service->request("retrieve_futures");
     target.http.timeout = service->options.poll_timeout;
     target.limiter = service->limiter;
+    target.polls = service->polls;
     futures = std::make_shared<SessionPoll>(service->runtime, std::move(target));
   }
   auto entry =

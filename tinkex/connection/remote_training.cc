@@ -157,7 +157,8 @@ std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec,
                                                          const std::shared_ptr<ResultCell<T>>& cell,
                                                          const CallOptions& call) {
   const std::string what = spec.what;
-  const std::size_t total = spec.total_chunks;
+  // Side by side, the number of accepted chunks does not tell which one comes next.
+  const std::size_t total = spec.filler ? 1 : spec.total_chunks;
   auto submission = strand_->open(std::move(spec));
   // Until the results are awaited, cancelling the future means not to send the rest.
   cell->on_cancel([weak_strand = std::weak_ptr<Strand>(strand_),

@@ -55,8 +55,9 @@ void poll_into(const std::shared_ptr<const ServiceContext>& service, const std::
         if (tell) tell_cancelled(service, request_id);
       });
   if (pending) return;
-  loop->cancel();  // it was cancelled before the hook was there
-  if (spec.cancellable) tell_cancelled(service, request_id);
+  loop->cancel();
+  // It was cancelled before the hook was there, or the result came as fast.
+  if (spec.cancellable && was_given_up(*cell)) tell_cancelled(service, request_id);
 }
 
 }  // namespace tinkex::internal

@@ -202,7 +202,7 @@ void ServiceCore::close() {
       deadline_after(std::chrono::steady_clock::now(), context_->options.close_timeout);
   if (heartbeat_) {
     heartbeat_->cancel();
-    config_refresh_->cancel();
+    if (config_refresh_) config_refresh_->cancel();
     // Best effort: a server that does not know the call, or is gone, changes nothing.
     auto finished = send_call<std::string>(
         context_,

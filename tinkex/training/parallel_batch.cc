@@ -48,9 +48,15 @@ bool ParallelBatch::is_starving() const {
   return phase_ == Phase::kSending && on_wire_ == 0 && added_ < plan_.total;
 }
 
+std::vector<std::string> ParallelBatch::accepted_ids() const {
+  MutexLock lock(mutex_);
+  return accepted_ids_;
+}
+
 void ParallelBatch::send_chunk(std::size_t index, std::shared_ptr<ByteBuffer> body) {
   const std::size_t bytes = body->size();
-  auto loop = plan_.send(std::move(body), plan_.first_seq_id + static_cast<std::int64_t>(index),
+  auto loop = plan_.send([&body] { return std::move(body); },
+                         plan_.first_seq_id + static_cast<std::int64_t>(index),
                          [self = shared_from_this(), index, bytes](Result<Accepted> reply) {
                            self->on_chunk(index, bytes, std::move(reply));
                          });
@@ -65,17 +71,18 @@ void ParallelBatch::send_chunk(std::size_t index, std::shared_ptr<ByteBuffer> bo
 }
 
 void ParallelBatch::on_chunk(std::size_t index, std::size_t bytes, Result<Accepted> reply) {
-  plan_.release(bytes);
   {
     MutexLock lock(mutex_);
     --on_wire_;
     if (reply.ok()) {
+      if (!reply->request_id.empty()) accepted_ids_.push_back(reply->request_id);
       accepted_[index] = *std::move(reply);
     } else {
       doubtful_[index] = !reply.error().not_accepted();
       if (!error_) error_ = std::move(reply).error().with_chunk(index, plan_.total);
     }
   }
+  plan_.release(bytes);  // wakes a caller, who looks at what was set above
   step();
 }
 
@@ -129,7 +136,7 @@ void ParallelBatch::fill_next() {
   }
   if (unsent) plan_.release(unsent->size());
   if (seq_id == 0) return finish();
-  (void)plan_.send(plan_.filler(), seq_id,
+  (void)plan_.send(plan_.filler, seq_id,
                    [self = shared_from_this(), seq_id](const Result<Accepted>& reply) {
                      self->on_filler(seq_id, reply);
                    });

@@ -30,11 +30,11 @@ namespace tinkex::internal {
 class ParallelBatch : public std::enable_shared_from_this<ParallelBatch> {
  public:
   using Done = std::function<void(Result<Accepted>)>;
-  /// Begins to send a body under an id; `done` runs later, never inside. The loop is what aborting
-  /// the batch withdraws; null if `done` has been told already.
-  using Send = std::function<std::shared_ptr<RetryLoop>(std::shared_ptr<ByteBuffer> body,
-                                                        std::int64_t seq_id, Done done)>;
-  using MakeFiller = std::function<std::shared_ptr<ByteBuffer>()>;
+  using MakeBody = std::function<std::shared_ptr<ByteBuffer>()>;
+  /// Begins to send a body, which it makes at once, under an id. The loop is what aborting the
+  /// batch withdraws; `done` runs later. Null: it could not begin, and `done` was told so inside.
+  using Send = std::function<std::shared_ptr<RetryLoop>(const MakeBody& body, std::int64_t seq_id,
+                                                        Done done)>;
 
   struct Outcome {
     std::vector<Accepted> accepted;  ///< In the order of the chunks.
@@ -46,7 +46,7 @@ class ParallelBatch : public std::enable_shared_from_this<ParallelBatch> {
     std::size_t total = 0;
     std::int64_t first_seq_id = 1;
     Send send;
-    MakeFiller filler;
+    MakeBody filler;
     /// A body is off the wire.
     std::function<void(std::size_t bytes)> release;
     std::function<void(Outcome)> finished;
@@ -57,6 +57,8 @@ class ParallelBatch : public std::enable_shared_from_this<ParallelBatch> {
   /// The next chunk of the batch. Ignored once the batch has failed.
   void add(std::shared_ptr<ByteBuffer> body) TINKEX_EXCLUDES(mutex_);
   void abort(Error error) TINKEX_EXCLUDES(mutex_);
+  /// Ids of the chunks that the server has accepted so far, in the order of its answers.
+  std::vector<std::string> accepted_ids() const TINKEX_EXCLUDES(mutex_);
   /// Whether it can do nothing before another chunk is added.
   bool is_starving() const TINKEX_EXCLUDES(mutex_);
 
@@ -80,6 +82,7 @@ class ParallelBatch : public std::enable_shared_from_this<ParallelBatch> {
   std::size_t on_wire_ TINKEX_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<ByteBuffer> first_ TINKEX_GUARDED_BY(mutex_);  // held back
   std::vector<std::optional<Accepted>> accepted_ TINKEX_GUARDED_BY(mutex_);
+  std::vector<std::string> accepted_ids_ TINKEX_GUARDED_BY(mutex_);
   std::vector<bool> doubtful_ TINKEX_GUARDED_BY(mutex_);  // the server may have it
   std::vector<std::weak_ptr<RetryLoop>> loops_ TINKEX_GUARDED_BY(mutex_);
   std::optional<Error> error_ TINKEX_GUARDED_BY(mutex_);

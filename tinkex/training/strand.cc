@@ -100,7 +100,7 @@ void Strand::abort(const std::shared_ptr<Submission>& submission, Error error) {
 
 std::vector<std::string> Strand::accepted_ids(const std::shared_ptr<Submission>& submission) const {
   MutexLock lock(mutex_);
-  return submission->accepted_ids;
+  return submission->group ? submission->group->accepted_ids() : submission->accepted_ids;
 }
 
 void Strand::wake() {
@@ -180,10 +180,10 @@ void Strand::start(RetryLoop& loop, Done done) {
 }
 
 std::shared_ptr<RetryLoop> Strand::exchange(const SubmissionSpec& spec,
-                                            std::shared_ptr<ByteBuffer> body, std::int64_t seq_id,
-                                            const Done& done) {
+                                            const ParallelBatch::MakeBody& body,
+                                            std::int64_t seq_id, const Done& done) {
   try {
-    auto loop = make_loop(spec, std::move(body), seq_id);
+    auto loop = make_loop(spec, body(), seq_id);
     start(*loop, done);
     return loop;
   } catch (...) {  // out of memory before anything left
@@ -235,9 +235,9 @@ void Strand::send_parallel(const std::shared_ptr<Submission>& head, std::int64_t
   ParallelBatch::Plan plan;
   plan.total = head->spec.total_chunks;
   plan.first_seq_id = first_seq_id;
-  plan.send = [self = shared_from_this(), head](std::shared_ptr<ByteBuffer> body,
-                                                std::int64_t seq_id, Done done) {
-    return self->exchange(head->spec, std::move(body), seq_id, done);
+  plan.send = [self = shared_from_this(), head](const ParallelBatch::MakeBody& body,
+                                                std::int64_t seq_id, const Done& done) {
+    return self->exchange(head->spec, body, seq_id, done);
   };
   plan.filler = head->spec.filler;
   plan.release = [self = shared_from_this()](std::size_t bytes) { self->release(bytes); };
@@ -254,6 +254,7 @@ void Strand::send_parallel(const std::shared_ptr<Submission>& head, std::int64_t
       bodies.swap(head->waiting);
       more = !bodies.empty();
       if (!more && !head->over) head->group = group;
+      room_.notify_all();  // the batch may be one that waits with nothing to send
       if (!more) aborted = head->error;
     }
     for (auto& body : bodies) group->add(std::move(body));
@@ -282,7 +283,7 @@ void Strand::on_parallel_end(const std::shared_ptr<Submission>& head,
 }
 
 void Strand::close_id(const OpenId& open) {
-  (void)exchange(open.of->spec, open.of->spec.filler(), open.seq_id,
+  (void)exchange(open.of->spec, open.of->spec.filler, open.seq_id,
                  [self = shared_from_this(), open](Result<Accepted> reply) {
                    self->on_closed(open, std::move(reply));
                  });

@@ -1,6 +1,7 @@
 #pragma once
 
-// The queue of one model's submissions, of which one request at a time is on the wire.
+// The queue of one model's submissions, of which one request at a time is on the wire, except for
+// the chunks of a batch that are sent side by side.
 //
 // Order. open() takes a place; the chunks of a batch follow as they are encoded. The head of the
 // queue sends its chunks one after another, each after the reply to the one before, and leaves the
@@ -107,8 +108,9 @@ class Strand : public std::enable_shared_from_this<Strand> {
                                        std::int64_t seq_id) const;
   static void start(RetryLoop& loop, Done done);
   /// Both. Null: `done` was told that it could not be.
-  std::shared_ptr<RetryLoop> exchange(const SubmissionSpec& spec, std::shared_ptr<ByteBuffer> body,
-                                      std::int64_t seq_id, const Done& done);
+  std::shared_ptr<RetryLoop> exchange(const SubmissionSpec& spec,
+                                      const ParallelBatch::MakeBody& body, std::int64_t seq_id,
+                                      const Done& done);
   void send(const std::shared_ptr<Submission>& head, std::shared_ptr<ByteBuffer> body,
             std::int64_t seq_id);
   /// Makes `loop` the one that abort() withdraws; true if the head was aborted meanwhile.

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <future>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "tinkex/async/tbb_executor.h"
@@ -15,9 +18,11 @@ namespace {
 
 using internal::TbbExecutor;
 
+/// Never destroyed: a coroutine may still be on its way out when the process ends.
 std::shared_ptr<TbbExecutor> pool() {
-  static const auto executor = std::make_shared<TbbExecutor>(2);
-  return executor;
+  static const auto* executor = new std::shared_ptr<TbbExecutor>(
+      std::make_shared<TbbExecutor>(2));  // NOLINT(*-owning-memory)
+  return *executor;
 }
 
 Future<std::string> describe(Future<int> number) {
@@ -38,6 +43,28 @@ Future<int> sum(Future<int> one, Future<int> two) {
 Future<bool> runs_on_pool(Future<int> number) {
   (void)co_await std::move(number);
   co_return pool()->is_worker_thread();
+}
+
+struct Guard {
+  std::atomic<bool>& gone;
+  ~Guard() {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    gone = true;
+  }
+};
+
+Future<int> with_guard(Future<int> number, std::atomic<bool>& gone) {
+  const Guard guard{gone};
+  co_return co_await std::move(number);
+}
+
+TEST(CoroutineTest, ItsFutureSettlesWhenItsLocalsAreGone) {
+  std::atomic<bool> gone{false};
+  Promise<int> promise(pool());
+  Future<int> number = with_guard(promise.future(), gone);
+  promise.set(3);
+  EXPECT_EQ(*number.get(), 3);
+  EXPECT_TRUE(gone);
 }
 
 TEST(CoroutineTest, AnAwaitedResultArrives) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <new>
@@ -243,6 +244,17 @@ TEST(FutureTest, WaitingForTheLongestTimeIsWaitingForEver) {
   EXPECT_EQ(deadline_after(now, std::chrono::milliseconds::max()), Clock::time_point::max());
   EXPECT_EQ(deadline_after(now, std::chrono::hours::min()), now);
   EXPECT_EQ(deadline_after(now, std::chrono::seconds(2)) - now, std::chrono::seconds(2));
+}
+
+TEST(FutureTest, T12_AHookThatComesAfterACancelIsRefusedOrCalled) {
+  for (int i = 0; i < 500; ++i) {
+    Promise<int> promise;
+    std::atomic<int> called{0};
+    std::thread canceller([&promise] { promise.future().cancel(); });
+    const bool taken = promise.cell()->on_cancel([&called] { ++called; });
+    canceller.join();
+    EXPECT_EQ(called, taken ? 1 : 0);
+  }
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ class SessionPollTest : public ::testing::Test {
     SessionTarget target;
     target.sampling_session_id = "s1";
     target.limiter = limiter;
+    target.polls = std::make_shared<PollGate>(8, world.executor);
     poll = std::make_shared<SessionPoll>(world.runtime, std::move(target));
   }
   void wait_for(const std::string& id) {
@@ -89,6 +90,51 @@ TEST_F(SessionPollTest, T12_AForgottenFutureIsNotReportedToAnybody) {
   poll->forget("a");
   settle(finished("a"), 1);
   EXPECT_TRUE(told.empty());
+  EXPECT_EQ(world.transport->open(), 0u);
+}
+
+TEST_F(SessionPollTest, AServerThatRepeatsItselfIsNotAskedInAHotLoop) {
+  wait_for("a");
+  settle(finished("x"), 0);
+  EXPECT_EQ(world.transport->open(), 0u) << "neither a waiter nor a new cursor";
+  world.advance(2s);
+  EXPECT_EQ(world.transport->open(), 1u);
+}
+
+TEST_F(SessionPollTest, H10_AServerThatHoldsEveryPollAndNeverAnswersIsGivenUp) {
+  wait_for("a");
+  for (int i = 0; i < 200 && told.empty(); ++i) {
+    world.clock->set(world.clock->now() + 45s);
+    world.fail(Error(ErrorCode::kTimeout, "held").with_retryable(true));
+  }
+  EXPECT_EQ(told, std::vector<std::string>{"a:0"});
+}
+
+TEST_F(SessionPollTest, H10_ABillingPauseWithoutEndIsGivenUp) {
+  wait_for("a");
+  for (int i = 0; i < 2000 && told.empty(); ++i) {
+    world.reply(402, "{}");
+    world.advance(5s);
+  }
+  EXPECT_EQ(told, std::vector<std::string>{"a:0"});
+}
+
+TEST_F(SessionPollTest, WhoHasWaitedForLongAsksForItselfBecauseAReportMayBeLost) {
+  wait_for("a");
+  for (int i = 0; i < 30 && told.empty(); ++i) {
+    world.clock->set(world.clock->now() + 30s);
+    settle("", 0);
+  }
+  EXPECT_EQ(told, std::vector<std::string>{"a:0"});
+}
+
+TEST_F(SessionPollTest, AReportThatOnlyAcknowledgesIsNotRepeated) {
+  wait_for("a");
+  settle(finished("a"), 1);
+  poll->retrieved("a");
+  world.fail(Error(ErrorCode::kTimeout, "held").with_retryable(true));
+  EXPECT_EQ(world.transport->open(), 0u);
+  world.advance(3600s);
   EXPECT_EQ(world.transport->open(), 0u);
 }
 

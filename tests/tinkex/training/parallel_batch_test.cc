@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/manual_runtime.h"
@@ -208,6 +209,27 @@ TEST_F(ParallelBatchTest, T15_TheBudgetOfBytesDoesNotBlockABatchThatHoldsItsFirs
   accept(std::string(80, 'a') + "#1");
   ASSERT_TRUE(first);
   EXPECT_FALSE(first->error);
+}
+
+TEST_F(ParallelBatchTest, T15_ACallerThatWaitsForTheBudgetIsWokenByTheBatchItBelongsTo) {
+  auto batch = open(3, first);
+  add(batch, {std::string(60, 'a')});
+  add(batch, {std::string(30, 'b')});
+  std::thread caller([&] { strand->add(batch, body(std::string(60, 'c'))); });
+  // However the two threads meet, the answer to b must let c in: nothing else of the batch can.
+  accept(std::string(30, 'b') + "#2");
+  caller.join();
+  accept(std::string(60, 'c') + "#3");
+  accept(std::string(60, 'a') + "#1");
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(first->error);
+}
+
+TEST_F(ParallelBatchTest, C3_TheAcceptedChunksAreKnownWhileTheFirstIsHeldBack) {
+  auto batch = open(3, first);
+  add(batch, {"a", "b"});
+  accept("b#2");
+  EXPECT_EQ(strand->accepted_ids(batch), Bodies{"id of b#2"});
 }
 
 TEST_F(ParallelBatchTest, ClosingTheServiceEndsABatchInTheMiddle) {

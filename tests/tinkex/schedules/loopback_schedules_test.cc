@@ -34,12 +34,11 @@ class LoopbackRun {
  public:
   explicit LoopbackRun(std::uint64_t seed)
       : program_(make_program(seed, kLimits)),
+        offer_(offer_parallel_chunks()),
         service_(ServiceClient::connect(options()).value()),
         player_(program_, make_clients()) {
-    tinker_.plan_each([this](const mocks::Operation& operation) {
-      const auto place = program_.find(operation);
-      return place ? program_.plan(*place).server : mocks::OperationPlan();
-    });
+    tinker_.plan_each(
+        [this](const mocks::Operation& operation) { return program_.server_plan(operation); });
   }
 
   /// What went wrong; nothing: all is well.
@@ -88,6 +87,7 @@ class LoopbackRun {
     options.chunk_limits.max_examples = kChunkExamples;
     options.max_queued_bytes = program_.max_queued_bytes;
     options.max_concurrent_polls = program_.max_polls;
+    options.parallel_chunks = program_.parallel;
     options.retry.initial_backoff = milliseconds(2);
     options.retry.max_attempts = program_.attempts;
     options.sample_retry = options.retry;
@@ -119,8 +119,16 @@ class LoopbackRun {
     }
   }
 
+  /// Before the service asks.
+  bool offer_parallel_chunks() {
+    tinker_.server().script("POST", mocks::TinkerScript::path("client/config"),
+                            {mocks::Reply::json(R"({"parallel_fwdbwd_chunks":true})")});
+    return true;
+  }
+
   const Program program_;
   mocks::TinkerScript tinker_;
+  const bool offer_;
   ServiceClient service_;
   Player player_;
   std::atomic<bool> closed_{false};

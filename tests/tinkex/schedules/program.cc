@@ -44,6 +44,7 @@ class Maker {
     program_.format = dice_.once_in(2) ? WireFormat::kProtobuf : WireFormat::kJson;
     program_.max_polls = dice_.once_in(3) ? static_cast<std::size_t>(dice_.between(1, 3)) : 1024;
     if (!limits_.faults.virtual_time && dice_.once_in(2)) program_.max_queued_bytes = 1'500;
+    program_.parallel = program_.format == WireFormat::kProtobuf && dice_.once_in(2);
     program_.attempts = limits_.faults.max_attempts;
     program_.sample_attempts = dice_.once_in(2) ? program_.attempts : 1;
     const int threads = dice_.between(1, limits_.threads);
@@ -161,14 +162,17 @@ std::string Call::text() const {
   return text + " on " + owner();
 }
 
-std::vector<ErrorCode> Call::fatal() const {
-  std::vector<ErrorCode> codes;
+std::vector<ErrorCode> Call::fatal(bool parallel) const {
+  std::vector<ErrorCode> at_submission;
+  std::vector<ErrorCode> later;
   for (const RequestPlan& request : requests) {
     if (!request.fatal) continue;
-    codes.push_back(*request.fatal);
-    if (request.fatal_at_submission) return {*request.fatal};  // nothing after it is heard of
+    (request.fatal_at_submission ? at_submission : later).push_back(*request.fatal);
   }
-  return codes;
+  // A batch that is not sent whole is not asked for, and one after another only one chunk can fail.
+  if (at_submission.empty()) return later;
+  if (!parallel) at_submission.resize(1);
+  return at_submission;
 }
 
 std::optional<Program::Place> Program::find(const mocks::Operation& operation) const {
@@ -178,7 +182,18 @@ std::optional<Program::Place> Program::find(const mocks::Operation& operation) c
   if (call < 1 || call > calls.size() || request >= calls[call - 1].requests.size()) {
     return std::nullopt;
   }
-  return Place{static_cast<int>(call) - 1, request};
+  const Call& found = calls[call - 1];
+  const bool filler = found.requests.size() > 1 && request == 0 && operation.examples() == 1;
+  return Place{static_cast<int>(call) - 1, request, filler};
+}
+
+mocks::OperationPlan Program::server_plan(const mocks::Operation& operation) const {
+  const auto place = find(operation);
+  if (!place) return {};
+  if (!place->filler) return plan(*place).server;
+  const int refused = operation.seq_id % 4 == 0 ? attempts : static_cast<int>(operation.seq_id % 3);
+  return {.refusals = std::vector<mocks::Reply>(static_cast<std::size_t>(refused),
+                                                mocks::Reply::json("{}", 503))};
 }
 
 Program make_program(std::uint64_t seed, const ProgramLimits& limits) {

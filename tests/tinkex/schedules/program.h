@@ -35,7 +35,7 @@ struct Call {
   std::string owner() const;
   std::string text() const;
   /// How the call must fail, whichever request does first; empty: it must succeed.
-  std::vector<ErrorCode> fatal() const;
+  std::vector<ErrorCode> fatal(bool parallel) const;
 };
 
 /// One thing that a thread of a program does.
@@ -55,15 +55,21 @@ struct Program {
   std::size_t max_polls = 1024;
   std::size_t max_queued_bytes = std::size_t{64} << 20;
   int sample_attempts = 1;
+  /// The chunks of a batch leave side by side.
+  bool parallel = false;
   int attempts = 16;
 
   /// Which request of which call a request to `endpoint` is.
   struct Place {
     int call = 0;
     std::size_t request = 0;
+    /// It is none of the call's own: it uses up the id of one that failed (ParallelBatch).
+    bool filler = false;
     friend bool operator==(const Place&, const Place&) = default;
   };
   std::optional<Place> find(const mocks::Operation& operation) const;
+  /// What the server does with it; fillers meet refusals too.
+  mocks::OperationPlan server_plan(const mocks::Operation& operation) const;
   const RequestPlan& plan(const Place& place) const {
     return calls[static_cast<std::size_t>(place.call)].requests[place.request];
   }

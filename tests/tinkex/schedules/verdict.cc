@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
+#include <optional>
 #include <utility>
 
 #include "tinkex/mocks/tinker_script.h"
@@ -37,8 +37,9 @@ class Judge {
       check_partial_send(i);
       check_polls(i);
     }
-    for (const auto& [owner, operations] : by_owner_) {
+    for (auto& [owner, operations] : by_owner_) {
       if (owner.starts_with("sampler-")) continue;
+      if (program_.parallel) run_by_ids(operations);
       check_order(operations);
       check_sequence_ids(owner, operations);
     }
@@ -77,7 +78,8 @@ class Judge {
     const auto place = program_.find(operation);
     if (!place) return blame("an operation that belongs to no call: " + operation.kind);
     by_owner_[operation.owner].push_back({&operation, *place});
-    placed_[static_cast<std::size_t>(place->call)].push_back({&operation, *place});
+    if (!place->filler)
+      placed_[static_cast<std::size_t>(place->call)].push_back({&operation, *place});
     if (operation.owner != call_at(place->call).owner()) blame(place->call, "on another client");
   }
 
@@ -91,6 +93,7 @@ class Judge {
     const auto place = program_.find(*operation);
     if (!place) return blame("a request that belongs to no call: " + endpoint);
     arrivals_[operation->owner].push_back({&request, *place, operation->seq_id, request.body});
+    if (place->filler && !program_.parallel) blame(place->call, "a filler");
   }
 
   void check_outcome(std::size_t index) {
@@ -99,7 +102,7 @@ class Judge {
     if (outcome.dropped) return;
     if (!outcome.settled) return blame(call, "its future never settles");
     if (!outcome.wrong.empty()) return blame(call, "a wrong result: " + outcome.wrong);
-    const std::vector<ErrorCode> fatal = call_at(call).fatal();
+    const std::vector<ErrorCode> fatal = call_at(call).fatal(program_.parallel);
     if (!outcome.error) {
       if (!fatal.empty()) blame(call, "it succeeds against its plan");
       return;
@@ -126,7 +129,7 @@ class Judge {
   bool unhindered(int call) const {
     const Outcome& outcome = outcome_at(call);
     return !outcome.cancelled && !call_at(call).deadline && !evidence_.closed &&
-           evidence_.at_rest && call_at(call).fatal().empty();
+           evidence_.at_rest && call_at(call).fatal(program_.parallel).empty();
   }
 
   /// What must be carried out is carried out, and nothing twice.
@@ -161,26 +164,41 @@ class Judge {
     if (ended || failing == call.requests.end()) {
       return check_ids(number, told, told.size(), /*all=*/false);
     }
-    if (outcome.error->chunk() != at || outcome.error->total_chunks() != call.requests.size()) {
+    const bool named =
+        program_.parallel ? is_fatal(call, outcome.error->chunk()) : outcome.error->chunk() == at;
+    if (!named || outcome.error->total_chunks() != call.requests.size()) {
       blame(number, "the error does not name chunk " + std::to_string(at));
     }
+    if (program_.parallel) return check_ids(number, told, call.requests.size(), /*all=*/true);
     check_ids(number, told, at, /*all=*/true);
     for (const Done& done : placed_[index]) {
       if (done.place.request > at) blame(number, "a chunk was sent after the one that failed");
     }
   }
 
+  static bool is_fatal(const Call& call, std::optional<std::size_t> chunk) {
+    return chunk && *chunk < call.requests.size() && call.requests[*chunk].fatal_at_submission;
+  }
+
   /// Whether `told` are ids of the call's first `count` requests, in order; of `all`, or of some.
   void check_ids(int call, const std::vector<std::string>& told, std::size_t count, bool all) {
     std::vector<std::string> known;
-    for (const Done& done : placed_[static_cast<std::size_t>(call)]) {
+    std::vector<Done> accepted = placed_[static_cast<std::size_t>(call)];
+    run_by_ids(accepted);
+    for (const Done& done : accepted) {
       const bool has_id = !program_.plan(done.place).no_id;
       if (has_id && (!all || done.place.request < count)) {
         known.push_back(done.operation->request_id);
       }
     }
-    const bool right =
-        all ? told == known : std::includes(known.begin(), known.end(), told.begin(), told.end());
+    auto next = known.begin();  // those of `told` are some of the known ones, in order
+    bool right = true;
+    for (const std::string& id : told) {
+      next = std::find(next, known.end(), id);
+      right = right && next != known.end();
+      if (next != known.end()) ++next;
+    }
+    if (all) right = told == known;
     if (!right) blame(call, "the error lists other ids than those that were accepted");
   }
 
@@ -206,25 +224,45 @@ class Judge {
     }
   }
 
+  /// What a server does that is sent chunks side by side.
+  static void run_by_ids(std::vector<Done>& operations) {
+    std::stable_sort(operations.begin(), operations.end(), [](const Done& a, const Done& b) {
+      return a.operation->seq_id < b.operation->seq_id;
+    });
+  }
+
   /// The operations of one model come in the order of the calls, each batch in one piece.
   void check_order(const std::vector<Done>& operations) {
     std::map<int, Place> last;  // of each thread
-    for (std::size_t i = 0; i < operations.size(); ++i) {
-      const Place& place = operations[i].place;
+    std::optional<Place> previous;
+    for (const Done& done : operations) {
+      const Place& place = done.place;
+      if (place.filler) continue;
       const int lane = evidence_.one_order ? 0 : call_at(place.call).thread;
-      if (const auto before = last.find(lane); before != last.end()) {
-        const Place& previous = before->second;
-        if (position(place) <= position(previous)) {
-          blame(place.call, "carried out after a later call, or its chunks not in order");
-        }
+      const auto [before, first] = last.emplace(lane, place);
+      if (!first && position(place) <= position(before->second)) {
+        blame(place.call, "carried out after a later call, or its chunks not in order");
       }
-      last[lane] = place;
-      const Place expected{place.call, place.request - 1};
-      if (place.request > 0 && (i == 0 || !(operations[i - 1].place == expected))) {
+      before->second = place;
+      if (place.request > 0 && !follows(previous, place)) {
         blame(place.call,
               "chunk " + std::to_string(place.request) + " does not follow the one before");
       }
+      previous = place;
     }
+  }
+
+  /// Of a batch that failed some chunks may be missing, but nothing else is between them.
+  bool follows(const std::optional<Place>& previous, const Place& place) const {
+    if (program_.parallel && !outcome_at(place.call).settled) return true;  // nothing is known
+    if (program_.parallel && outcome_at(place.call).error) {
+      const auto& chunks = placed_[static_cast<std::size_t>(place.call)];
+      const bool is_first = std::none_of(chunks.begin(), chunks.end(), [&](const Done& other) {
+        return other.place.request < place.request;
+      });
+      return is_first || (previous && previous->call == place.call);
+    }
+    return previous == Place{place.call, place.request - 1};
   }
 
   std::pair<int, std::size_t> position(const Place& place) const {
@@ -247,6 +285,8 @@ class Judge {
   }
 
   bool may_be_missing(const std::string& owner, std::int64_t seq_id) const {
+    // A batch that was on its way side by side when the service closed stays as it was.
+    if (program_.parallel && evidence_.closed) return true;
     for (const Arrival& arrival : arrivals_.at(owner)) {
       const RequestPlan& plan = program_.plan(arrival.place);
       if (arrival.seq_id == seq_id && plan.fatal_at_submission && plan.outcome_unknown) return true;
@@ -257,9 +297,14 @@ class Judge {
   /// A send begins after the answer to the one before.
   void check_one_at_a_time(const std::vector<Arrival>& arrivals) {
     for (std::size_t i = 1; i < arrivals.size(); ++i) {
-      const LoggedRequest& before = *arrivals[i - 1].request;
-      if (before.replied.order == 0 || arrivals[i].request->began.order < before.replied.order) {
-        blame(arrivals[i].place.call, "its send begins before the answer to the one before");
+      for (std::size_t j = program_.parallel ? 0 : i - 1; j < i; ++j) {
+        const bool side_by_side =
+            program_.parallel && is_batch(call_at(arrivals[i].place.call).kind);
+        if (side_by_side && arrivals[i].place.call == arrivals[j].place.call) continue;
+        const std::uint64_t answered = arrivals[j].request->replied.order;
+        if (answered == 0 || arrivals[i].request->began.order < answered) {
+          blame(arrivals[i].place.call, "its send begins before the answer to the one before");
+        }
       }
     }
   }
@@ -270,6 +315,7 @@ class Judge {
     std::map<std::int64_t, std::size_t> attempts;  // of the request that has the id now
     std::map<std::pair<int, std::size_t>, std::int64_t> ids;
     for (const Arrival& arrival : arrivals) {
+      if (arrival.place.filler) continue;  // it may take the id of a request that the server has
       const auto [id, first] =
           ids.emplace(std::pair(arrival.place.call, arrival.place.request), arrival.seq_id);
       if (!first && id->second != arrival.seq_id) {

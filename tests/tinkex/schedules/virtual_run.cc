@@ -22,10 +22,8 @@ VirtualRun::VirtualRun(std::uint64_t seed)
       service_(make_service()),
       player_(program_, make_clients()),
       at_(program_.threads.size()) {
-  server_.plan_each([this](const mocks::Operation& operation) {
-    const auto place = program_.find(operation);
-    return place ? program_.plan(*place).server : mocks::OperationPlan();
-  });
+  server_.plan_each(
+      [this](const mocks::Operation& operation) { return program_.server_plan(operation); });
 }
 
 VirtualRun::~VirtualRun() {
@@ -54,6 +52,7 @@ std::shared_ptr<internal::ServiceContext> VirtualRun::make_service() {
   service->options.base_url = "http://127.0.0.1";
   service->options.wire_format = program_.format;
   service->options.chunk_limits.max_examples = kChunkExamples;
+  service->options.parallel_chunks = program_.parallel;
   service->options.retry.max_attempts = program_.attempts;
   service->options.sample_retry.max_attempts = program_.sample_attempts;
   service->runtime = world_.runtime();
@@ -86,7 +85,7 @@ std::unique_ptr<mocks::Reply> VirtualRun::answer(const mocks::LoggedRequest& req
   if (endpoint == "retrieve_future") return std::make_unique<mocks::Reply>(server_.poll(request));
   const auto operation = mocks::read_operation(endpoint, request);
   const auto place = operation.ok() ? program_.find(*operation) : std::nullopt;
-  if (place) {
+  if (place && !place->filler) {
     int& left =
         unreachable_.try_emplace({place->call, place->request}, program_.plan(*place).unreachable)
             .first->second;

@@ -40,7 +40,7 @@ Body create_sampling_session_request(std::string_view session_id, std::int64_t s
 }
 
 Result<std::string> parse_sampling_session_id(std::string_view body) {
-  const Result<Json> json = parse_object(body, "create_sampling_session");
+  const Result<ReplyJson> json = parse_object(body, "create_sampling_session");
   if (!json.ok()) return json.error();
   return string_member(*json, "sampling_session_id", "create_sampling_session");
 }
@@ -63,7 +63,7 @@ Result<Body> asample_request(const SampleSubmission& sample) {
 }
 
 Result<SampleAccepted> parse_sample_accepted(std::string_view body) {
-  const Result<Json> json = parse_object(body, "sample");
+  const Result<ReplyJson> json = parse_object(body, "sample");
   if (!json.ok()) return json.error();
   SampleAccepted accepted;
   Result<std::string> id = string_member(*json, "request_id", "sample");
@@ -71,7 +71,7 @@ Result<SampleAccepted> parse_sample_accepted(std::string_view body) {
   accepted.request_id = *std::move(id);
   const auto ids = json->find("sample_sequence_ids");
   if (ids != json->end() && ids->is_array()) {
-    for (const Json& entry : *ids) {
+    for (const ReplyJson& entry : *ids) {
       accepted.sequence_ids.push_back(entry.is_string() ? entry.get<std::string>() : "");
     }
   }

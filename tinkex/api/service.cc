@@ -8,10 +8,10 @@
 namespace tinkex::api {
 namespace {
 
-std::optional<std::size_t> positive(const Json& object, const char* key) {
+std::optional<std::size_t> positive(const ReplyJson& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_number_integer()) return std::nullopt;
-  const auto value = found->get<std::int64_t>();
+  const auto value = value_or<std::int64_t>(object, key, 0);
   return value > 0 ? std::optional(static_cast<std::size_t>(value)) : std::nullopt;
 }
 
@@ -22,7 +22,7 @@ void append_seq_id(std::int64_t seq_id, ByteBuffer& body) {
 }
 
 std::string parse_request_id(std::string_view body) {
-  const Result<Json> json = parse_object(body, "submission");
+  const Result<ReplyJson> json = parse_object(body, "submission");
   return json.ok() ? value_or<std::string>(*json, "request_id", "") : std::string();
 }
 
@@ -34,7 +34,7 @@ Body cancel_future_request(std::string_view request_id) {
 
 ServerConfig parse_client_config(std::string_view body) {
   ServerConfig config;
-  const Result<Json> json = parse_object(body, "client/config");
+  const Result<ReplyJson> json = parse_object(body, "client/config");
   if (!json.ok()) return config;  // every key is optional; so is the whole object
   config.max_chunk_examples = positive(*json, "fwdbwd_max_chunk_len");
   config.max_chunk_bytes = positive(*json, "fwdbwd_max_chunk_bytes_count");
@@ -46,7 +46,7 @@ ServerConfig parse_client_config(std::string_view body) {
 
 DynamicConfig parse_dynamic_config(std::string_view body) {
   DynamicConfig config;
-  const Result<Json> json = parse_object(body, "client/dynamic_config");
+  const Result<ReplyJson> json = parse_object(body, "client/dynamic_config");
   if (!json.ok()) return config;
   if (const auto seconds = positive(*json, "refresh_interval_sec")) {
     config.refresh_interval = std::chrono::seconds(std::min<std::size_t>(*seconds, 86'400));
@@ -66,7 +66,7 @@ Body create_session_request(const ClientOptions& options) {
 }
 
 Result<std::string> parse_session_id(std::string_view body) {
-  const Result<Json> json = parse_object(body, "create_session");
+  const Result<ReplyJson> json = parse_object(body, "create_session");
   if (!json.ok()) return json.error();
   return string_member(*json, "session_id", "create_session");
 }
@@ -80,12 +80,12 @@ Body finish_session_request() {
 }
 
 Result<std::vector<SupportedModel>> parse_supported_models(std::string_view body) {
-  const Result<Json> json = parse_object(body, "get_server_capabilities");
+  const Result<ReplyJson> json = parse_object(body, "get_server_capabilities");
   if (!json.ok()) return json.error();
   std::vector<SupportedModel> models;
   const auto list = json->find("supported_models");
   if (list == json->end() || !list->is_array()) return models;
-  for (const Json& entry : *list) {
+  for (const ReplyJson& entry : *list) {
     SupportedModel model;
     if (entry.is_string()) {
       model.model_name = entry.get<std::string>();
@@ -116,7 +116,7 @@ Body create_model_request(std::string_view session_id, std::int64_t model_seq_id
 }
 
 Result<std::string> parse_model_id(std::string_view body) {
-  const Result<Json> json = parse_object(body, "create_model");
+  const Result<ReplyJson> json = parse_object(body, "create_model");
   if (!json.ok()) return json.error();
   return string_member(*json, "model_id", "create_model");
 }
@@ -126,7 +126,7 @@ Body get_info_request(std::string_view model_id) {
 }
 
 Result<ModelInfo> parse_model_info(std::string_view body) {
-  const Result<Json> json = parse_object(body, "get_info");
+  const Result<ReplyJson> json = parse_object(body, "get_info");
   if (!json.ok()) return json.error();
   ModelInfo info;
   info.model_id = value_or<std::string>(*json, "model_id", "");

@@ -18,7 +18,7 @@ Body optim_step_request(std::string_view model_id, const AdamParams& params) {
 }
 
 Result<OptimStepResponse> parse_optim_step(std::string_view body) {
-  const Result<Json> json = parse_object(body, "optim_step");
+  const Result<ReplyJson> json = parse_object(body, "optim_step");
   if (!json.ok()) return json.error();
   OptimStepResponse response;
   const auto metrics = json->find("metrics");
@@ -38,7 +38,7 @@ Body save_weights_request(std::string_view model_id, std::string_view name, bool
 }
 
 Result<SaveWeightsResponse> parse_save_weights(std::string_view body) {
-  const Result<Json> json = parse_object(body, "save_weights");
+  const Result<ReplyJson> json = parse_object(body, "save_weights");
   if (!json.ok()) return json.error();
   Result<std::string> path = string_member(*json, "path", "save_weights");
   if (!path.ok()) return path.error();
@@ -53,7 +53,7 @@ Body load_weights_request(std::string_view model_id, std::string_view path, bool
 }
 
 Result<LoadWeightsResponse> parse_load_weights(std::string_view body) {
-  const Result<Json> json = parse_object(body, "load_weights");
+  const Result<ReplyJson> json = parse_object(body, "load_weights");
   if (!json.ok()) return json.error();
   return LoadWeightsResponse{.path = value_or<std::string>(*json, "path", ""),
                              .model_id = value_or<std::string>(*json, "model_id", "")};
@@ -72,7 +72,7 @@ Body save_weights_for_sampler_request(std::string_view model_id, std::string_vie
 }
 
 Result<SaveWeightsForSamplerResponse> parse_save_weights_for_sampler(std::string_view body) {
-  const Result<Json> json = parse_object(body, "save_weights_for_sampler");
+  const Result<ReplyJson> json = parse_object(body, "save_weights_for_sampler");
   if (!json.ok()) return json.error();
   SaveWeightsForSamplerResponse response;
   const auto text = [&json](const char* key) -> std::optional<std::string> {
@@ -91,7 +91,7 @@ Result<SaveWeightsForSamplerResponse> parse_save_weights_for_sampler(std::string
 Body weights_info_request(std::string_view path) { return to_body({{"tinker_path", path}}); }
 
 Result<WeightsInfo> parse_weights_info(std::string_view body) {
-  const Result<Json> json = parse_object(body, "weights_info");
+  const Result<ReplyJson> json = parse_object(body, "weights_info");
   if (!json.ok()) return json.error();
   WeightsInfo info;
   Result<std::string> base_model = string_member(*json, "base_model", "weights_info");

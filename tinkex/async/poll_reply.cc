@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "tinkex/base/text.h"
 #include "tinkex/retry/classify.h"
 
 namespace tinkex::internal {
@@ -65,7 +66,7 @@ PollReply done() {
 
 PollReply interpret_success(const HttpResponse& response, const std::string& what,
                             const std::string& request_id) {
-  if (response.header("content-type").find("protobuf") != std::string_view::npos ||
+  if (lower_case(response.header("content-type")).find("protobuf") != std::string::npos ||
       response.body.size() > kMaxEnvelopeBytes) {
     return done();
   }

@@ -71,6 +71,9 @@ Status CurlTransfer::prepare() {
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request_.timeout.count()));
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(request_.connect_timeout.count()));
+  // Refuses an announced length at once; on_body counts what comes without one.
+  curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE,
+                   static_cast<curl_off_t>(request_.max_response_bytes));
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error_text_.data());
   curl_easy_setopt(easy, CURLOPT_PRIVATE, this);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &CurlTransfer::on_body);
@@ -222,7 +225,7 @@ Result<HttpResponse> CurlTransfer::outcome(CURLcode code) {
 
 Error CurlTransfer::error_of(CURLcode code) const {
   const std::string server = server_of(request_.url);
-  if (too_large_) {
+  if (too_large_ || code == CURLE_FILESIZE_EXCEEDED) {
     return Error(ErrorCode::kDecode, "the reply of " + server + " is longer than the " +
                                          std::to_string(request_.max_response_bytes) +
                                          " bytes allowed");

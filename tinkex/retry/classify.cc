@@ -101,16 +101,30 @@ bool is_key_character(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
 }
 
-/// Some proxies and debug pages repeat the request's headers. Words that begin like a key or a
-/// token of this API become ***.
+/// Where in a word a key or a token of this API begins; npos: nowhere. Not only at its start: an
+/// escaped line break before it, `\ntml-...`, makes the key the end of a longer word. There it has
+/// to be long, because of words such as `html-page`.
+std::size_t find_credential(std::string_view word) {
+  constexpr std::size_t kLong = 8;
+  for (const std::string_view beginning : {"tml-", "eyJ"}) {
+    if (word.size() > 4 && word.starts_with(beginning)) return 0;
+    const std::size_t at = word.find(beginning);
+    if (at != std::string_view::npos && word.size() - at >= beginning.size() + kLong) return at;
+  }
+  return std::string_view::npos;
+}
+
+/// Some proxies and debug pages repeat the request's headers. What looks like a key or a token of
+/// this API becomes ***.
 std::string without_credentials(std::string_view text) {
   std::string out;
   while (!text.empty()) {
     const auto word_end = std::find_if_not(text.begin(), text.end(), is_key_character);
     const auto length = std::max<std::size_t>(1, static_cast<std::size_t>(word_end - text.begin()));
     const std::string_view word = text.substr(0, length);
-    const bool is_key = word.size() > 4 && (word.starts_with("tml-") || word.starts_with("eyJ"));
-    out.append(is_key ? std::string_view("***") : word);
+    const std::size_t credential = find_credential(word);
+    out.append(word.substr(0, credential));
+    if (credential != std::string_view::npos) out.append("***");
     text.remove_prefix(length);
   }
   return out;
@@ -152,8 +166,9 @@ std::optional<milliseconds> parse_retry_after(const HttpResponse& reply,
   if (const auto seconds = parse_number(value)) return positive_delay(*seconds * 1000.0, cap);
   const std::time_t date = curl_getdate(value.c_str(), nullptr);
   if (date == -1) return std::nullopt;
-  const auto delay = std::chrono::system_clock::from_time_t(date) - wall_clock_now;
-  return positive_delay(std::chrono::duration<double, std::milli>(delay).count(), cap);
+  // As floating-point numbers: a time_point of the year 9999 does not fit into nanoseconds.
+  const std::chrono::duration<double, std::milli> now = wall_clock_now.time_since_epoch();
+  return positive_delay(static_cast<double>(date) * 1000.0 - now.count(), cap);
 }
 
 Error error_from_response(const HttpResponse& reply, std::string_view what) {

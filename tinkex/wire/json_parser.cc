@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "tinkex/base/text.h"
 #include "tinkex/wire/boundary.h"
 
 namespace tinkex::wire::json {
@@ -260,11 +261,11 @@ class ErrorFinder final : public nlohmann::json_sax<Json> {
 };
 
 // The envelope's positions are not the text's, so the text itself is read for the message. What
-// nlohmann quotes after the position may be as long as the body.
+// nlohmann quotes after the position may be as long as the body, and is not always UTF-8.
 [[noreturn]] void fail_syntax(std::string_view text) {
   ErrorFinder finder;
   Json::sax_parse(text.begin(), text.end(), &finder);
-  fail_decode("not valid JSON: " + finder.message.substr(0, 160));
+  fail_decode("not valid JSON: " + internal::printable(finder.message, 160));
 }
 
 template <class T>

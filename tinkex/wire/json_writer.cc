@@ -22,6 +22,8 @@ char* print(std::int64_t value, char* out) {
 template <class Float>
 char* print_float(Float value, char* out) {
   if (!std::isfinite(value)) return std::copy_n("null", 4, out);
+  // `-0`, the shortest form, is an integer to JSON readers, and integers have no negative zero.
+  if (value == 0 && std::signbit(value)) return std::copy_n("-0.0", 4, out);
   return std::to_chars(out, out + kLongestNumber, value).ptr;
 }
 // The shortest form that reads back as the same float32 is about half as long as the double's.

@@ -18,6 +18,9 @@ namespace {
 // memory.
 constexpr std::size_t kMaxEmptyDatums = std::size_t{1} << 16;
 
+// A record's names stand once in the body and are copied for every datum.
+constexpr std::size_t kMaxNameBytes = 256;
+
 // One output of all datums of a record, still in the body.
 struct PackedColumn {
   std::string name;
@@ -30,6 +33,10 @@ struct PackedColumn {
 PackedColumn read_column(BytesEntry entry) {
   PackedColumn column;
   column.name = std::move(entry.key);
+  if (column.name.size() > kMaxNameBytes) {
+    fail_decode("loss_fn_outputs: the name " + internal::quoted(column.name) + " is longer than " +
+                std::to_string(kMaxNameBytes) + " bytes");
+  }
   Reader fields = make_reader(entry.value);
   while (fields.next()) {
     switch (fields.tag_and_type()) {
@@ -178,11 +185,11 @@ void read_record(Reader fields, std::vector<NamedTensors>& outputs) {
   }
 }
 
-// Servers put a path before the name, as in `a:b:ArrayRecord`.
+// Servers put a path before the name, as in `a:b:ArrayRecord`, or leave it out.
 std::string output_type(std::string raw, bool has_records) {
-  if (!has_records) return raw.empty() ? "ArrayRecord" : raw;
-  const std::size_t colon = raw.rfind(':');
-  return colon == std::string::npos ? raw : raw.substr(colon + 1);
+  const std::size_t colon = has_records ? raw.rfind(':') : std::string::npos;
+  if (colon != std::string::npos) raw.erase(0, colon + 1);
+  return raw.empty() ? "ArrayRecord" : raw;
 }
 
 StopReason to_stop_reason(std::int32_t code) {

@@ -308,12 +308,23 @@ TEST_F(TransportTest, TheReplyLimitHoldsForAnnouncedAndUnannouncedLengths) {
   EXPECT_EQ(limited().value().body.size(), 1000u);
 }
 
-TEST_F(TransportTest, AnAnnouncedLengthIsNotBelieved) {
-  Reply liar = Reply::json("short").with_header("content-length", "1000000000000000");
-  liar.close_after_reply = true;
+TEST_F(TransportTest, X3_AnAnnouncedLengthBeyondTheLimitIsRefusedBeforeTheBodyComes) {
+  server_.script("POST", "/", {Reply::broken(Fault::kStall, 2000, 0)});
+  HttpRequest request = post();
+  request.max_response_bytes = 1000;
+  request.timeout = std::chrono::hours(1);
+  const auto result = fetch(*io_, std::move(request));
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), ErrorCode::kDecode);
+}
+
+TEST_F(TransportTest, X3_TenGigabytesAreNotWaitedFor) {
+  Reply liar = Reply::json("short").with_header("content-length", "10000000000");
+  liar.fault = Fault::kStall;
+  liar.fault_after = 5;
   const auto result = answer_to(liar);
   ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code(), ErrorCode::kConnection);
+  EXPECT_EQ(result.error().code(), ErrorCode::kDecode);
 }
 
 TEST_F(TransportTest, CancelEndsAnExchangeAndItsConnection) {

@@ -125,6 +125,8 @@ TEST(RetryAfterTest, LongDelaysAreCut) {
   EXPECT_EQ(delay_ms({{"retry-after", "3600"}}), 60'000);
   EXPECT_EQ(delay_ms({{"retry-after", "1e308"}}), 60'000);
   EXPECT_EQ(delay_ms({{"retry-after", "Sun, 06 Nov 2094 08:49:47 GMT"}}), 60'000);
+  EXPECT_EQ(delay_ms({{"retry-after", "Sat, 06 Nov 9999 08:49:47 GMT"}}), 60'000)
+      << "beyond what nanoseconds can count";
 }
 
 TEST(RetryAfterTest, ThePastAndNonsenseGiveNothing) {
@@ -212,6 +214,11 @@ TEST(ErrorFromResponseTest, AnEchoedCredentialIsNotRepeated) {
     }
   }
   EXPECT_EQ(message_for("key tml-abcdef, why?"), "sample: the server answered 418: key ***, why?");
+  EXPECT_EQ(message_for(R"({"key:\n)"
+                        "tml-0123456789"),
+            "sample: the server answered 418: {\"key:\\n***")
+      << "an escaped line break, in a body that is no JSON";
+  EXPECT_EQ(message_for("an html-page"), "sample: the server answered 418: an html-page");
 }
 
 TEST(ErrorFromResponseTest, Property_AnyBodyGivesOneBoundedPrintableLine) {

@@ -317,6 +317,13 @@ TEST(MalformedProtoTest, HostOfNamesIsRefused) {
   EXPECT_NE(request.error().message().find("more than 256 named tensors"), std::string::npos);
 }
 
+TEST(MalformedProtoTest, ANameThatWouldBeCopiedForEveryDatumIsRefusedWhenItIsLong) {
+  const auto output = proto_codec().decode_output(
+      nested(2, nested(2, nested(1, std::string(257, 'n')) + nested(2, number(3, 1)))));
+  ASSERT_FALSE(output);
+  EXPECT_NE(output.error().message().find("longer than 256 bytes"), std::string::npos);
+}
+
 TEST(MalformedJsonTest, RequestsThatMeanNothingAreRefusedWithThePlace) {
   const auto datum = [](const std::string& tensor) {
     return R"({"model_id":"m","forward_backward_input":{"loss_fn":"x","data":[{"model_input":)"
@@ -381,6 +388,7 @@ TEST(MalformedJsonTest, ErrorIsShortHoweverLongTheBody) {
   const auto output = json_codec().decode_output("{\"" + std::string(1 << 20, 'x') + "\xff");
   ASSERT_FALSE(output);
   EXPECT_LT(output.error().message().size(), 300u);
+  EXPECT_EQ(output.error().message().find('\xff'), std::string::npos) << "not UTF-8";
 }
 
 }  // namespace

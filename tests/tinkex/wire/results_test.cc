@@ -93,6 +93,16 @@ TEST_P(ResultsTest, MetricThatIsNoNumberStaysOne) {
   EXPECT_TRUE(std::isnan(round_trip(output).metrics.at("loss:sum")));
 }
 
+TEST_P(ResultsTest, NegativeZeroStaysNegative) {
+  ForwardBackwardOutput output;
+  output.loss_fn_output_type = "x";
+  output.metrics = {{"loss:sum", -0.0}};
+  output.loss_fn_outputs = {logprobs({-0.0f, 1.0f})};
+  const ForwardBackwardOutput decoded = round_trip(output);
+  EXPECT_TRUE(std::signbit(decoded.metrics.at("loss:sum")));
+  EXPECT_TRUE(std::signbit(decoded.loss_fn_outputs[0][0].second.to_floats()[0]));
+}
+
 TEST_P(ResultsTest, OutputsWithDifferentNamesAreRefused) {
   ForwardBackwardOutput output;
   output.loss_fn_outputs = {logprobs({1.0f}), {}};
@@ -189,6 +199,8 @@ TEST(ProtoOutputTest, RecordOfInt32WithTrailingShapeIsWidened) {
 
 TEST(ProtoOutputTest, TypeOfAnEmptyResultHasADefault) {
   EXPECT_EQ(proto_codec().decode_output("")->loss_fn_output_type, "ArrayRecord");
+  EXPECT_EQ(proto_codec().decode_output(from_hex("1200"))->loss_fn_output_type, "ArrayRecord")
+      << "of one record without datums";
 }
 
 TEST(ProtoOutputTest, SlicesOutliveTheBodyAndTheResult) {

@@ -1,0 +1,47 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tinkex/api/messages.h"
+
+namespace tinkex::api {
+namespace {
+
+TEST(ApiRepliesTest, AMillionMetricsAreReadInTime) {
+  std::string body = R"({"metrics":{)";
+  for (int i = 0; i < 1'000'000; ++i) body += "\"m" + std::to_string(i) + "\":1,";
+  body.back() = '}';
+  body += '}';
+  const auto response = parse_optim_step(body);
+  ASSERT_TRUE(response.ok()) << response.error().what();
+  EXPECT_EQ(response->metrics.size(), 1'000'000u);
+}
+
+TEST(ApiRepliesTest, NumbersBeyondTheirTypeCountAsAbsent) {
+  const auto info = parse_model_info(R"({"model_id":"m","lora_rank":18446744073709551615})");
+  ASSERT_TRUE(info.ok());
+  EXPECT_EQ(info->lora_rank, std::nullopt);
+  const auto weights = parse_weights_info(R"({"base_model":"b","lora_rank":9223372036854775808})");
+  ASSERT_TRUE(weights.ok());
+  EXPECT_EQ(weights->lora.rank, LoraConfig().rank);
+  const ServerConfig config =
+      parse_client_config(R"({"fwdbwd_max_chunk_len":18446744073709551615})");
+  EXPECT_EQ(config.max_chunk_examples, std::nullopt);
+}
+
+TEST(ApiRepliesTest, TheLastOfEqualKeysCounts) {
+  EXPECT_EQ(parse_request_id(R"({"request_id":"a","request_id":"b"})"), "b");
+}
+
+TEST(ApiRepliesTest, X3_DeepNestingIsADecodeError) {
+  for (const char* open : {"[", "{\"a\":"}) {
+    std::string body = R"({"session_id":"s","x":)";
+    for (int i = 0; i < 100'000; ++i) body += open;
+    const auto id = parse_session_id(body);
+    ASSERT_FALSE(id.ok());
+    EXPECT_EQ(id.error().code(), ErrorCode::kDecode);
+  }
+}
+
+}  // namespace
+}  // namespace tinkex::api

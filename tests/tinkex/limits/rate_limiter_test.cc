@@ -81,6 +81,27 @@ TEST(RateLimiterTest, S10_ConcurrentExtensionsKeepTheLatestEnd) {
   EXPECT_FALSE(shrank);
 }
 
+// Each thread is nearly always the one that moves the end, so a lost update shows at once.
+TEST(RateLimiterTest, S10_NoConcurrentExtensionIsLost) {
+  constexpr int kThreads = 4;
+  constexpr int kSteps = 100'000;
+  RateLimiter limiter;
+  std::atomic<int> lost{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&limiter, &lost, t] {
+      for (int i = 0; i < kSteps; ++i) {
+        const Clock::time_point mine = at(i * kThreads + t);
+        limiter.extend_until(mine);
+        if (limiter.until() < mine) ++lost;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(lost, 0);
+  EXPECT_EQ(limiter.until(), at(kThreads * kSteps - 1));
+}
+
 struct OriginCase {
   const char* url;
   const char* origin;

@@ -162,20 +162,47 @@ TEST_F(StrandTest, T14_AResultInsteadOfAFutureIsKept) {
 TEST_F(StrandTest, TheByteBudgetMakesACallerWaitUntilAChunkIsAccepted) {
   auto batch = open(2, first);
   strand->add(batch, body(std::string(80, 'a')));  // on the wire, still counted
+  std::atomic<bool> asked{false};
   std::atomic<bool> added{false};
   std::thread caller([&] {
     strand->add(batch, body(std::string(80, 'b')));  // the head has nothing to send: admitted
     auto next = open(1, second);
+    asked = true;
     strand->add(next, body(std::string(80, 'c')));  // over the budget and not the head: waits
     added = true;
   });
-  while (world.transport->sent() == 0) std::this_thread::yield();
+  while (!asked) std::this_thread::yield();
   std::this_thread::sleep_for(20ms);
   EXPECT_FALSE(added.load());
   accept("r1");
   accept("r2");
   caller.join();
   EXPECT_TRUE(added.load());
+}
+
+// In these three a caller that waits, waits for ever: nobody is there to answer.
+TEST_F(StrandTest, TheHeadPassesTheByteBudgetWhenItHasNothingToSend) {
+  auto batch = open(2, first);
+  EXPECT_TRUE(strand->add(batch, body(std::string(80, 'a'))));
+  EXPECT_TRUE(strand->add(batch, body(std::string(80, 'b'))));
+}
+
+TEST_F(StrandTest, WhatWasAcceptedGivesItsBytesBack) {
+  strand->add(open(1, first), body(std::string(80, 'a')));
+  accept("r1");
+  auto batch = open(3, second);
+  strand->add(batch, body(std::string(80, 'b')));
+  strand->add(batch, body(std::string(5, 'c')));
+  EXPECT_TRUE(strand->add(batch, body(std::string(5, 'd'))));
+}
+
+TEST_F(StrandTest, AnAbortedBatchGivesItsBytesBack) {
+  auto batch = open(2, first);
+  auto next = open(1, second);
+  strand->add(batch, body(std::string(10, 'a')));
+  strand->add(batch, body(std::string(80, 'b')));
+  strand->abort(batch, Error(ErrorCode::kCancelled, "cancelled"));
+  EXPECT_TRUE(strand->add(next, body(std::string(80, 'c'))));
 }
 
 TEST_F(StrandTest, ClosingWakesACallerThatWaitsForTheBudget) {

@@ -1,0 +1,190 @@
+"""What tools/mutations takes out, one at a time, and the test that must notice.
+
+A row: what is taken out; the edits, each a file, a text that occurs in it exactly once, and the text
+in its place; the test target; the test, as GoogleTest's filter names it.
+"""
+
+STRAND = "//tests/tinkex/training:strand_test"
+FUTURE = "//tests/tinkex/async:future_test"
+POLL = "//tests/tinkex/async:poll_loop_test"
+RETRY = "//tests/tinkex/retry:retry_loop_test"
+CLASSIFY = "//tests/tinkex/retry:classify_test"
+LIMITER = "//tests/tinkex/limits:rate_limiter_test"
+SLOTS = "//tests/tinkex/limits:slot_table_test"
+COMBINE = "//tests/tinkex/training:combine_test"
+TRAINING = "//tests/tinkex:training_client_test"
+
+STRAND_CC = "tinkex/training/strand.cc"
+FUTURE_H = "tinkex/future.h"
+RETRY_CC = "tinkex/retry/retry_loop.cc"
+LIMITER_CC = "tinkex/limits/rate_limiter.cc"
+SLOTS_H = "tinkex/limits/slot_table.h"
+
+MUTATIONS = [
+    ("send mutex",
+     [(STRAND_CC, "      on_wire_ = true;\n", "")],
+     STRAND, "StrandTest.T6_ChunksLeaveOneAtATimeInOrderAndGiveTheirIds"),
+    ("send mutex is handed on after a failure before the send",
+     [(STRAND_CC, "    on_reply(head, counted, error_from_current_exception()"
+                  ".with_not_accepted(true));\n", "")],
+     STRAND, "StrandTest.C3_ABodyThatCannotBeCompletedFreesTheWire"),
+    ("a batch ends before the next one starts",
+     [(STRAND_CC, "queue_.push_back(submission);", "queue_.push_front(submission);")],
+     STRAND, "StrandTest.H6_ABatchIsNeverInterleavedWithAnotherOne"),
+    ("sequence id taken at the start of the send",
+     [(STRAND_CC, "    submission->waiting.push_back(std::move(body));\n",
+       "    submission->spec.append_seq_id(next_seq_id_++, *body);\n"
+       "    submission->waiting.push_back(std::move(body));\n"),
+      (STRAND_CC, "    head->spec.append_seq_id(seq_id, *body);\n", "    (void)seq_id;\n"),
+      (STRAND_CC, "      seq_id = next_seq_id_++;\n", "      seq_id = 0;\n")],
+     STRAND, "StrandTest.T12_CancellingOnTheWireKeepsTheSequenceAndDropsTheRest"),
+    ("an id of unknown outcome stays used",
+     [(STRAND_CC, "if (reply.error().not_accepted()) --next_seq_id_;", "--next_seq_id_;")],
+     STRAND, "StrandTest.Trap7_AnIdOfUnknownOutcomeIsNotUsedAgain"),
+    ("an id that was not used is given back",
+     [(STRAND_CC, "      if (reply.error().not_accepted()) --next_seq_id_;\n", "")],
+     STRAND, "StrandTest.Trap7_AnIdThatNeverLeftIsGivenBack"),
+    ("same id and same bytes on a retry",
+     [(RETRY_CC, "  ++attempts_;\n",
+       "  if (++attempts_ > 1) {\n"
+       "    auto other = std::make_shared<ByteBuffer>();\n"
+       "    other->append(request_.http.body->view());\n"
+       "    other->push_back('0');  // another sequence id\n"
+       "    request_.http.body = std::move(other);\n"
+       "  }\n")],
+     STRAND, "StrandTest.Trap7_ARepeatSendsTheSameIdAndTheSameBytes"),
+    ("a failed chunk stops its batch",
+     [(STRAND_CC, "      if (!head->error) head->error = std::move(reply).error();\n"
+                  "      drop_waiting(*head);\n", "")],
+     STRAND, "StrandTest.C3_AFailedChunkStopsTheBatchAndSaysWhatWasAccepted"),
+    ("an aborted submission does not leave",
+     [(STRAND_CC, "    submission->error = std::move(error);\n    drop_waiting(*submission);\n",
+       "    (void)error;\n")],
+     STRAND, "StrandTest.T12_ACancelledSubmissionThatWaitsNeverLeaves"),
+    ("what is dropped gives its bytes back",
+     [(STRAND_CC, "  for (const auto& body : submission.waiting) queued_bytes_ -= body->size();\n",
+       "")],
+     STRAND, "StrandTest.AnAbortedBatchGivesItsBytesBack"),
+    ("what was accepted gives its bytes back",
+     [(STRAND_CC, "    queued_bytes_ -= bytes;\n", "    (void)bytes;\n")],
+     STRAND, "StrandTest.WhatWasAcceptedGivesItsBytesBack"),
+    ("byte budget",
+     [(STRAND_CC, "  return !starving_head;", "  (void)starving_head;\n  return false;")],
+     STRAND, "StrandTest.TheByteBudgetMakesACallerWaitUntilAChunkIsAccepted"),
+    ("the head of the queue passes the byte budget when it has nothing to send",
+     [(STRAND_CC, "  return !starving_head;", "  (void)starving_head;\n  return true;")],
+     STRAND, "StrandTest.TheHeadPassesTheByteBudgetWhenItHasNothingToSend"),
+    ("closing wakes who waits for the byte budget",
+     [(STRAND_CC, "!submission->error && !runtime_->closed.load() &&", "!submission->error &&")],
+     STRAND, "StrandTest.ClosingWakesACallerThatWaitsForTheBudget"),
+    ("results of accepted chunks are fetched after a failed send",
+     [("tinkex/connection/remote_training.cc",
+       "      auto polled = results_of(service, std::move(accepted), results);\n"
+       "      if (failed) return;\n",
+       "      if (failed) return;\n"
+       "      auto polled = results_of(service, std::move(accepted), results);\n")],
+     TRAINING, "TrainingClientTest.C3_AcceptedChunksOfAFailedBatchAreStillPolledToTheirEnd"),
+
+    ("reply guard: an abandoned promise settles",
+     [(FUTURE_H, "    if (cell_) cell_->set(Error(ErrorCode::kCancelled, "
+                 "\"the operation was abandoned unfinished\"));\n", "")],
+     FUTURE, "FutureTest.T12_AnAbandonedPromiseSettlesItsFuture"),
+    ("reply guard: work that throws settles",
+     [(FUTURE_H, "    cell.set(error_from_current_exception());\n", "    (void)cell;\n")],
+     FUTURE, "FutureTest.T8_WhateverGuardedWorkThrowsSettlesTheCell"),
+    ("reply guard: a continuation that throws settles",
+     [(FUTURE_H, "    return error_from_current_exception();\n  }\n}", "    throw;\n  }\n}")],
+     FUTURE, "FutureTest.C2_AThrowingContinuationBecomesTheErrorOfTheNextFuture"),
+    ("the first result stays",
+     [(FUTURE_H, "      if (result_) return false;\n      result_.emplace(",
+       "      result_.emplace(")],
+     FUTURE, "FutureTest.C2_TheFirstResultStays"),
+    ("cancelling tells the producer",
+     [(FUTURE_H, "    if (hook) hook();\n", "")],
+     FUTURE, "FutureTest.CancelSettlesAtOnceAndTellsTheProducer"),
+    ("waiting where the result must be made is refused",
+     [(FUTURE_H,
+       "return cell_->executor() != nullptr && cell_->executor()->is_worker_thread();",
+       "return false;")],
+     FUTURE, "FutureTest.WaitingOnAnExecutorThreadIsRefusedInsteadOfHanging"),
+    ("combined futures stop at the first failure",
+     [(FUTURE_H, "        if (all->set(settled.result().error())) cancel_rest();\n", "")],
+     FUTURE, "WhenAllTest.T16_StopsAtTheFirstFailureAndCancelsTheRest"),
+    ("combined futures keep the order",
+     [(FUTURE_H, "        values.push_back(std::move(*cell->result()));",
+       "        values.insert(values.begin(), std::move(*cell->result()));")],
+     FUTURE, "WhenAllTest.H7_KeepsTheOrderWhateverComesFirst"),
+    ("combined outputs keep the order of the chunks",
+     [("tinkex/training/combine.cc", "              std::back_inserter(combined.loss_fn_outputs));",
+       "              std::inserter(combined.loss_fn_outputs, "
+       "combined.loss_fn_outputs.begin()));")],
+     COMBINE, "CombineTest.T10_OutputsFollowTheOrderOfTheChunks"),
+    ("a chunk answered for another number of datums is refused",
+     [("tinkex/training/combine.cc",
+       "    if (chunks[i].loss_fn_outputs.size() != sent[i].size()) {\n"
+       "      return count_mismatch(i, chunks, sent[i].size());\n    }\n", "")],
+     COMBINE, "CombineTest.T10_AChunkAnsweredForAnotherNumberOfDatumsIsRefused"),
+
+    ("compare-and-swap maximum: compare",
+     [(LIMITER_CC, "  while (current < wanted &&\n", "  while (\n")],
+     LIMITER, "RateLimiterTest.S10_AShorterWindowNeverShortensALongerOne"),
+    ("compare-and-swap maximum: swap",
+     [(LIMITER_CC,
+       "         !until_ns_.compare_exchange_weak(current, wanted, std::memory_order_relaxed)) {\n"
+       "  }\n",
+       "         current != wanted) {\n    until_ns_.store(wanted);\n    current = wanted;\n  }\n")],
+     LIMITER, "RateLimiterTest.S10_NoConcurrentExtensionIsLost"),
+    ("the window is looked at again after a wait",
+     [(RETRY_CC, "    if (runtime().clock->now() < until) {\n",
+       "    if (runtime().clock->now() < until) {\n      request_.wait_for_limiter = false;\n")],
+     RETRY, "RetryLoopTest.S7_AWindowThatGrowsDuringTheWaitIsRespected"),
+    ("a 429 sets the window",
+     [(RETRY_CC, "    request_.limiter->extend_by(runtime().clock->now(),\n"
+                 "                                std::min(delay, "
+                 "request_.retry.max_retry_after));\n", "    (void)delay;\n")],
+     RETRY, "RetryLoopTest.S10_A429SetsTheWindowAndTheNextRequestWaitsForIt"),
+    ("one attempt means one request",
+     [(RETRY_CC, "  if (budget.max_attempts <= 1) return "
+                 "fail(std::move(error).with_retryable(true));\n", ""),
+      (RETRY_CC, "attempts_ >= budget.max_attempts", "attempts_ > budget.max_attempts")],
+     RETRY, "RetryLoopTest.S11_OneAttemptMeansOneRequestWhateverTheServerSays"),
+    ("a user's mistake is not repeated",
+     [("tinkex/retry/classify.cc",
+       "  if (category == ErrorCategory::kUser) return RetryDecision::kGiveUp;\n", "")],
+     CLASSIFY, "*H8_DecidesAsWritten*"),
+    ("a server's hint comes first",
+     [("tinkex/retry/classify.cc",
+       "  if (equals_ignoring_case(hint, \"true\")) return RetryDecision::kRetry;\n", "")],
+     CLASSIFY, "DecideTest.H8_Property_TheHintAlwaysWins"),
+
+    ("polls take their turn oldest first",
+     [("tinkex/async/poll_gate.cc",
+       "    next = std::move(waiting_.front());\n    waiting_.pop_front();\n",
+       "    next = std::move(waiting_.back());\n    waiting_.pop_back();\n")],
+     POLL, "PollLoopTest.ThePollGateBoundsWhatIsOnTheWireAndServesTheOldestFirst"),
+    ("polls in flight are bounded",
+     [("tinkex/async/poll_gate.cc", "if (inside_ >= limit_) {", "if (inside_ > limit_) {")],
+     POLL, "PollLoopTest.ThePollGateBoundsWhatIsOnTheWireAndServesTheOldestFirst"),
+    ("a server error is followed by a pause",
+     [("tinkex/async/poll_loop.cc",
+       "                      .with_request_id(target_.request_id));\n  }\n  again_after(delay);\n",
+       "                      .with_request_id(target_.request_id));\n  }\n  again_after({});\n")],
+     POLL, "PollLoopTest.H10_AServerErrorIsNeverAskedAgainWithoutAPause"),
+    ("cancelling stops the poll on the wire",
+     [("tinkex/async/step_chain.cc",
+       "  if (exchange != 0 && (exchange & kStarting) == 0) "
+       "runtime_->transport->cancel(exchange);\n",
+       "  (void)exchange;\n")],
+     POLL, "PollLoopTest.CancelStopsAPollOnTheWire"),
+
+    ("a stale handle finds nothing",
+     [(SLOTS_H,
+       "    while (generation_of(word) == handle.generation && (word & kLive) != 0) {\n"
+       "      if (slot.word.compare_exchange_weak(word, word + kOnePin,",
+       "    while ((word & kLive) != 0) {\n"
+       "      if (slot.word.compare_exchange_weak(word, word + kOnePin,")],
+     SLOTS, "SlotTableTest.S3_AReusedSlotRefusesTheOldHandle"),
+    ("an entry lives until its last reader leaves",
+     [(SLOTS_H, "        if (pins_of(word) == 0) release(slot);", "        release(slot);")],
+     SLOTS, "SlotTableTest.S12_TheEntryLivesUntilTheLastPinLeaves"),
+]

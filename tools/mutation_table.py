@@ -172,9 +172,7 @@ MUTATIONS = [
      POLL, "PollLoopTest.H10_AServerErrorIsNeverAskedAgainWithoutAPause"),
     ("cancelling stops the poll on the wire",
      [("tinkex/async/step_chain.cc",
-       "  if (exchange != 0 && (exchange & kStarting) == 0) "
-       "runtime_->transport->cancel(exchange);\n",
-       "  (void)exchange;\n")],
+       "  if (const auto id = exchange_under_way()) runtime_->transport->cancel(*id);\n", "")],
      POLL, "PollLoopTest.CancelStopsAPollOnTheWire"),
 
     ("a stale handle finds nothing",

@@ -7,6 +7,8 @@ in its place; the test target; the test, as GoogleTest's filter names it.
 STRAND = "//tests/tinkex/training:strand_test"
 FUTURE = "//tests/tinkex/async:future_test"
 POLL = "//tests/tinkex/async:poll_loop_test"
+SESSION = "//tests/tinkex/async:session_poll_test"
+BATCH = "//tests/tinkex/training:parallel_batch_test"
 RETRY = "//tests/tinkex/retry:retry_loop_test"
 CLASSIFY = "//tests/tinkex/retry:classify_test"
 LIMITER = "//tests/tinkex/limits:rate_limiter_test"
@@ -15,6 +17,7 @@ COMBINE = "//tests/tinkex/training:combine_test"
 TRAINING = "//tests/tinkex:training_client_test"
 
 STRAND_CC = "tinkex/training/strand.cc"
+BATCH_CC = "tinkex/training/parallel_batch.cc"
 FUTURE_H = "tinkex/future.h"
 RETRY_CC = "tinkex/retry/retry_loop.cc"
 LIMITER_CC = "tinkex/limits/rate_limiter.cc"
@@ -32,11 +35,11 @@ MUTATIONS = [
      [(STRAND_CC, "queue_.push_back(submission);", "queue_.push_front(submission);")],
      STRAND, "StrandTest.H6_ABatchIsNeverInterleavedWithAnotherOne"),
     ("sequence id taken at the start of the send",
-     [(STRAND_CC, "    submission->waiting.push_back(std::move(body));\n",
+     [(STRAND_CC, "    if (!group) submission->waiting.push_back(std::move(body));\n",
        "    submission->spec.append_seq_id(next_seq_id_++, *body);\n"
        "    submission->waiting.push_back(std::move(body));\n"),
-      (STRAND_CC, "    head->spec.append_seq_id(seq_id, *body);\n", "    (void)seq_id;\n"),
-      (STRAND_CC, "      seq_id = next_seq_id_++;\n", "      seq_id = 0;\n")],
+      (STRAND_CC, "  spec.append_seq_id(seq_id, *body);\n", "  (void)seq_id;\n"),
+      (STRAND_CC, "        seq_id = next_seq_id_++;\n", "        seq_id = 0;\n")],
      STRAND, "StrandTest.T12_CancellingOnTheWireKeepsTheSequenceAndDropsTheRest"),
     ("an id of unknown outcome stays used",
      [(STRAND_CC, "if (reply.error().not_accepted()) --next_seq_id_;", "--next_seq_id_;")],
@@ -58,9 +61,14 @@ MUTATIONS = [
                   "      drop_waiting(*head);\n", "")],
      STRAND, "StrandTest.C3_AFailedChunkStopsTheBatchAndSaysWhatWasAccepted"),
     ("an aborted submission does not leave",
-     [(STRAND_CC, "    submission->error = std::move(error);\n    drop_waiting(*submission);\n",
-       "    (void)error;\n")],
+     [(STRAND_CC, "    submission->error = error;\n    drop_waiting(*submission);\n", "")],
      STRAND, "StrandTest.T12_ACancelledSubmissionThatWaitsNeverLeaves"),
+    ("an aborted upload is broken off",
+     [(STRAND_CC, "  if (sending) sending->withdraw();\n", "")],
+     STRAND, "StrandTest.T12_AnAbortedUploadIsBrokenOffAndItsSequenceIdGivenBack"),
+    ("what is withdrawn after a lost reply still learns what became of it",
+     [("tinkex/retry/retry_loop.h", "return !outcome_unknown_.load(); }", "return true; }")],
+     RETRY, "RetryLoopTest.T12_WithdrawnAfterALostReplyItGoesOnToLearnWhatBecameOfIt"),
     ("what is dropped gives its bytes back",
      [(STRAND_CC, "  for (const auto& body : submission.waiting) queued_bytes_ -= body->size();\n",
        "")],
@@ -84,6 +92,19 @@ MUTATIONS = [
        "      if (failed) return;\n"
        "      auto polled = results_of(service, std::move(accepted), results);\n")],
      TRAINING, "TrainingClientTest.C3_AcceptedChunksOfAFailedBatchAreStillPolledToTheirEnd"),
+
+    ("the first of the chunks that go side by side leaves last",
+     [(BATCH_CC, "    if (on_wire_ > 0 || phase_ != Phase::kSending) return;\n",
+       "    if (phase_ != Phase::kSending) return;\n")],
+     BATCH, "ParallelBatchTest.H1_TheFirstChunkLeavesLastAndTheNextCallBehindIt"),
+    ("an id between accepted ones is filled",
+     [(BATCH_CC, "    if (!accepted_[i - 1]) gaps_.push_back("
+                 "plan_.first_seq_id + static_cast<std::int64_t>(i - 1));\n", "")],
+     BATCH, "ParallelBatchTest.C3_IdsBehindTheLastAcceptedChunkAreGivenBackAndTheOthersFilled"),
+    ("an id that could not be closed is closed before anything else",
+     [(STRAND_CC, "    for (const std::int64_t seq_id : outcome.open_ids) "
+                  "open_ids_.push_back({seq_id, head});\n", "")],
+     BATCH, "ParallelBatchTest.C3_AnIdThatCouldNotBeClosedIsClosedBeforeAnythingElse"),
 
     ("reply guard: an abandoned promise settles",
      [(FUTURE_H, "    if (cell_) cell_->set(Error(ErrorCode::kCancelled, "
@@ -159,11 +180,11 @@ MUTATIONS = [
 
     ("polls take their turn oldest first",
      [("tinkex/async/poll_gate.cc",
-       "    next = std::move(waiting_.front());\n    waiting_.pop_front();\n",
-       "    next = std::move(waiting_.back());\n    waiting_.pop_back();\n")],
+       "      next.push_back(std::move(waiting_.front().first));\n      waiting_.pop_front();\n",
+       "      next.push_back(std::move(waiting_.back().first));\n      waiting_.pop_back();\n")],
      POLL, "PollLoopTest.ThePollGateBoundsWhatIsOnTheWireAndServesTheOldestFirst"),
     ("polls in flight are bounded",
-     [("tinkex/async/poll_gate.cc", "if (inside_ >= limit_) {", "if (inside_ > limit_) {")],
+     [("tinkex/async/poll_gate.cc", "inside_ <= limit_ - weight);", "inside_ <= limit_);")],
      POLL, "PollLoopTest.ThePollGateBoundsWhatIsOnTheWireAndServesTheOldestFirst"),
     ("a server error is followed by a pause",
      [("tinkex/async/poll_loop.cc",
@@ -174,6 +195,11 @@ MUTATIONS = [
      [("tinkex/async/step_chain.cc",
        "  if (const auto id = exchange_under_way()) runtime_->transport->cancel(*id);\n", "")],
      POLL, "PollLoopTest.CancelStopsAPollOnTheWire"),
+
+    ("a future that is reported before its waiter comes is remembered",
+     [("tinkex/async/session_poll.cc", "        early_.emplace(id, bytes);\n",
+       "        (void)bytes;\n")],
+     SESSION, "SessionPollTest.AFutureThatIsReportedBeforeItsWaiterComesIsRemembered"),
 
     ("a stale handle finds nothing",
      [(SLOTS_H,

@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <chrono>
 
 #include "tests/fuzz/properties.h"
 #include "tinkex/api/messages.h"
@@ -32,6 +32,10 @@ void check_config(std::string_view body) {
   const api::ServerConfig config = api::parse_client_config(body);
   TINKEX_FUZZ_CHECK(config.max_chunk_examples != std::size_t{0});
   TINKEX_FUZZ_CHECK(config.max_chunk_bytes != std::size_t{0});
+  TINKEX_FUZZ_CHECK(config.max_result_bytes != std::size_t{0});
+  const api::DynamicConfig dynamic = api::parse_dynamic_config(body);
+  TINKEX_FUZZ_CHECK(dynamic.refresh_interval.count() > 0);
+  TINKEX_FUZZ_CHECK(dynamic.refresh_interval <= std::chrono::hours(24));
 }
 
 }  // namespace

@@ -133,6 +133,28 @@ const std::vector<std::string> kPollReplies = {
     "500\nx-should-retry:true\n\n{\"error\":{\"message\":\"boom\"}}",
 };
 
+const std::vector<std::string> kSessionReplies = {
+    R"(0{"cursor":3,"completions":[{"state":"finished","request_id":"a"}]})",
+    R"(0{"cursor":3,"completions":[{"request_id":"c","response_payload_uncompressed_size":9}]})",
+    R"(0{"cursor":18446744073709551615,"completions":null})",
+    R"(0[])",
+    R"(1{"detail":"no such call"})",
+    std::string("3\0"
+                R"(0{"completions":[{"request_id":"b"},{"request_id":"a"}]})",
+                56),
+    std::string("4\0"
+                "4\0"
+                "0{}",
+                7),
+    std::string("0{}\0"
+                "0{}\0"
+                "0{}",
+                11),
+    "2",
+    "5",
+    "",
+};
+
 const std::vector<std::string> kHttpReplies = {
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
     "HTTP/1.1 100 Continue\r\nX: y\r\n\r\nHTTP/1.1 429 Too Many\r\nRetry-After: 3\r\n\r\n",
@@ -190,6 +212,7 @@ void write_all(const Corpus& corpus) {
   add_texts("api_replies", kApiReplies);
   add_texts("poll_reply", kPollReplies);
   add_texts("http_response", kHttpReplies);
+  add_texts("session_poll", kSessionReplies);
 }
 
 }  // namespace

@@ -26,6 +26,8 @@ constexpr int kMostRefusals = 3;
 // Of futures that nobody has asked for yet: the replies to their submissions are on the way, or
 // they were given up.
 constexpr std::size_t kMostEarly = 65'536;
+// A future with a longer id is asked for on its own, so that what is remembered stays small.
+constexpr std::size_t kLongestId = 256;
 constexpr std::size_t kMostReportBytes = std::size_t{64} << 20;
 
 bool is_transient(int status) {
@@ -53,6 +55,7 @@ struct SessionPoll::Report {
       if (!entry.is_object()) continue;
       const auto id = entry.find("request_id");
       if (id == entry.end() || !id->is_string()) continue;
+      if (id->get_ref<const std::string&>().size() > kLongestId) continue;
       const auto bytes = entry.find("response_payload_uncompressed_size");
       const bool known = bytes != entry.end() && bytes->is_number_unsigned();
       report.settled.emplace(id->get<std::string>(), known ? bytes->get<std::uint64_t>() : 0);
@@ -68,7 +71,7 @@ void SessionPoll::wait_for(const std::string& request_id, Ready ready) {
     if (const auto early = early_.find(request_id); early != early_.end()) {
       known = early->second;
       early_.erase(early);  // its place in the order is skipped later
-    } else if (refused_) {
+    } else if (refused_ || request_id.size() > kLongestId) {
       known = 0;
     } else {
       waiting_.emplace(request_id, Waiter{std::move(ready), runtime().clock->now()});

@@ -71,6 +71,15 @@ TEST_F(SessionPollTest, AFutureThatIsReportedBeforeItsWaiterComesIsRemembered) {
   EXPECT_EQ(told, std::vector<std::string>{"b:0"});
 }
 
+TEST_F(SessionPollTest, X3_AFutureWithALongIdIsAskedForOnItsOwn) {
+  const std::string id(257, 'i');
+  wait_for(id);
+  EXPECT_EQ(told, std::vector<std::string>{id + ":0"});
+  wait_for("a");
+  settle(finished(id) + "," + finished("a"), 1);
+  EXPECT_EQ(told.size(), 2u) << "of the long one nothing is remembered";
+}
+
 TEST_F(SessionPollTest, WithoutWaitersItReportsWhatWasFetchedAndSleeps) {
   wait_for("a");
   settle(finished("a"), 1);

@@ -117,8 +117,7 @@ MUTATIONS = [
      [(FUTURE_H, "    return error_from_current_exception();\n  }\n}", "    throw;\n  }\n}")],
      FUTURE, "FutureTest.C2_AThrowingContinuationBecomesTheErrorOfTheNextFuture"),
     ("the first result stays",
-     [(FUTURE_H, "      if (result_) return false;\n      result_.emplace(",
-       "      result_.emplace(")],
+     [(FUTURE_H, "      if (result_) return false;\n      settle(", "      settle(")],
      FUTURE, "FutureTest.C2_TheFirstResultStays"),
     ("cancelling tells the producer",
      [(FUTURE_H, "    if (hook) hook();\n", "")],
@@ -197,8 +196,9 @@ MUTATIONS = [
      POLL, "PollLoopTest.CancelStopsAPollOnTheWire"),
 
     ("a future that is reported before its waiter comes is remembered",
-     [("tinkex/async/session_poll.cc", "        early_.emplace(id, bytes);\n",
-       "        (void)bytes;\n")],
+     [("tinkex/async/session_poll.cc",
+       "  if (!early_.emplace(request_id, bytes).second) return;\n",
+       "  (void)bytes;\n")],
      SESSION, "SessionPollTest.AFutureThatIsReportedBeforeItsWaiterComesIsRemembered"),
 
     ("a stale handle finds nothing",

@@ -4,9 +4,9 @@
 
 #include "tinkex/api/messages.h"
 #include "tinkex/connection/call.h"
+#include "tinkex/connection/create_training.h"
 #include "tinkex/connection/deadline.h"
 #include "tinkex/connection/remote_sampling.h"
-#include "tinkex/connection/remote_training.h"
 #include "tinkex/session/service_core.h"
 #include "tinkex/validation/checkpoint.h"
 #include "tinkex/validation/params.h"
@@ -22,54 +22,6 @@ HttpRequest post(const ServicePtr& service, std::string_view path, api::Body bod
   HttpRequest request = service->request(path);
   request.body = std::move(body);
   return request;
-}
-
-/// Asks for the model's description and makes the client; the model exists already.
-Future<TrainingClient> training_client_for(ServicePtr service, std::string model_id) {
-  Call<ModelInfo> call{
-      .what = "get_info",
-      .http = post(service, "get_info", api::get_info_request(model_id)),
-      .decode = [](const HttpResponse& reply) { return api::parse_model_info(reply.body); }};
-  return internal::send_call(ServicePtr(service), std::move(call))
-      .then([service, model_id](Result<ModelInfo> info) -> Result<TrainingClient> {
-        if (!info.ok()) return std::move(info).error();
-        info->model_id = model_id;
-        return TrainingClient(internal::RemoteTraining::create(service, *std::move(info)));
-      });
-}
-
-/// Waits for a model id and makes the client for it.
-Future<TrainingClient> when_created(ServicePtr service, Future<std::string> created) {
-  return std::move(created).then([service](Result<std::string> model_id) -> Future<TrainingClient> {
-    if (!model_id.ok()) {
-      return Future<TrainingClient>::ready_with(std::move(model_id).error(),
-                                                service->runtime->executor);
-    }
-    return training_client_for(service, *std::move(model_id));
-  });
-}
-
-/// A fresh model's first step: takes over a checkpoint.
-Future<TrainingClient> load_into(Result<TrainingClient> created, const std::string& path,
-                                 bool with_optimizer) {
-  if (!created.ok()) return Future<TrainingClient>::ready_with(std::move(created));
-  TrainingClient client = *std::move(created);
-  return client.load_state(path, with_optimizer)
-      .then([client](Result<LoadWeightsResponse> loaded) -> Result<TrainingClient> {
-        if (!loaded.ok()) return std::move(loaded).error();
-        return client;
-      });
-}
-
-Future<std::string> create_model(const ServicePtr& service, std::string_view base_model,
-                                 const LoraConfig& config) {
-  const std::int64_t number = service->next_model_seq_id.fetch_add(1);
-  Call<std::string> call{
-      .what = "create_model",
-      .http = post(service, "create_model",
-                   api::create_model_request(service->session_id, number, base_model, config)),
-      .decode = [](const HttpResponse& reply) { return api::parse_model_id(reply.body); }};
-  return internal::send_call_and_poll(ServicePtr(service), std::move(call), "CreateModel");
 }
 
 }  // namespace
@@ -107,8 +59,7 @@ Future<TrainingClient> ServiceClient::create_lora_training_client(std::string ba
     return refuse(invalid_argument("base_model: is empty; get_supported_models lists the names"));
   }
   if (Status valid = internal::validate(config); !valid.ok()) return refuse(valid.error());
-  return internal::with_deadline(*service,
-                                 when_created(service, create_model(service, base_model, config)),
+  return internal::with_deadline(*service, internal::create_training(service, base_model, config),
                                  options, "create_lora_training_client");
 }
 
@@ -119,26 +70,9 @@ Future<TrainingClient> ServiceClient::create_training_client_from_state(
       !valid.ok()) {
     return Future<TrainingClient>::ready_with(valid.error(), service->runtime->executor);
   }
-  // The new model takes the checkpoint's own shape: ask for it, create, then load as its first
-  // step.
-  Call<api::WeightsInfo> call{
-      .what = "weights_info",
-      .http = post(service, "weights_info", api::weights_info_request(path)),
-      .decode = [](const HttpResponse& reply) { return api::parse_weights_info(reply.body); }};
-  auto created =
-      internal::send_call(ServicePtr(service), std::move(call))
-          .then([service](Result<api::WeightsInfo> info) -> Future<TrainingClient> {
-            if (!info.ok()) {
-              return Future<TrainingClient>::ready_with(std::move(info).error(),
-                                                        service->runtime->executor);
-            }
-            return when_created(service, create_model(service, info->base_model, info->lora));
-          })
-          .then([path, with_optimizer](Result<TrainingClient> created) {
-            return load_into(std::move(created), path, with_optimizer);
-          });
-  return internal::with_deadline(*service, std::move(created), options,
-                                 "create_training_client_from_state");
+  return internal::with_deadline(
+      *service, internal::create_training_from(service, std::move(path), with_optimizer), options,
+      "create_training_client_from_state");
 }
 
 Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::string> base_model,

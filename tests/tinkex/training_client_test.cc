@@ -254,11 +254,11 @@ TEST_F(TrainingClientTest,
        C3_ARefusedChunkStopsTheBatchNamesWhatWasAcceptedAndLeavesTheClientUsable) {
   connect();
   tinker.plan("forward_backward",
-              {.refusals = {Reply::json("{}", 503), Reply::json(R"({"detail":"no"})", 422)}});
+              {.refusals = {Reply::json("{}", 503), Reply::json(R"({"detail":"no"})", 413)}});
   // 503 is repeated and then refused: chunk one of four.
   auto output = forward_backward(batch(512)).get();
   ASSERT_FALSE(output.ok());
-  EXPECT_EQ(output.error().http_status(), 422);
+  EXPECT_EQ(output.error().http_status(), 413);
   EXPECT_EQ(output.error().chunk(), 0u);
   EXPECT_EQ(output.error().total_chunks(), 4u);
   EXPECT_TRUE(output.error().accepted_request_ids().empty());

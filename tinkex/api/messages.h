@@ -66,6 +66,9 @@ Body create_model_request(std::string_view session_id, std::int64_t model_seq_id
                           std::string_view base_model, const LoraConfig& config);
 /// The model id of a create_model or load_weights result.
 Result<std::string> parse_model_id(std::string_view body);
+/// Makes a model from a checkpoint in one step, which older servers do not know.
+Body load_new_model_request(std::string_view session_id, std::int64_t model_seq_id,
+                            std::string_view path, bool with_optimizer);
 Body get_info_request(std::string_view model_id);
 Result<ModelInfo> parse_model_info(std::string_view body);
 

@@ -115,6 +115,15 @@ Body create_model_request(std::string_view session_id, std::int64_t model_seq_id
                   {"type", "create_model"}});
 }
 
+Body load_new_model_request(std::string_view session_id, std::int64_t model_seq_id,
+                            std::string_view path, bool with_optimizer) {
+  return to_body({{"session_id", session_id},
+                  {"model_seq_id", model_seq_id},
+                  {"path", path},
+                  {"optimizer", with_optimizer},
+                  {"type", "load_weights"}});
+}
+
 Result<std::string> parse_model_id(std::string_view body) {
   const Result<ReplyJson> json = parse_object(body, "create_model");
   if (!json.ok()) return json.error();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tinkex/api/messages.h"
+#include "tinkex/connection/batch_request.h"
 #include "tinkex/connection/deadline.h"
 #include "tinkex/connection/remote_sampling.h"
 #include "tinkex/connection/result_poll.h"
@@ -113,19 +114,18 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
 
   SubmissionSpec spec;
   spec.what = forward_only ? "forward" : "forward_backward";
-  spec.http = service_->request(codec.path(forward_only));
-  for (auto& [name, value] : spec.http.headers) {
-    if (name == "Content-Type") value = codec.content_type();
-  }
   spec.total_chunks = chunks.size();
   const wire::ForwardBackwardInput input{.model_id = info_.model_id,
                                          .data = data,
                                          .loss_fn = loss_fn,
                                          .loss_fn_config = config,
                                          .forward_only = forward_only};
-  if (service_->options.parallel_chunks && chunks.size() > 1) spec.filler = filler_for(input);
-  spec.append_seq_id = [&codec](std::int64_t seq_id, ByteBuffer& body) {
-    codec.append_seq_id(seq_id, body);
+  if (service_->options.parallel_chunks && chunks.size() > 1)
+    spec.filler = filler_for(input, codec);
+  spec.prepare = [batch = BatchRequest(service_, codec, forward_only)](
+                     std::int64_t seq_id, std::shared_ptr<ByteBuffer> body,
+                     RetryableRequest& request) {
+    batch.prepare(seq_id, std::move(body), request);
   };
   const ResultSpec<Output> results{.what = spec.what,
                                    .request_type = forward_only ? "Forward" : "ForwardBackward",
@@ -148,7 +148,7 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
     });
   };
   const auto submission = open(std::move(spec), cell, call);
-  encode_chunks(submission, input, chunks);
+  encode_chunks(submission, input, codec, chunks);
   return future;
 }
 
@@ -176,8 +176,7 @@ std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec,
 }
 
 std::function<std::shared_ptr<ByteBuffer>()> RemoteTraining::filler_for(
-    wire::ForwardBackwardInput input) const {
-  const wire::Codec& codec = service_->codec();
+    wire::ForwardBackwardInput input, const wire::Codec& codec) {
   if (codec.path(true) != codec.path(false)) return nullptr;  // it would go to another endpoint
   const auto smallest = std::ranges::min_element(input.data, {}, wire::count_numbers);
   input.data = std::span<const Datum>(&*smallest, 1);
@@ -194,7 +193,7 @@ std::function<std::shared_ptr<ByteBuffer>()> RemoteTraining::filler_for(
 
 void RemoteTraining::encode_chunks(const std::shared_ptr<Strand::Submission>& submission,
                                    const wire::ForwardBackwardInput& input,
-                                   std::span<const ChunkRange> chunks) {
+                                   const wire::Codec& codec, std::span<const ChunkRange> chunks) {
   for (const ChunkRange& chunk : chunks) {
     const std::span<const Datum> part = input.data.subspan(chunk.begin, chunk.size());
     std::shared_ptr<ByteBuffer> body;
@@ -205,7 +204,7 @@ void RemoteTraining::encode_chunks(const std::shared_ptr<Strand::Submission>& su
                                              .forward_only = input.forward_only};
     const auto encode = [&] {
       body = service_->runtime->buffers->acquire(estimated_bytes(part));
-      return service_->codec().encode_request(request, *body);
+      return codec.encode_request(request, *body);
     };
     if (Status encoded = invoke_guarded<Unit>(encode); !encoded.ok()) {
       return strand_->abort(submission, std::move(encoded).error());
@@ -224,8 +223,13 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
   Future<T> future(cell);
   SubmissionSpec spec;
   spec.what = path;
-  spec.http = service_->request(path);
-  spec.append_seq_id = api::append_seq_id;
+  spec.prepare = [http = service_->request(path)](std::int64_t seq_id,
+                                                  std::shared_ptr<ByteBuffer> open_body,
+                                                  RetryableRequest& request) {
+    api::append_seq_id(seq_id, *open_body);
+    request.http = http;
+    request.http.body = std::move(open_body);
+  };
   const ResultSpec<T> result{.what = spec.what,
                              .request_type = std::string(request_type),
                              .may_be_binary = false,

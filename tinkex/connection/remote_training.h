@@ -51,10 +51,12 @@ class RemoteTraining final : public TrainingConnection,
 
   /// Makes bodies of a forward of one datum of the batch: an operation that changes nothing. Null
   /// where it could not go to the same endpoint.
-  std::function<std::shared_ptr<ByteBuffer>()> filler_for(wire::ForwardBackwardInput input) const;
+  static std::function<std::shared_ptr<ByteBuffer>()> filler_for(wire::ForwardBackwardInput input,
+                                                                 const wire::Codec& codec);
 
   void encode_chunks(const std::shared_ptr<Strand::Submission>& submission,
-                     const wire::ForwardBackwardInput& input, std::span<const ChunkRange> chunks);
+                     const wire::ForwardBackwardInput& input, const wire::Codec& codec,
+                     std::span<const ChunkRange> chunks);
 
   const std::shared_ptr<ServiceContext> service_;
   const ModelInfo info_;

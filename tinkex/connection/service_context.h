@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include "tinkex/async/poll_gate.h"
 #include "tinkex/async/runtime.h"
 #include "tinkex/base/mutex.h"
+#include "tinkex/connection/wire_choice.h"
 #include "tinkex/limits/rate_limiter.h"
 #include "tinkex/options.h"
 #include "tinkex/sampling/sampling_registry.h"
@@ -18,8 +20,16 @@ namespace tinkex::internal {
 
 class Strand;
 
+/// How a server makes a model from a checkpoint, as far as its answers have told.
+enum class LoadForm {
+  kUnknown,
+  kOneStep,   ///< By one load_weights that names the session and the model's number.
+  kTwoSteps,  ///< By create_model in the checkpoint's shape, and load_weights into it.
+};
+
 /// What the connections of one service share. Constant after the session is open, except the
-/// counters and the list of strands, which synchronise themselves.
+/// counters, what is found out about the server, and the list of strands, which synchronise
+/// themselves.
 struct ServiceContext {
   ClientOptions options;
   std::shared_ptr<Runtime> runtime;
@@ -39,8 +49,13 @@ struct ServiceContext {
   std::atomic<std::int64_t> next_model_seq_id{0};
   std::atomic<std::int64_t> next_sampling_session_seq_id{0};
 
+  /// Found out by the first batches, unless the options say it.
+  WireChoice wire;
+  std::atomic<LoadForm> load_form{LoadForm::kUnknown};
+
+  /// What batches are to be encoded with, and results asked for.
   const wire::Codec& codec() const {
-    return wire::codec_for(options.wire_format.value_or(WireFormat::kProtobuf));
+    return wire::codec_for(options.wire_format.value_or(wire.format()));
   }
 
   /// A request to `/api/v1/<path>` with every header that the API wants, and no body.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tinkex/executor.h"
+#include "tinkex/future.h"
 #include "tinkex/retry/backoff.h"
 #include "tinkex/retry/classify.h"
 
@@ -14,6 +15,11 @@ namespace {
 
 // A 429 that names no delay. Long enough to matter, short enough for a server that misses one.
 constexpr std::chrono::milliseconds kDefaultRateLimitPause{1'000};
+
+/// Whether the server said that it will not take the request, and so did not.
+bool is_refusal(int status) {
+  return status >= 400 && status < 500 && status != 408 && status != 409;
+}
 
 }  // namespace
 
@@ -56,6 +62,7 @@ void RetryLoop::on_reply(Result<HttpResponse> reply) {
 }
 
 void RetryLoop::succeed(HttpResponse reply) {
+  if (request_.other_form) request_.other_form->taken(first_refusal_.has_value());
   const Done done = std::move(done_);
   done(std::move(reply));
 }
@@ -77,8 +84,20 @@ void RetryLoop::on_refusal(const HttpResponse& reply) {
   const bool again = decide(reply, error.category(), outcome_unknown_) == RetryDecision::kRetry;
   // A 5xx may come from a proxy behind which the work was done; a 4xx is the server's own refusal.
   if (reply.status >= 500 || reply.status == 408) outcome_unknown_ = true;
-  if (!again) return fail(std::move(error));
-  retry_or_fail(std::move(error));
+  if (again) return retry_or_fail(std::move(error));
+  if (take_other_form(error)) return attempt();
+  fail(std::move(error));
+}
+
+bool RetryLoop::take_other_form(const Error& refusal) {
+  const int status = refusal.http_status();
+  if ((status != 415 && status != 422) || !request_.other_form || first_refusal_) return false;
+  const auto make = [this] { return request_.other_form->make(request_.http); };
+  Result<HttpRequest> other = invoke_guarded<HttpRequest>(make);
+  if (!other.ok()) return false;
+  request_.http = *std::move(other);
+  first_refusal_ = refusal;
+  return true;
 }
 
 void RetryLoop::retry_or_fail(Error error) {
@@ -103,8 +122,8 @@ void RetryLoop::retry_or_fail(Error error) {
 }
 
 void RetryLoop::fail(Error error) {
-  const bool refused = error.http_status() >= 400 && error.http_status() < 500 &&
-                       error.http_status() != 408 && error.http_status() != 409;
+  const bool refused = is_refusal(error.http_status());
+  if (refused && error.http_status() != 429 && first_refusal_) error = *std::move(first_refusal_);
   const bool not_accepted =
       !outcome_unknown_.load() && (attempts_ == 0 || refused || error.not_accepted());
   const Done done = std::move(done_);

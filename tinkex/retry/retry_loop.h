@@ -12,6 +12,14 @@
 
 namespace tinkex::internal {
 
+/// A second form of a request, for a server that refuses the first one with 415 or 422.
+struct OtherForm {
+  /// Makes it from the refused request; runs on the executor. An error means that there is none.
+  std::function<Result<HttpRequest>(const HttpRequest& refused)> make;
+  /// Told once when the server has taken the request: in this form, or in the first.
+  std::function<void(bool in_other_form)> taken;
+};
+
 /// One logical request and how it may be repeated.
 struct RetryableRequest {
   HttpRequest http;
@@ -25,10 +33,13 @@ struct RetryableRequest {
   /// What a 409 means after an attempt of unknown outcome: the earlier attempt was carried out, and
   /// this would have been the body of its reply. Absent: a 409 is repeated like a lost reply.
   std::optional<std::string> reply_if_done_before = std::nullopt;
+  /// Sent after a 415 or 422, once. If it is refused as well, the first refusal is the error.
+  std::optional<OtherForm> other_form = std::nullopt;
 };
 
 /// Sends a request until it succeeds, is refused for good, or the budget in count and time is
-/// spent. Every attempt sends the same bytes. `classify.h` says what is worth repeating.
+/// spent. Every attempt sends the same bytes, until the other form takes their place.
+/// `classify.h` says what is worth repeating.
 ///
 /// withdraw() ends it unless some attempt may have been carried out: then it goes on to learn
 /// which.
@@ -49,6 +60,7 @@ class RetryLoop final : public StepChain {
   void attempt();
   void on_reply(Result<HttpResponse> reply);
   void on_refusal(const HttpResponse& reply);
+  bool take_other_form(const Error& refusal);
   void succeed(HttpResponse reply);
   void retry_or_fail(Error error);
   void fail(Error error);
@@ -60,6 +72,7 @@ class RetryLoop final : public StepChain {
   Done done_;
   Clock::time_point first_attempt_{};
   int attempts_ = 0;
+  std::optional<Error> first_refusal_;        // set when the other form has taken over
   std::atomic<bool> outcome_unknown_{false};  // some attempt may have been carried out
 };
 

@@ -161,14 +161,12 @@ void Strand::pump() {
 std::shared_ptr<RetryLoop> Strand::make_loop(const SubmissionSpec& spec,
                                              std::shared_ptr<ByteBuffer> body,
                                              std::int64_t seq_id) const {
-  spec.append_seq_id(seq_id, *body);
   RetryableRequest request;
-  request.http = spec.http;
-  request.http.body = std::move(body);
   request.retry = retry_;
   request.what = spec.what;
   request.limiter = limiter_;
   request.reply_if_done_before = spec.reply_if_done_before;
+  spec.prepare(seq_id, std::move(body), request);
   return std::make_shared<RetryLoop>(runtime_, std::move(request));
 }
 

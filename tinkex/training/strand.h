@@ -51,12 +51,13 @@ namespace tinkex::internal {
 
 /// What a submission needs beside its bodies.
 struct SubmissionSpec {
-  /// URL, headers and timeouts; the body is set per chunk.
-  HttpRequest http;
   std::string what;
   std::size_t total_chunks = 1;
-  /// Writes the sequence id into a body, when its send starts.
-  std::function<void(std::int64_t seq_id, ByteBuffer& body)> append_seq_id;
+  /// Completes the request of one chunk when its send starts: its body with the sequence id, URL,
+  /// headers and timeouts, and another form if there is one. The rest is set already.
+  std::function<void(std::int64_t seq_id, std::shared_ptr<ByteBuffer> body,
+                     RetryableRequest& request)>
+      prepare;
   /// Makes the body of an operation that changes nothing. If it is there, the chunks are sent side
   /// by side, see ParallelBatch.
   std::function<std::shared_ptr<ByteBuffer>()> filler = nullptr;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <new>
 #include <optional>
 #include <string>
 
@@ -23,6 +24,7 @@ class RetryLoopTest : public ::testing::Test {
     request.limiter = limiter;
     request.wait_for_limiter = wait_for_limiter;
     request.reply_if_done_before = reply_if_done_before;
+    request.other_form = other_form;
     loop = std::make_shared<RetryLoop>(world.runtime, std::move(request));
     loop->start([this](Result<HttpResponse> reply) { outcome = std::move(reply); });
   }
@@ -31,6 +33,7 @@ class RetryLoopTest : public ::testing::Test {
   std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
   std::shared_ptr<RetryLoop> loop;
   std::optional<std::string> reply_if_done_before;
+  std::optional<OtherForm> other_form;
   std::optional<Result<HttpResponse>> outcome;
 };
 
@@ -202,6 +205,78 @@ TEST_F(RetryLoopTest, T12_WithdrawnAfterTheUploadItWaitsForTheReply) {
   world.reply(200, "{}");
   ASSERT_TRUE(outcome);
   EXPECT_TRUE(outcome->ok());
+}
+
+/// The other form of every request, and what was told about the form that was taken.
+class OtherFormTest : public RetryLoopTest {
+ protected:
+  OtherFormTest() {
+    other_form = OtherForm{.make = [](const HttpRequest&) -> Result<HttpRequest> {
+                             auto body = std::make_shared<ByteBuffer>();
+                             body->append("other");
+                             HttpRequest request;
+                             request.body = std::move(body);
+                             return request;
+                           },
+                           .taken = [this](bool in_other_form) { taken = in_other_form; }};
+  }
+
+  std::optional<bool> taken;
+};
+
+TEST_F(OtherFormTest, IsSentOnceAfterARefusalOfTheForm) {
+  for (const int status : {415, 422}) {
+    outcome.reset();
+    start({.max_attempts = 3});
+    world.reply(status, "{}");
+    EXPECT_EQ(world.transport->front_body(), "other") << status;
+    world.reply(200, "{}");
+    EXPECT_TRUE(outcome && outcome->ok());
+    EXPECT_EQ(taken, true);
+  }
+}
+
+TEST_F(OtherFormTest, IsNotSentForOtherRefusals) {
+  for (const int status : {400, 404, 409, 413}) {
+    outcome.reset();
+    start({.max_attempts = 3});
+    world.reply(status, "{}");
+    ASSERT_TRUE(outcome && !outcome->ok()) << status;
+    EXPECT_EQ(taken, std::nullopt);
+  }
+}
+
+TEST_F(OtherFormTest, TheFirstFormThatIsTakenIsToldToo) {
+  start({});
+  world.reply(200, "{}");
+  EXPECT_EQ(taken, false);
+}
+
+TEST_F(OtherFormTest, TheFirstRefusalIsTheErrorWhenBothFormsAreRefused) {
+  start({});
+  world.reply(422, R"({"detail":"first"})");
+  world.reply(422, R"({"detail":"second"})");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_NE(outcome->error().message().find("first"), std::string::npos);
+  EXPECT_TRUE(outcome->error().not_accepted());
+  EXPECT_EQ(taken, std::nullopt);
+}
+
+TEST_F(OtherFormTest, TroubleOfTheSecondFormIsItsOwn) {
+  start({.max_attempts = 1});
+  world.reply(415, "{}");
+  world.reply(503, R"({"detail":"busy"})");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().http_status(), 503);
+  EXPECT_FALSE(outcome->error().not_accepted());
+}
+
+TEST_F(OtherFormTest, AFormThatCannotBeMadeLeavesTheRefusal) {
+  other_form->make = [](const HttpRequest&) -> Result<HttpRequest> { throw std::bad_alloc(); };
+  start({});
+  world.reply(415, R"({"detail":"no protobuf"})");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().http_status(), 415);
 }
 
 }  // namespace

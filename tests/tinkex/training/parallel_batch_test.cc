@@ -33,8 +33,10 @@ class ParallelBatchTest : public ::testing::Test {
     SubmissionSpec spec;
     spec.what = "forward_backward";
     spec.total_chunks = chunks;
-    spec.append_seq_id = [](std::int64_t seq_id, ByteBuffer& text) {
-      text.append("#" + std::to_string(seq_id));
+    spec.prepare = [](std::int64_t seq_id, std::shared_ptr<ByteBuffer> text,
+                      RetryableRequest& request) {
+      text->append("#" + std::to_string(seq_id));
+      request.http.body = std::move(text);
     };
     spec.filler = [] { return body("filler"); };
     spec.done = [&outcome](std::vector<Accepted> accepted, std::optional<Error> error) {

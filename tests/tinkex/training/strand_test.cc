@@ -28,8 +28,10 @@ class StrandTest : public ::testing::Test {
     SubmissionSpec spec;
     spec.what = "forward_backward";
     spec.total_chunks = chunks;
-    spec.append_seq_id = [](std::int64_t seq_id, ByteBuffer& body) {
-      body.append("#" + std::to_string(seq_id));
+    spec.prepare = [](std::int64_t seq_id, std::shared_ptr<ByteBuffer> body,
+                      RetryableRequest& request) {
+      body->append("#" + std::to_string(seq_id));
+      request.http.body = std::move(body);
     };
     spec.done = [&outcome](std::vector<Accepted> accepted, std::optional<Error> error) {
       outcome.emplace();
@@ -149,7 +151,9 @@ TEST_F(StrandTest, Trap7_AnIdThatNeverLeftIsGivenBack) {
 TEST_F(StrandTest, T14_AResultInsteadOfAFutureIsKept) {
   std::optional<HttpResponse> immediate;
   SubmissionSpec spec;
-  spec.append_seq_id = [](std::int64_t, ByteBuffer&) {};
+  spec.prepare = [](std::int64_t, std::shared_ptr<ByteBuffer> body, RetryableRequest& request) {
+    request.http.body = std::move(body);
+  };
   spec.done = [&immediate](std::vector<Accepted> accepted, const std::optional<Error>&) {
     immediate = accepted.front().immediate;
   };
@@ -269,7 +273,7 @@ TEST_F(StrandTest, T12_CancellingOnTheWireKeepsTheSequenceAndDropsTheRest) {
 // Spec C3.
 TEST_F(StrandTest, C3_ABodyThatCannotBeCompletedFreesTheWire) {
   SubmissionSpec spec;
-  spec.append_seq_id = [](std::int64_t, ByteBuffer&) { throw std::bad_alloc(); };
+  spec.prepare = [](auto&&...) { throw std::bad_alloc(); };
   spec.done = [this](std::vector<Accepted>, std::optional<Error> error) {
     first.emplace();
     first->error = std::move(error);

@@ -1,0 +1,140 @@
+#include "tinkex/connection/create_training.h"
+
+#include <utility>
+
+#include "tinkex/api/messages.h"
+#include "tinkex/connection/call.h"
+#include "tinkex/connection/remote_training.h"
+
+namespace tinkex::internal {
+namespace {
+
+using ServicePtr = std::shared_ptr<ServiceContext>;
+
+Future<TrainingClient> failed(const ServicePtr& service, Error error) {
+  return Future<TrainingClient>::ready_with(std::move(error), service->runtime->executor);
+}
+
+HttpRequest post(const ServicePtr& service, std::string_view path, api::Body body) {
+  HttpRequest request = service->request(path);
+  request.body = std::move(body);
+  return request;
+}
+
+/// Asks for the model's description and makes the client; the model exists already.
+Future<TrainingClient> training_client_for(const ServicePtr& service, std::string model_id) {
+  Call<ModelInfo> call{
+      .what = "get_info",
+      .http = post(service, "get_info", api::get_info_request(model_id)),
+      .decode = [](const HttpResponse& reply) { return api::parse_model_info(reply.body); }};
+  return send_call(ServicePtr(service), std::move(call))
+      .then([service, model_id](Result<ModelInfo> info) -> Result<TrainingClient> {
+        if (!info.ok()) return std::move(info).error();
+        info->model_id = model_id;
+        return TrainingClient(RemoteTraining::create(service, *std::move(info)));
+      });
+}
+
+Future<TrainingClient> create_numbered(const ServicePtr& service, std::int64_t number,
+                                       std::string_view base_model, const LoraConfig& config) {
+  Call<std::string> call{
+      .what = "create_model",
+      .http = post(service, "create_model",
+                   api::create_model_request(service->session_id, number, base_model, config)),
+      .decode = [](const HttpResponse& reply) { return api::parse_model_id(reply.body); }};
+  return send_call_and_poll(ServicePtr(service), std::move(call), "CreateModel")
+      .then([service](Result<std::string> model_id) -> Future<TrainingClient> {
+        if (!model_id.ok()) return failed(service, std::move(model_id).error());
+        return training_client_for(service, *std::move(model_id));
+      });
+}
+
+/// A fresh model's first step: takes over a checkpoint.
+Future<TrainingClient> load_into(Result<TrainingClient> created, const std::string& path,
+                                 bool with_optimizer) {
+  if (!created.ok()) return Future<TrainingClient>::ready_with(std::move(created));
+  TrainingClient client = *std::move(created);
+  return client.load_state(path, with_optimizer)
+      .then([client](Result<LoadWeightsResponse> loaded) -> Result<TrainingClient> {
+        if (!loaded.ok()) return std::move(loaded).error();
+        return client;
+      });
+}
+
+/// Asks for the checkpoint's shape, creates a model of it, loads the weights.
+Future<TrainingClient> in_two_steps(const ServicePtr& service, std::int64_t number,
+                                    const std::string& path, bool with_optimizer) {
+  Call<api::WeightsInfo> call{
+      .what = "weights_info",
+      .http = post(service, "weights_info", api::weights_info_request(path)),
+      .decode = [](const HttpResponse& reply) { return api::parse_weights_info(reply.body); }};
+  return send_call(ServicePtr(service), std::move(call))
+      .then([service, number](Result<api::WeightsInfo> info) -> Future<TrainingClient> {
+        if (!info.ok()) return failed(service, std::move(info).error());
+        return create_numbered(service, number, info->base_model, info->lora);
+      })
+      .then([path, with_optimizer](Result<TrainingClient> created) {
+        return load_into(std::move(created), path, with_optimizer);
+      })
+      .then([service](Result<TrainingClient> client) {
+        if (client.ok()) service->load_form.store(LoadForm::kTwoSteps);
+        return client;
+      });
+}
+
+/// The new model's id.
+Future<std::string> in_one_step(const ServicePtr& service, std::int64_t number,
+                                std::string_view path, bool with_optimizer) {
+  // Where the reply does not name the model, its id follows from the session and the number.
+  Call<std::string> call{
+      .what = "load_weights",
+      .http = post(service, "load_weights",
+                   api::load_new_model_request(service->session_id, number, path, with_optimizer)),
+      .decode = [derived = service->session_id + ":train:" + std::to_string(number)](
+                    const HttpResponse& reply) -> Result<std::string> {
+        Result<LoadWeightsResponse> loaded = api::parse_load_weights(reply.body);
+        if (!loaded.ok()) return std::move(loaded).error();
+        return loaded->model_id.empty() ? derived : loaded->model_id;
+      }};
+  return send_call_and_poll(ServicePtr(service), std::move(call), "LoadWeights");
+}
+
+/// Whether the submission was refused in a way in which a server refuses a form that it does not
+/// know. An error with a request id came later: then the server knew what to do.
+bool may_not_know_the_form(const Error& error) {
+  const int status = error.http_status();
+  return error.request_id().empty() && (status == 400 || status == 404 || status == 422);
+}
+
+}  // namespace
+
+Future<TrainingClient> create_training(const ServicePtr& service, std::string_view base_model,
+                                       const LoraConfig& config) {
+  return create_numbered(service, service->next_model_seq_id.fetch_add(1), base_model, config);
+}
+
+Future<TrainingClient> create_training_from(const ServicePtr& service, std::string path,
+                                            bool with_optimizer) {
+  const std::int64_t number = service->next_model_seq_id.fetch_add(1);
+  if (service->load_form.load() == LoadForm::kTwoSteps) {
+    return in_two_steps(service, number, path, with_optimizer);
+  }
+  return in_one_step(service, number, path, with_optimizer)
+      .then([service, number, path,
+             with_optimizer](Result<std::string> model_id) -> Future<TrainingClient> {
+        if (model_id.ok()) {
+          service->load_form.store(LoadForm::kOneStep);
+          return training_client_for(service, *std::move(model_id));
+        }
+        const Error& error = model_id.error();
+        if (!may_not_know_the_form(error) || service->load_form.load() == LoadForm::kOneStep) {
+          return failed(service, std::move(model_id).error());
+        }
+        // After a lost reply the number may have been taken.
+        return in_two_steps(service,
+                            error.not_accepted() ? number : service->next_model_seq_id.fetch_add(1),
+                            path, with_optimizer);
+      });
+}
+
+}  // namespace tinkex::internal

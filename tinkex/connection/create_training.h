@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "tinkex/connection/service_context.h"
+#include "tinkex/future.h"
+#include "tinkex/params.h"
+#include "tinkex/training_client.h"
+
+namespace tinkex::internal {
+
+/// Makes a model with fresh adapters, and the client for it. The arguments are valid.
+Future<TrainingClient> create_training(const std::shared_ptr<ServiceContext>& service,
+                                       std::string_view base_model, const LoraConfig& config);
+
+/// Makes a model with the shape and weights of a checkpoint, and the client for it.
+///
+/// Newer servers do it in one step, older ones refuse that with 400, 404 or 422 and need two. The
+/// first call asks for one step and goes on in two when it is refused. What worked is remembered
+/// for the service; a call that fails in both forms decides nothing, because then the checkpoint
+/// may be at fault, and gives the error of the older form, which names the step that failed.
+Future<TrainingClient> create_training_from(const std::shared_ptr<ServiceContext>& service,
+                                            std::string path, bool with_optimizer);
+
+}  // namespace tinkex::internal

@@ -77,10 +77,10 @@ TEST_F(ParallelChunksTest, ItNeedsBothTheServersWordAndTheCallers) {
 // Spec C3.
 TEST_F(ParallelChunksTest, C3_AFailedChunkLeavesNoGapAndTellsWhatWasAccepted) {
   connect(true, true);
-  tinker.plan("forward_backward", {.refusals = {Reply::json(R"({"detail":"no"})", 422)}});
+  tinker.plan("forward_backward", {.refusals = {Reply::json(R"({"detail":"no"})", 413)}});
   const auto output = client->forward_backward(batch(500), loss::kCrossEntropy).get();
   ASSERT_FALSE(output.ok());
-  EXPECT_EQ(output.error().http_status(), 422);
+  EXPECT_EQ(output.error().http_status(), 413);
   EXPECT_EQ(output.error().total_chunks(), 4u);
   EXPECT_TRUE(client->optim_step().get().ok());
   const std::vector<std::int64_t> ids = seq_ids();

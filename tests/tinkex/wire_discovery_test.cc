@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -38,8 +39,9 @@ OperationPlan refused(int status, std::shared_ptr<Gate> gate = nullptr) {
 /// Spec section 8: protobuf or JSON, found out on first use, and remembered.
 class WireDiscoveryTest : public testing::ScriptedServiceTest {
  protected:
-  void connect(std::optional<WireFormat> format = std::nullopt) {
+  void connect(std::optional<WireFormat> format = std::nullopt, bool parallel = false) {
     ClientOptions options = tinker.options();
+    options.parallel_chunks = parallel;
     options.wire_format = format;
     options.chunk_limits.max_examples = 2;
     connect_service(std::move(options));
@@ -167,6 +169,21 @@ TEST_F(WireDiscoveryTest, T6_ChunksQueuedWhileUndecidedFollowInOrderAsJson) {
     examples.push_back(operations[i].examples());
   }
   EXPECT_EQ(examples, (std::vector<std::size_t>{2, 2, 2, 2, 1, 0}));
+}
+
+TEST_F(WireDiscoveryTest, H1_ChunksSideBySideSwitchEachForItself) {
+  take_json_only(422);
+  script("client/config", {Reply::json(R"({"parallel_fwdbwd_chunks":true})")});
+  connect(std::nullopt, /*parallel=*/true);
+  EXPECT_TRUE(answers_batch(pass(6).get(), 6));
+  EXPECT_TRUE(client->optim_step().get().ok());
+  std::set<std::int64_t> ids;
+  for (const auto& operation : tinker.operations("forward_backward")) {
+    EXPECT_TRUE(is_json(operation));
+    ids.insert(operation.seq_id);
+  }
+  EXPECT_EQ(ids, (std::set<std::int64_t>{1, 2, 3}));
+  EXPECT_EQ(tinker.operations("optim_step").front().seq_id, 4);
 }
 
 TEST_F(WireDiscoveryTest, TwoModelsThatAreRefusedAtTheSameTimeBothSwitch) {

@@ -9,6 +9,8 @@ namespace tinkex::internal {
 namespace {
 
 constexpr std::string_view kScheme = "tinker://";
+/// Where the hatchery server keeps training checkpoints.
+constexpr std::string_view kOtherTrainingFolder = "checkpoints";
 constexpr std::size_t kMaxName = 128;
 
 bool is_name_character(char c) {
@@ -64,6 +66,7 @@ Status validate_tinker_path(std::string_view path, CheckpointKind kind) {
   const bool whole = kScheme.size() + run.size() + folder.size() + name.size() + 2 == path.size();
   if (run.empty() || name.empty() || !whole) return fail(from_maker);
   if (folder == folder_of(kind)) return ok_status();
+  if (kind == CheckpointKind::kTraining && folder == kOtherTrainingFolder) return ok_status();
   const CheckpointKind other =
       kind == CheckpointKind::kTraining ? CheckpointKind::kSampler : CheckpointKind::kTraining;
   if (folder != folder_of(other)) return fail(from_maker);

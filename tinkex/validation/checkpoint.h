@@ -15,7 +15,8 @@ enum class CheckpointKind {
 /// A name to save under: `[A-Za-z0-9_.-]`, 1 to 128 characters, the first not a dot.
 Status validate_checkpoint_name(std::string_view name);
 
-/// The path of a checkpoint of that kind. The run's id may contain colons.
+/// The path of a checkpoint of that kind, or `tinker://<run>/checkpoints/<name>`, as one server
+/// calls training checkpoints. The run's id may contain colons.
 Status validate_tinker_path(std::string_view path, CheckpointKind kind);
 
 }  // namespace tinkex::internal

@@ -32,6 +32,11 @@ TEST(TinkerPathTest, BothKindsPassWhereTheyBelong) {
   EXPECT_TRUE(validate_tinker_path("tinker://r/sampler_weights/x", CheckpointKind::kSampler).ok());
 }
 
+TEST(TinkerPathTest, ATrainingCheckpointMayHaveTheNameThatHatcheryGivesIt) {
+  EXPECT_TRUE(validate_tinker_path("tinker://mdl_1/checkpoints/w", CheckpointKind::kTraining).ok());
+  EXPECT_FALSE(validate_tinker_path("tinker://mdl_1/checkpoints/w", CheckpointKind::kSampler).ok());
+}
+
 TEST(TinkerPathTest, TheOtherKindSaysWhichCallMakesTheRightOne) {
   EXPECT_EQ(validate_tinker_path("tinker://r/sampler_weights/x", CheckpointKind::kTraining)
                 .error()

@@ -36,10 +36,12 @@ MUTATIONS = [
      STRAND, "StrandTest.H6_ABatchIsNeverInterleavedWithAnotherOne"),
     ("sequence id taken at the start of the send",
      [(STRAND_CC, "    if (!group) submission->waiting.push_back(std::move(body));\n",
-       "    submission->spec.append_seq_id(next_seq_id_++, *body);\n"
+       "    submission->ids.push_back(next_seq_id_++);\n"
        "    submission->waiting.push_back(std::move(body));\n"),
-      (STRAND_CC, "  spec.append_seq_id(seq_id, *body);\n", "  (void)seq_id;\n"),
-      (STRAND_CC, "        seq_id = next_seq_id_++;\n", "        seq_id = 0;\n")],
+      (STRAND_CC, "  std::deque<std::shared_ptr<ByteBuffer>> waiting;\n",
+       "  std::deque<std::shared_ptr<ByteBuffer>> waiting;\n  std::deque<std::int64_t> ids;\n"),
+      (STRAND_CC, "        seq_id = next_seq_id_++;\n",
+       "        seq_id = head->ids.front();\n        head->ids.pop_front();\n")],
      STRAND, "StrandTest.T12_CancellingOnTheWireKeepsTheSequenceAndDropsTheRest"),
     ("an id of unknown outcome stays used",
      [(STRAND_CC, "if (reply.error().not_accepted()) --next_seq_id_;", "--next_seq_id_;")],

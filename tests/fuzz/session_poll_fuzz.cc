@@ -40,10 +40,16 @@ class Session {
   }
 
  private:
+  internal::SessionTarget target() const {
+    internal::SessionTarget target;
+    target.polls = std::make_shared<internal::PollGate>(1, world_.executor);
+    return target;
+  }
+
   testing::ManualRuntime world_;
   std::map<std::string, int> told_;
   std::shared_ptr<internal::SessionPoll> poll_ =
-      std::make_shared<internal::SessionPoll>(world_.runtime, internal::SessionTarget{});
+      std::make_shared<internal::SessionPoll>(world_.runtime, target());
 };
 
 }  // namespace

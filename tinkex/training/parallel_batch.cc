@@ -1,6 +1,7 @@
 #include "tinkex/training/parallel_batch.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace tinkex::internal {
@@ -8,6 +9,7 @@ namespace tinkex::internal {
 ParallelBatch::ParallelBatch(Plan plan)
     : plan_(std::move(plan)),
       accepted_(plan_.total),
+      ids_(plan_.total),
       doubtful_(plan_.total, false),
       next_seq_id_(plan_.first_seq_id + static_cast<std::int64_t>(plan_.total)) {}
 
@@ -50,7 +52,10 @@ bool ParallelBatch::is_starving() const {
 
 std::vector<std::string> ParallelBatch::accepted_ids() const {
   MutexLock lock(mutex_);
-  return accepted_ids_;
+  std::vector<std::string> accepted;
+  std::ranges::copy_if(ids_, std::back_inserter(accepted),
+                       [](const std::string& id) { return !id.empty(); });
+  return accepted;
 }
 
 void ParallelBatch::send_chunk(std::size_t index, std::shared_ptr<ByteBuffer> body) {
@@ -75,7 +80,7 @@ void ParallelBatch::on_chunk(std::size_t index, std::size_t bytes, Result<Accept
     MutexLock lock(mutex_);
     --on_wire_;
     if (reply.ok()) {
-      if (!reply->request_id.empty()) accepted_ids_.push_back(reply->request_id);
+      ids_[index] = reply->request_id;
       accepted_[index] = *std::move(reply);
     } else {
       doubtful_[index] = !reply.error().not_accepted();

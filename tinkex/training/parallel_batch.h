@@ -57,7 +57,7 @@ class ParallelBatch : public std::enable_shared_from_this<ParallelBatch> {
   /// The next chunk of the batch. Ignored once the batch has failed.
   void add(std::shared_ptr<ByteBuffer> body) TINKEX_EXCLUDES(mutex_);
   void abort(Error error) TINKEX_EXCLUDES(mutex_);
-  /// Ids of the chunks that the server has accepted so far, in the order of its answers.
+  /// Ids of the chunks that the server has accepted so far, in the order of the chunks.
   std::vector<std::string> accepted_ids() const TINKEX_EXCLUDES(mutex_);
   /// Whether it can do nothing before another chunk is added.
   bool is_starving() const TINKEX_EXCLUDES(mutex_);
@@ -82,8 +82,8 @@ class ParallelBatch : public std::enable_shared_from_this<ParallelBatch> {
   std::size_t on_wire_ TINKEX_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<ByteBuffer> first_ TINKEX_GUARDED_BY(mutex_);  // held back
   std::vector<std::optional<Accepted>> accepted_ TINKEX_GUARDED_BY(mutex_);
-  std::vector<std::string> accepted_ids_ TINKEX_GUARDED_BY(mutex_);
-  std::vector<bool> doubtful_ TINKEX_GUARDED_BY(mutex_);  // the server may have it
+  std::vector<std::string> ids_ TINKEX_GUARDED_BY(mutex_);  // of accepted chunks, else empty
+  std::vector<bool> doubtful_ TINKEX_GUARDED_BY(mutex_);    // the server may have it
   std::vector<std::weak_ptr<RetryLoop>> loops_ TINKEX_GUARDED_BY(mutex_);
   std::optional<Error> error_ TINKEX_GUARDED_BY(mutex_);
   std::vector<std::int64_t> gaps_ TINKEX_GUARDED_BY(mutex_);  // the next one last

@@ -246,6 +246,7 @@ TEST(FutureTest, WaitingForTheLongestTimeIsWaitingForEver) {
   EXPECT_EQ(deadline_after(now, std::chrono::seconds(2)) - now, std::chrono::seconds(2));
 }
 
+// Spec T12.
 TEST(FutureTest, T12_AHookThatComesAfterACancelIsRefusedOrCalled) {
   for (int i = 0; i < 500; ++i) {
     Promise<int> promise;

@@ -110,6 +110,7 @@ TEST_F(SessionPollTest, AServerThatRepeatsItselfIsNotAskedInAHotLoop) {
   EXPECT_EQ(world.transport->open(), 1u);
 }
 
+// Spec H10.
 TEST_F(SessionPollTest, H10_AServerThatHoldsEveryPollAndNeverAnswersIsGivenUp) {
   wait_for("a");
   for (int i = 0; i < 200 && told.empty(); ++i) {
@@ -119,6 +120,7 @@ TEST_F(SessionPollTest, H10_AServerThatHoldsEveryPollAndNeverAnswersIsGivenUp) {
   EXPECT_EQ(told, std::vector<std::string>{"a:0"});
 }
 
+// Spec H10.
 TEST_F(SessionPollTest, H10_ABillingPauseWithoutEndIsGivenUp) {
   wait_for("a");
   for (int i = 0; i < 2000 && told.empty(); ++i) {

@@ -213,6 +213,7 @@ TEST_F(ParallelBatchTest, T15_TheBudgetOfBytesDoesNotBlockABatchThatHoldsItsFirs
   EXPECT_FALSE(first->error);
 }
 
+// Spec T15.
 TEST_F(ParallelBatchTest, T15_ACallerThatWaitsForTheBudgetIsWokenByTheBatchItBelongsTo) {
   auto batch = open(3, first);
   add(batch, {std::string(60, 'a')});
@@ -227,6 +228,7 @@ TEST_F(ParallelBatchTest, T15_ACallerThatWaitsForTheBudgetIsWokenByTheBatchItBel
   EXPECT_FALSE(first->error);
 }
 
+// Spec C3.
 TEST_F(ParallelBatchTest, C3_TheAcceptedChunksAreKnownWhileTheFirstIsHeldBack) {
   auto batch = open(3, first);
   add(batch, {"a", "b"});

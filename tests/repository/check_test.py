@@ -50,7 +50,7 @@ class CheckTest(unittest.TestCase):
     # Spec E4, A5.
     def test_e4_a5_all_checks_are_the_clients_then_all_tests_then_the_analysis(self):
         told = self.check("--help").stdout.split("Checks: ")[1].split()
-        self.assertEqual(told, ["format", "clients", "tests", "werror", "thread_safety", "tidy",
+        self.assertEqual(told, ["clients", "tests", "format", "werror", "thread_safety", "tidy",
                                 "asan", "ubsan", "tsan"])
         self.assertEqual(self.called(), [])
 

@@ -45,6 +45,7 @@ void check_everything(std::string_view body) {
   }
 }
 
+// Spec X3.
 TEST(HostileSizesTest, X3_AMessageThatClaimsTwoGigabytes) {
   for (int field = 1; field <= 7; ++field) {
     for (const std::uint64_t claim : {0x7fff'ffffULL, 0xffff'ffffULL, ~0ULL}) {
@@ -56,6 +57,7 @@ TEST(HostileSizesTest, X3_AMessageThatClaimsTwoGigabytes) {
   }
 }
 
+// Spec X3.
 TEST(HostileSizesTest, X3_DatumsThatTakeNoBytesAreBounded) {
   for (const std::uint64_t claim : {65'536ULL, 65'537ULL, ~0ULL >> 1, ~0ULL}) {
     check_everything(nested(2, "\x18" + varint(claim)));
@@ -63,6 +65,7 @@ TEST(HostileSizesTest, X3_DatumsThatTakeNoBytesAreBounded) {
   }
 }
 
+// Spec X3.
 TEST(HostileSizesTest, X3_AMillionMetrics) {
   std::string json = R"({"loss_fn_outputs":[],"metrics":{)";
   std::string proto;
@@ -76,6 +79,7 @@ TEST(HostileSizesTest, X3_AMillionMetrics) {
   check_everything(proto);
 }
 
+// Spec X3.
 TEST(HostileSizesTest, X3_DeepNesting) {
   for (const std::string& body :
        {repeated("[", kMany), repeated("[", kMany) + repeated("]", kMany),
@@ -88,6 +92,7 @@ TEST(HostileSizesTest, X3_DeepNesting) {
   check_everything(message);
 }
 
+// Spec X3.
 TEST(HostileSizesTest, X3_ManySmallPieces) {
   check_everything("{\"loss_fn_outputs\":[" + repeated("{},", kMany) + "{}]}");
   check_everything("{\"sequences\":[" + repeated("[],", kMany) + "[]]}");
@@ -102,6 +107,7 @@ TEST(HostileSizesTest, X3_ManySmallPieces) {
   }
 }
 
+// Spec X3.
 TEST(HostileSizesTest, X3_ALongNameOfManyDatums) {
   for (const std::size_t length : {256u, 100'000u}) {
     const std::string tensor =

@@ -78,6 +78,7 @@ class WireDiscoveryTest : public testing::ScriptedServiceTest {
 
 class JsonOnlyServerTest : public WireDiscoveryTest, public ::testing::WithParamInterface<int> {};
 
+// Spec F3.
 TEST_P(JsonOnlyServerTest, F3_TheRefusedChunkIsSentAgainAsJsonWithItsIdAndJsonIsRemembered) {
   take_json_only(GetParam());
   connect();
@@ -115,6 +116,7 @@ std::vector<Datum> mixed_batch() {
   return data;
 }
 
+// Spec F3.
 TEST_F(WireDiscoveryTest, F3_TranscodedBodiesAreThoseOfAJsonClient) {
   take_json_only(415);
   const LossConfig config{{"clip_low_threshold", 0.1}, {"beta", 1e-12}};
@@ -137,6 +139,7 @@ TEST_F(WireDiscoveryTest, F3_TranscodedBodiesAreThoseOfAJsonClient) {
   EXPECT_EQ(sent[0], sent[1]);
 }
 
+// Spec F3.
 TEST_F(WireDiscoveryTest, F3_ForwardMovesToTheEndpointThatJsonHasForIt) {
   take_json_only(422);
   connect();
@@ -147,6 +150,7 @@ TEST_F(WireDiscoveryTest, F3_ForwardMovesToTheEndpointThatJsonHasForIt) {
   EXPECT_EQ(sent[1].target, TinkerScript::path("forward"));
 }
 
+// Spec T6.
 TEST_F(WireDiscoveryTest, T6_ChunksQueuedWhileUndecidedFollowInOrderAsJson) {
   const auto gate = std::make_shared<Gate>();
   take_json_only(415, gate);
@@ -171,6 +175,7 @@ TEST_F(WireDiscoveryTest, T6_ChunksQueuedWhileUndecidedFollowInOrderAsJson) {
   EXPECT_EQ(examples, (std::vector<std::size_t>{2, 2, 2, 2, 1, 0}));
 }
 
+// Spec H1.
 TEST_F(WireDiscoveryTest, H1_ChunksSideBySideSwitchEachForItself) {
   take_json_only(422);
   script("client/config", {Reply::json(R"({"parallel_fwdbwd_chunks":true})")});
@@ -243,6 +248,7 @@ TEST_F(WireDiscoveryTest, AFormatThatTheOptionsNameIsKept) {
   EXPECT_EQ(types_sent(), std::vector<std::string>{kProtoType});
 }
 
+// Spec C3.
 TEST_F(WireDiscoveryTest, C3_JsonWhoseReplyIsLostIsRepeatedWithTheSameBytesAndId) {
   tinker.plan_each([](const Operation& operation) {
     if (operation.batch && !is_json(operation)) return refused(415);

@@ -33,6 +33,7 @@ TEST(ApiRepliesTest, TheLastOfEqualKeysCounts) {
   EXPECT_EQ(parse_request_id(R"({"request_id":"a","request_id":"b"})"), "b");
 }
 
+// Spec X3.
 TEST(ApiRepliesTest, X3_DeepNestingIsADecodeError) {
   for (const char* open : {"[", "{\"a\":"}) {
     std::string body = R"({"session_id":"s","x":)";

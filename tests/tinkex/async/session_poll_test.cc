@@ -71,6 +71,7 @@ TEST_F(SessionPollTest, AFutureThatIsReportedBeforeItsWaiterComesIsRemembered) {
   EXPECT_EQ(told, std::vector<std::string>{"b:0"});
 }
 
+// Spec X3.
 TEST_F(SessionPollTest, X3_AFutureWithALongIdIsAskedForOnItsOwn) {
   const std::string id(257, 'i');
   wait_for(id);

@@ -308,6 +308,7 @@ TEST_F(TransportTest, TheReplyLimitHoldsForAnnouncedAndUnannouncedLengths) {
   EXPECT_EQ(limited().value().body.size(), 1000u);
 }
 
+// Spec X3.
 TEST_F(TransportTest, X3_AnAnnouncedLengthBeyondTheLimitIsRefusedBeforeTheBodyComes) {
   server_.script("POST", "/", {Reply::broken(Fault::kStall, 2000, 0)});
   HttpRequest request = post();
@@ -318,6 +319,7 @@ TEST_F(TransportTest, X3_AnAnnouncedLengthBeyondTheLimitIsRefusedBeforeTheBodyCo
   EXPECT_EQ(result.error().code(), ErrorCode::kDecode);
 }
 
+// Spec X3.
 TEST_F(TransportTest, X3_TenGigabytesAreNotWaitedFor) {
   Reply liar = Reply::json("short").with_header("content-length", "10000000000");
   liar.fault = Fault::kStall;

@@ -82,6 +82,7 @@ TEST(RateLimiterTest, S10_ConcurrentExtensionsKeepTheLatestEnd) {
 }
 
 // Each thread is nearly always the one that moves the end, so a lost update shows at once.
+// Spec S10.
 TEST(RateLimiterTest, S10_NoConcurrentExtensionIsLost) {
   constexpr int kThreads = 4;
   constexpr int kSteps = 100'000;

@@ -8,8 +8,7 @@
 #include "tinkex/connection/deadline.h"
 #include "tinkex/connection/remote_sampling.h"
 #include "tinkex/session/service_core.h"
-#include "tinkex/validation/checkpoint.h"
-#include "tinkex/validation/params.h"
+#include "tinkex/validate.h"
 
 namespace tinkex {
 namespace {
@@ -58,7 +57,7 @@ Future<TrainingClient> ServiceClient::create_lora_training_client(std::string ba
   if (base_model.empty()) {
     return refuse(invalid_argument("base_model: is empty; get_supported_models lists the names"));
   }
-  if (Status valid = internal::validate(config); !valid.ok()) return refuse(valid.error());
+  if (Status valid = validate(config); !valid.ok()) return refuse(valid.error());
   return internal::with_deadline(*service, internal::create_training(service, base_model, config),
                                  options, "create_lora_training_client");
 }
@@ -66,8 +65,7 @@ Future<TrainingClient> ServiceClient::create_lora_training_client(std::string ba
 Future<TrainingClient> ServiceClient::create_training_client_from_state(
     std::string path, bool with_optimizer, const CallOptions& options) {
   const ServicePtr& service = core_->context();
-  if (Status valid = internal::validate_tinker_path(path, internal::CheckpointKind::kTraining);
-      !valid.ok()) {
+  if (Status valid = validate_checkpoint_path(path, CheckpointKind::kTraining); !valid.ok()) {
     return Future<TrainingClient>::ready_with(valid.error(), service->runtime->executor);
   }
   return internal::with_deadline(

@@ -7,8 +7,7 @@
 #include "tinkex/connection/deadline.h"
 #include "tinkex/connection/result_poll.h"
 #include "tinkex/retry/retry_loop.h"
-#include "tinkex/validation/params.h"
-#include "tinkex/validation/prompt.h"
+#include "tinkex/validate.h"
 
 namespace tinkex::internal {
 namespace {
@@ -89,9 +88,8 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
   const auto refuse = [&service](Error error) {
     return Future<SampleResponse>::ready_with(std::move(error), service->runtime->executor);
   };
-  for (Status valid : {validate_prompt(prompt), validate(params, num_samples), validate(options)}) {
-    if (!valid.ok()) return refuse(std::move(valid).error());
-  }
+  Status valid = find_problems(prompt, num_samples, params, options).status();
+  if (!valid.ok()) return refuse(std::move(valid).error());
   auto body = api::asample_request({.sampling_session_id = entry->session_id,
                                     .seq_id = entry->counter.fetch_add(1) + 1,
                                     .prompt = prompt,

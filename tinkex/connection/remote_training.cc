@@ -10,9 +10,7 @@
 #include "tinkex/connection/remote_sampling.h"
 #include "tinkex/connection/result_poll.h"
 #include "tinkex/training/combine.h"
-#include "tinkex/training/validate.h"
-#include "tinkex/validation/checkpoint.h"
-#include "tinkex/validation/params.h"
+#include "tinkex/validate.h"
 
 namespace tinkex::internal {
 namespace {
@@ -47,6 +45,11 @@ std::vector<ChunkRange> chunks_of(std::span<const Datum> data, const ChunkLimits
     sizes.push_back({wire::count_numbers(datum), wire::estimate_bytes(datum)});
   }
   return chunk_sizes(sizes, limits);
+}
+
+/// Some chunks are refused by one encoding only.
+ValidationOptions checks_of(const ServiceContext& service) {
+  return {.wire_format = service.options.wire_format.value_or(WireFormat::kProtobuf)};
 }
 
 std::size_t estimated_bytes(std::span<const Datum> data) {
@@ -105,7 +108,7 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
   using Output = ForwardBackwardOutput;
   auto cell = std::make_shared<ResultCell<Output>>(service_->runtime->executor);
   Future<Output> future(cell);
-  if (Status valid = validate_batch(data, loss_fn, config); !valid.ok()) {
+  if (Status valid = validate(data, loss_fn, config, checks_of(*service_)); !valid.ok()) {
     cell->set(std::move(valid).error());
     return future;
   }
@@ -277,7 +280,7 @@ Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool ov
 
 Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer,
                                                        const CallOptions& call) {
-  if (Status valid = validate_tinker_path(path, CheckpointKind::kTraining); !valid.ok()) {
+  if (Status valid = validate_checkpoint_path(path, CheckpointKind::kTraining); !valid.ok()) {
     return Future<LoadWeightsResponse>::ready_with(std::move(valid).error(),
                                                    service_->runtime->executor);
   }

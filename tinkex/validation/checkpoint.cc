@@ -1,12 +1,13 @@
-#include "tinkex/validation/checkpoint.h"
-
 #include <algorithm>
 #include <string>
 
 #include "tinkex/base/text.h"
+#include "tinkex/validate.h"
 
-namespace tinkex::internal {
+namespace tinkex {
 namespace {
+
+using internal::quoted;
 
 constexpr std::string_view kScheme = "tinker://";
 /// Where the hatchery server keeps training checkpoints.
@@ -51,7 +52,7 @@ Status validate_checkpoint_name(std::string_view name) {
       " bytes); choose a name such as 'step-100'");
 }
 
-Status validate_tinker_path(std::string_view path, CheckpointKind kind) {
+Status validate_checkpoint_path(std::string_view path, CheckpointKind kind) {
   const auto fail = [path, kind](const std::string& remedy) {
     return invalid_argument("checkpoint path: expected " + expected_path(kind) + ", got " +
                             quoted(path, 200) + "; " + remedy);
@@ -73,4 +74,4 @@ Status validate_tinker_path(std::string_view path, CheckpointKind kind) {
   return fail("this one was made by " + std::string(maker_of(other)) + "; " + from_maker);
 }
 
-}  // namespace tinkex::internal
+}  // namespace tinkex

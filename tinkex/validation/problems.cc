@@ -1,30 +1,40 @@
 #include "tinkex/validation/problems.h"
 
+#include <string>
 #include <utility>
 
 #include "tinkex/base/text.h"
 
-namespace tinkex::internal {
+namespace tinkex {
 
-void Problems::add(const Place& place, std::string_view expected, std::string_view got,
-                   std::string_view remedy) {
-  if (++count_ > kMaxTold) return;
+std::string to_string(const Problem& problem) {
   std::string text;
-  if (place.datum) text = "datum " + std::to_string(*place.datum) + ", ";
-  text.append(printable(place.field, 120)).append(": expected ").append(expected);
-  text.append(", got ").append(got).append("; ").append(remedy);
-  told_.push_back(std::move(text));
+  if (problem.datum) text = "datum " + std::to_string(*problem.datum) + ", ";
+  text.append(problem.field).append(": expected ").append(problem.expected);
+  return text.append(", got ").append(problem.actual).append("; ").append(problem.remedy);
 }
 
-Status Problems::status() const {
-  if (count_ == 0) return ok_status();
-  if (count_ == 1) return invalid_argument(told_.front());
-  std::string message = std::to_string(count_) + " problems:";
-  for (std::size_t i = 0; i < told_.size(); ++i) {
-    message += " (" + std::to_string(i + 1) + ") " + told_[i];
+Status ProblemList::status() const {
+  if (count == 0) return ok_status();
+  if (count == 1 && problems.size() == 1) return invalid_argument(to_string(problems.front()));
+  std::string message = std::to_string(count) + (count == 1 ? " problem:" : " problems:");
+  for (std::size_t i = 0; i < problems.size(); ++i) {
+    message += " (" + std::to_string(i + 1) + ") " + to_string(problems[i]);
   }
-  if (count_ > told_.size()) message += " and " + std::to_string(count_ - told_.size()) + " more";
+  if (count > problems.size()) {
+    message += " and " + std::to_string(count - problems.size()) + " more";
+  }
   return invalid_argument(std::move(message));
 }
 
-}  // namespace tinkex::internal
+namespace internal {
+
+void Problems::add(const Place& place, std::string_view expected, std::string_view actual,
+                   std::string_view remedy) {
+  if (++list_.count > max_told_) return;
+  list_.problems.push_back({place.datum, printable(place.field, 120), std::string(expected),
+                            std::string(actual), std::string(remedy)});
+}
+
+}  // namespace internal
+}  // namespace tinkex

@@ -2,11 +2,9 @@
 
 #include <cstddef>
 #include <optional>
-#include <string>
 #include <string_view>
-#include <vector>
 
-#include "tinkex/error.h"
+#include "tinkex/validate.h"
 
 namespace tinkex::internal {
 
@@ -16,23 +14,21 @@ struct Place {
   std::string_view field;
 };
 
-/// Collects everything that is wrong with an input, so that the caller hears of it at once. The
-/// first ten are told, the rest counted.
+/// Collects everything that is wrong with an input, so that the caller hears of it at once.
 class Problems {
  public:
-  static constexpr std::size_t kMaxTold = 10;
+  explicit Problems(std::size_t max_told = ValidationOptions{}.max_problems)
+      : max_told_(max_told) {}
 
-  /// "datum 3, field: expected X, got Y; remedy".
-  void add(const Place& place, std::string_view expected, std::string_view got,
+  void add(const Place& place, std::string_view expected, std::string_view actual,
            std::string_view remedy);
 
-  bool empty() const noexcept { return count_ == 0; }
-  /// kInvalidArgument with all of them in one line, or success if there are none.
-  Status status() const;
+  Status status() const { return list_.status(); }
+  ProblemList take() && { return std::move(list_); }
 
  private:
-  std::size_t count_ = 0;
-  std::vector<std::string> told_;
+  const std::size_t max_told_;
+  ProblemList list_;
 };
 
 }  // namespace tinkex::internal

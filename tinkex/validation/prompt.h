@@ -1,19 +1,29 @@
 #pragma once
 
-#include <cstddef>
-#include <optional>
+#include <cstdint>
 
-#include "tinkex/error.h"
 #include "tinkex/model_input.h"
+#include "tinkex/validate.h"
 #include "tinkex/validation/problems.h"
+#include "tinkex/validation/tensor_scan.h"
 
 namespace tinkex::internal {
 
-/// Checks what a model is to read: not empty, tokens 1-D integers in [0, 2^31), images with data
-/// and a known format. `datum` is the index to name, if there is one.
-void check_prompt(const ModelInput& prompt, std::optional<std::size_t> datum, Problems& problems);
+/// What holds for the tokens and images of one call.
+struct PromptRules {
+  std::int64_t token_limit = kTokenLimit;  ///< Tokens are below it.
+  bool image_pointers = true;              ///< Whether the encoding has a form for them.
 
-/// The same for a single prompt.
-Status validate_prompt(const ModelInput& prompt);
+  /// "token ids in [0, 32000)".
+  std::string expected_tokens() const;
+};
+
+/// The rules that follow from the caller's options, which are checked themselves.
+PromptRules prompt_rules(const ValidationOptions& options, Problems& problems);
+
+/// Checks what a model is to read: not empty, tokens 1-D integers in range, images with the data
+/// that their format promises. `place` is the argument to name.
+void check_prompt(const ModelInput& prompt, const Place& place, const PromptRules& rules,
+                  Problems& problems);
 
 }  // namespace tinkex::internal

@@ -48,13 +48,17 @@ constexpr std::uint32_t kLargestFloat = 0x7f7fffff;
 constexpr std::uint16_t kLargestBFloat16 = 0x7f7f;
 constexpr std::uint16_t kLargestFloat16 = 0x7bff;
 
+/// A value is negative, or it is subtracted from the largest token and the difference is: either
+/// shows in the sign bit.
 template <class T>
-std::optional<std::size_t> not_a_token(std::span<const T> values) noexcept {
-  using Bits = std::make_unsigned_t<T>;
-  constexpr Bits kAllowed =
-      static_cast<Bits>(std::min<std::uint64_t>(kTokenLimit - 1, std::numeric_limits<T>::max()));
-  return find_bad(values, [](T value) {
-    return static_cast<Bits>(static_cast<Bits>(value) & static_cast<Bits>(~kAllowed));
+std::optional<std::size_t> not_a_token(std::span<const T> values, std::int64_t limit) noexcept {
+  using Bits = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
+  using Signed = std::make_signed_t<Bits>;
+  constexpr Bits kSign = Bits{1} << (8 * sizeof(Bits) - 1);
+  const Bits largest = static_cast<Bits>(limit - 1);
+  return find_bad(values, [largest](T value) {
+    const Bits bits = static_cast<Bits>(Signed{value});
+    return static_cast<Bits>((bits | (largest - bits)) & kSign);
   });
 }
 
@@ -76,10 +80,10 @@ std::optional<std::size_t> find_not_finite(const TensorData& tensor) noexcept {
   return std::nullopt;
 }
 
-std::optional<std::size_t> find_not_a_token(const TensorData& tensor) noexcept {
-  return visit_elements(tensor, [](auto values) -> std::optional<std::size_t> {
+std::optional<std::size_t> find_not_a_token(const TensorData& tensor, std::int64_t limit) noexcept {
+  return visit_elements(tensor, [limit](auto values) -> std::optional<std::size_t> {
     using T = std::remove_cv_t<typename decltype(values)::element_type>;
-    if constexpr (std::is_integral_v<T>) return not_a_token(values);
+    if constexpr (std::is_integral_v<T>) return not_a_token(values, limit);
     return std::nullopt;
   });
 }

@@ -17,8 +17,10 @@ inline constexpr std::int64_t kTokenLimit = std::int64_t{1} << 31;
 /// that would round to one. Integers are always finite. Reads at about the speed of memory.
 std::optional<std::size_t> find_not_finite(const TensorData& tensor) noexcept;
 
-/// Index of the first stored element outside [0, 2^31). The tensor must hold integers.
-std::optional<std::size_t> find_not_a_token(const TensorData& tensor) noexcept;
+/// Index of the first stored element outside [0, limit), where 0 < limit <= 2^31. The tensor must
+/// hold integers. Reads at about the speed of memory.
+std::optional<std::size_t> find_not_a_token(const TensorData& tensor,
+                                            std::int64_t limit = kTokenLimit) noexcept;
 
 /// Integer type that can hold token ids.
 bool holds_integers(const TensorData& tensor) noexcept;

@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "tinkex/validation/params.h"
+#include "tinkex/validate.h"
 #include "torch_ext/local/kernels.h"
 #include "torch_ext/local/refusal.h"
 
@@ -35,7 +35,7 @@ AdamStep step_of(const AdamParams& params, double norm, std::int64_t step) {
 
 Result<AdamWResult> adamw(const at::Tensor& parameters, const at::Tensor& gradient,
                           const OptimizerState& state, const AdamParams& params) {
-  const Status valid = refuse_unless(internal::validate(params));
+  const Status valid = refuse_unless(validate(params));
   if (!valid) return valid.error();
   const double norm = std::sqrt(sum_of_squares(gradient));
   const bool fresh = !state.exp_avg.defined();

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <utility>
 
-#include "tinkex/validation/checkpoint.h"
+#include "tinkex/validate.h"
 #include "torch_ext/local/api.h"
 #include "torch_ext/local/checkpoint.h"
 #include "torch_ext/local/checkpoint_tree.h"
@@ -32,7 +32,7 @@ SaveCall read_save(JsonFields& in) {
   save.overwrite = in.boolean("overwrite", false);
   in.optional_integer("ttl_seconds");  // Accepted; nothing on this machine expires by itself.
   if (!save.name) return save;
-  if (const Status checked = internal::validate_checkpoint_name(*save.name); !checked) {
+  if (const Status checked = validate_checkpoint_name(*save.name); !checked) {
     in.refuse("path", checked.error().message());
   }
   return save;

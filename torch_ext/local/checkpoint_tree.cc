@@ -12,7 +12,7 @@
 #include <system_error>
 #include <utility>
 
-#include "tinkex/validation/checkpoint.h"
+#include "tinkex/validate.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -116,7 +116,7 @@ Result<CheckpointPath> CheckpointPath::parse(std::string_view text) {
   path.run_id = rest.substr(0, first);
   path.name = rest.substr(second + 1);
   const std::string_view folder = rest.substr(first + 1, second - first - 1);
-  if (!is_safe_run(path.run_id) || !internal::validate_checkpoint_name(path.name)) return refuse();
+  if (!is_safe_run(path.run_id) || !validate_checkpoint_name(path.name)) return refuse();
   for (const CheckpointKind kind : kKinds) {
     if (folder != folder_of(kind)) continue;
     path.kind = kind;
@@ -204,7 +204,7 @@ std::vector<CheckpointTree::Item> CheckpointTree::list(std::string_view run_id) 
   for (const CheckpointKind kind : kKinds) {
     const fs::path folder = root_ / run_id / folder_of(kind);
     for (std::string& name : folders_in(folder)) {
-      if (!internal::validate_checkpoint_name(name)) continue;
+      if (!validate_checkpoint_name(name)) continue;
       const std::int64_t time = written_at(folder / name);
       items.push_back({{std::string(run_id), kind, std::move(name)}, time});
     }

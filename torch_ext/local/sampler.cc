@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "tinkex/validation/params.h"
+#include "tinkex/validate.h"
 #include "torch_ext/local/decoder.h"
 #include "torch_ext/local/guard.h"
 #include "torch_ext/local/head.h"
@@ -49,8 +49,8 @@ Result<std::int64_t> token_limit(const SampleRequest& request, const ModelConfig
 }
 
 Result<Plan> plan_of(const SampleRequest& request, const ModelConfig& model) {
-  Status valid = refuse_unless(internal::validate(request.params, request.num_samples));
-  if (valid) valid = refuse_unless(internal::validate(request.options));
+  Status valid = refuse_unless(validate(request.params, request.num_samples));
+  if (valid) valid = refuse_unless(validate(request.options));
   if (!valid) return valid.error();
   if (request.num_samples > kMaxSamples) {
     return refuse("num_samples is " + std::to_string(request.num_samples) + ", expected 1 to " +

@@ -1,10 +1,10 @@
-#include "tinkex/validation/checkpoint.h"
+#include "tinkex/validate.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace tinkex::internal {
+namespace tinkex {
 namespace {
 
 TEST(CheckpointNameTest, OnlySafeNamesPass) {
@@ -28,23 +28,26 @@ TEST(CheckpointNameTest, TheErrorShowsTheNameAndWhatIsAllowed) {
 
 TEST(TinkerPathTest, BothKindsPassWhereTheyBelong) {
   EXPECT_TRUE(
-      validate_tinker_path("tinker://s:train:0/weights/0001", CheckpointKind::kTraining).ok());
-  EXPECT_TRUE(validate_tinker_path("tinker://r/sampler_weights/x", CheckpointKind::kSampler).ok());
+      validate_checkpoint_path("tinker://s:train:0/weights/0001", CheckpointKind::kTraining).ok());
+  EXPECT_TRUE(
+      validate_checkpoint_path("tinker://r/sampler_weights/x", CheckpointKind::kSampler).ok());
 }
 
 TEST(TinkerPathTest, ATrainingCheckpointMayHaveTheNameThatHatcheryGivesIt) {
-  EXPECT_TRUE(validate_tinker_path("tinker://mdl_1/checkpoints/w", CheckpointKind::kTraining).ok());
-  EXPECT_FALSE(validate_tinker_path("tinker://mdl_1/checkpoints/w", CheckpointKind::kSampler).ok());
+  EXPECT_TRUE(
+      validate_checkpoint_path("tinker://mdl_1/checkpoints/w", CheckpointKind::kTraining).ok());
+  EXPECT_FALSE(
+      validate_checkpoint_path("tinker://mdl_1/checkpoints/w", CheckpointKind::kSampler).ok());
 }
 
 TEST(TinkerPathTest, TheOtherKindSaysWhichCallMakesTheRightOne) {
-  EXPECT_EQ(validate_tinker_path("tinker://r/sampler_weights/x", CheckpointKind::kTraining)
+  EXPECT_EQ(validate_checkpoint_path("tinker://r/sampler_weights/x", CheckpointKind::kTraining)
                 .error()
                 .message(),
             "checkpoint path: expected tinker://<run>/weights/<name>, got "
             "'tinker://r/sampler_weights/x'; "
             "this one was made by save_weights_for_sampler; use the path that save_state returned");
-  EXPECT_FALSE(validate_tinker_path("tinker://r/weights/x", CheckpointKind::kSampler).ok());
+  EXPECT_FALSE(validate_checkpoint_path("tinker://r/weights/x", CheckpointKind::kSampler).ok());
 }
 
 TEST(TinkerPathTest, MalformedPathsAreRefused) {
@@ -52,9 +55,9 @@ TEST(TinkerPathTest, MalformedPathsAreRefused) {
        {"", "r/weights/x", "http://r/weights/x", "tinker://", "tinker://r", "tinker://r/weights",
         "tinker://r/weights/", "tinker:///weights/x", "tinker://r/weights/x/",
         "tinker://r/weights/x/y", "tinker://r/other/x", "TINKER://r/weights/x"}) {
-    EXPECT_FALSE(validate_tinker_path(path, CheckpointKind::kTraining).ok()) << path;
+    EXPECT_FALSE(validate_checkpoint_path(path, CheckpointKind::kTraining).ok()) << path;
   }
 }
 
 }  // namespace
-}  // namespace tinkex::internal
+}  // namespace tinkex

@@ -1,11 +1,11 @@
-#include "tinkex/validation/params.h"
+#include "tinkex/validate.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <string>
 
-namespace tinkex::internal {
+namespace tinkex {
 namespace {
 
 /// The message, or "ok".
@@ -105,4 +105,4 @@ TEST(SampleOptionsTest, NegativeTopkIsRefused) {
 }
 
 }  // namespace
-}  // namespace tinkex::internal
+}  // namespace tinkex

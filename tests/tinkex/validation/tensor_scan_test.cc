@@ -26,9 +26,10 @@ std::optional<std::size_t> found(Find find, DType dtype, std::size_t size, T goo
 }
 
 TEST(TensorScanTest, FindsABadElementAtEveryPositionOfABlock) {
+  const auto not_a_token = [](const TensorData& tokens) { return find_not_a_token(tokens); };
   for (std::size_t position = 0; position < 200; ++position) {
     EXPECT_EQ(found<float>(find_not_finite, DType::kFloat32, 200, 1, position, NAN), position);
-    EXPECT_EQ(found<std::int64_t>(find_not_a_token, DType::kInt64, 200, 1, position, -1), position);
+    EXPECT_EQ(found<std::int64_t>(not_a_token, DType::kInt64, 200, 1, position, -1), position);
   }
 }
 
@@ -98,6 +99,21 @@ TEST(TensorScanTest, TokenRangeForEveryIntegerType) {
   EXPECT_FALSE(bad(std::int16_t{32767}, DType::kInt16));
   EXPECT_TRUE(bad(std::int8_t{-1}, DType::kInt8));
   EXPECT_FALSE(bad(std::uint8_t{255}, DType::kUInt8));
+}
+
+TEST(TensorScanTest, Property_AnyLimitCutsExactly) {
+  ASSERT_TRUE(rc::check([](std::int64_t wide, std::int32_t value, std::uint8_t small, bool low) {
+    const std::int64_t limit = *rc::gen::inRange<std::int64_t>(1, low ? 300 : kTokenLimit);
+    const auto bad = [limit](auto token, DType dtype) {
+      const std::vector<decltype(token)> values{token};
+      return find_not_a_token(view_of(values, dtype), limit).has_value();
+    };
+    RC_ASSERT(bad(wide, DType::kInt64) == (wide < 0 || wide >= limit));
+    RC_ASSERT(bad(limit - 1, DType::kInt64) == false);
+    RC_ASSERT(bad(limit, DType::kInt64) == true);
+    RC_ASSERT(bad(value, DType::kInt32) == (value < 0 || value >= limit));
+    RC_ASSERT(bad(small, DType::kUInt8) == (small >= limit));
+  }));
 }
 
 TEST(TensorScanTest, EmptyTensorsAreFine) {

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <string>
 
-#include "tinkex/validation/checkpoint.h"
+#include "tinkex/validate.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -61,7 +61,7 @@ TEST(CheckpointPathTest, NamesAreThoseThatAClientMaySaveUnder) {
         std::string(129, 'x'), std::string("."), std::string(".."), std::string(".hidden"),
         std::string("a/b"), std::string("a:b"), std::string("a\0b", 3), std::string("\xc3\xa4")}) {
     EXPECT_EQ(CheckpointPath::parse("tinker://r/weights/" + name).ok(),
-              internal::validate_checkpoint_name(name).ok())
+              validate_checkpoint_name(name).ok())
         << name;
   }
 }

@@ -1,4 +1,4 @@
-#include "tinkex/training/validate.h"
+#include "tinkex/validate.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace tinkex::internal {
+namespace tinkex {
 namespace {
 
 using Ints = std::vector<std::int64_t>;
@@ -29,7 +29,7 @@ Datum policy() {
 
 std::string outcome(const std::vector<Datum>& data, std::string_view loss_fn = "cross_entropy",
                     const LossConfig& config = {}) {
-  const Status status = validate_batch(data, loss_fn, config);
+  const Status status = validate(data, loss_fn, config);
   if (status.ok()) return "ok";
   EXPECT_EQ(status.error().code(), ErrorCode::kInvalidArgument);
   return status.error().message();
@@ -50,7 +50,7 @@ TEST(ValidateBatchTest, PerTokenThresholdsAndTheRatioMaskPass) {
   for (const char* name : {"clip_low_threshold", "clip_high_threshold", "sequence_ratio_mask"}) {
     datum.loss_fn_inputs.emplace_back(name, TensorData::from(Floats{1, 1, 1}));
   }
-  EXPECT_EQ(outcome({datum}, "ppo", {{"clip_low_threshold", 0.8}, {"note", std::string("x")}}),
+  EXPECT_EQ(outcome({datum}, "ppo", {{"clip_low_threshold", 0.8}, {"clip_high_threshold", 1.2}}),
             "ok");
 }
 
@@ -128,7 +128,7 @@ TEST(ValidateBatchTest, TargetsOfAnotherLengthThanTheInputAreRefused) {
 
 TEST(ValidateBatchTest, LengthIsNotComparedWhenAnImageHidesIt) {
   Datum datum = supervised();
-  datum.model_input.chunks.emplace_back(ImageChunk{"bytes", "png", std::nullopt});
+  datum.model_input.chunks.emplace_back(ImageChunk{"\x89PNG", "png", std::nullopt});
   EXPECT_EQ(outcome({datum}), "ok");
   std::get<ImageChunk>(datum.model_input.chunks[1]).expected_tokens = 5;
   EXPECT_NE(outcome({datum}), "ok");
@@ -170,8 +170,8 @@ TEST(ValidateBatchTest, NaNAndInfinityAreRefused) {
             "division by zero or an overflow where it is computed");
   EXPECT_NE(outcome({supervised({1, 2, 3}, {2, 3, 4}, {1, 1, -INFINITY})}), "ok");
   EXPECT_EQ(outcome({policy()}, "ppo", {{"clip_low_threshold", NAN}}),
-            "loss_fn_config 'clip_low_threshold': expected a finite number, got nan; leave it out "
-            "for the server's default");
+            "loss_fn_config 'clip_low_threshold': expected a finite number of at least 0, got nan; "
+            "leave it out for the server's default");
 }
 
 TEST(ValidateBatchTest, AnInputGivenTwiceIsRefused) {
@@ -211,4 +211,4 @@ TEST(ValidateBatchTest, HostileNamesStayInOneLine) {
 }
 
 }  // namespace
-}  // namespace tinkex::internal
+}  // namespace tinkex

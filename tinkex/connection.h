@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "tinkex/custom_loss.h"
 #include "tinkex/datum.h"
 #include "tinkex/future.h"
 #include "tinkex/options.h"
@@ -26,6 +27,9 @@ class TrainingConnection {
                                                          std::string loss_fn, LossConfig config,
                                                          bool forward_only,
                                                          const CallOptions& call) = 0;
+  virtual Future<ForwardBackwardOutput> forward_backward_custom(std::span<const Datum> data,
+                                                                CustomLoss loss,
+                                                                const CallOptions& call) = 0;
   virtual Future<OptimStepResponse> optim_step(const AdamParams& params,
                                                const CallOptions& call) = 0;
   virtual Future<SaveWeightsResponse> save_state(std::string name, bool overwrite,

@@ -23,6 +23,12 @@ Future<ForwardBackwardOutput> TrainingClient::forward(std::span<const Datum> dat
   return connection_->forward_backward(data, std::move(loss_fn), std::move(config), true, call);
 }
 
+Future<ForwardBackwardOutput> TrainingClient::forward_backward_custom(std::span<const Datum> data,
+                                                                      CustomLoss loss,
+                                                                      const CallOptions& call) {
+  return connection_->forward_backward_custom(data, std::move(loss), call);
+}
+
 Future<OptimStepResponse> TrainingClient::optim_step(AdamParams params, const CallOptions& call) {
   return connection_->optim_step(params, call);
 }

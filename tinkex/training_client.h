@@ -27,6 +27,7 @@
 #include <span>
 #include <string>
 
+#include "tinkex/custom_loss.h"
 #include "tinkex/datum.h"
 #include "tinkex/future.h"
 #include "tinkex/options.h"
@@ -59,6 +60,23 @@ class TrainingClient {
   /// The same without any gradient.
   Future<ForwardBackwardOutput> forward(std::span<const Datum> data, std::string loss_fn,
                                         LossConfig config = {}, const CallOptions& call = {});
+
+  /// Like forward_backward, with a loss of your own: any function of the logprobs of the target
+  /// tokens. `loss:sum` in the result is the function's loss.
+  ///
+  /// Two passes. The first one, a forward, gives the logprobs; then `loss` runs; the second one, a
+  /// forward_backward whose weights are the negated gradients, trains. Both passes together are one
+  /// place in the order: what was called before comes before both, what is called later waits for
+  /// both and for `loss`. It costs a forward more than forward_backward, and one copy of `data`.
+  ///
+  /// Data. `target_tokens`, dense, of shape [N] or [N, K]; `weights`, if they are there, are sent
+  /// in the first pass only; inputs of other names are for `loss` and are not sent. Errors. If the
+  /// first pass or `loss` fails nothing is trained. If the second pass fails, it is as with
+  /// forward_backward. Servers must sum cross-entropy over positions and datums, as the API says.
+  /// Where one divides by the weights the gradient is scaled.
+  Future<ForwardBackwardOutput> forward_backward_custom(std::span<const Datum> data,
+                                                        CustomLoss loss,
+                                                        const CallOptions& call = {});
 
   /// Applies the accumulated gradient and clears it.
   Future<OptimStepResponse> optim_step(AdamParams params = {}, const CallOptions& call = {});

@@ -71,8 +71,8 @@ ProblemList find_problems(std::span<const Datum> data, std::string_view loss_fn,
 Status validate(std::span<const Datum> data, std::string_view loss_fn,
                 const LossConfig& config = {}, const ValidationOptions& options = {});
 
-/// The same for forward_backward_custom: `target_tokens`, `weights` if they are there, and any
-/// other inputs, which are the loss function's own.
+/// The same for forward_backward_custom: `target_tokens` and, if they are there, `weights`, both
+/// dense, and any other inputs, which are the loss function's own.
 ProblemList find_custom_loss_problems(std::span<const Datum> data,
                                       const ValidationOptions& options = {});
 

@@ -1,5 +1,5 @@
-// Speed of the encoders as ratios: protobuf against memcpy of the same bytes in the same run, and
-// JSON in numbers per second.
+// Speed of the encoders as ratios: protobuf against memcpy of the same bytes in the same run, the
+// checks before against protobuf, and JSON in numbers per second.
 
 #include <algorithm>
 #include <chrono>
@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "tinkex/validate.h"
 #include "tinkex/wire/codec.h"
 
 namespace {
@@ -123,6 +124,22 @@ void bench_protobuf(const std::vector<Datum>& data) {
   std::printf("  ratio   %.2f of memcpy (goal: at least 0.50)\n", median(ratios));
 }
 
+// What every call checks before it encodes, against the encoding.
+void bench_validation(const std::vector<Datum>& data) {
+  const auto chunks = make_chunks(data);
+  ByteBuffer body;
+  std::vector<double> check_times, ratios;
+  for (int round = 0; round < kRounds; ++round) {
+    check_times.push_back(seconds([&] {
+      if (!validate(data, loss::kCrossEntropy, {}, {.vocabulary_size = 150'000}).ok()) std::exit(1);
+    }));
+    ratios.push_back(check_times.back() /
+                     seconds([&] { encode_all(wire::proto_codec(), chunks, body); }));
+  }
+  std::printf("checks    %7.2f ms  %.2f of the encoding as protobuf\n", median(check_times) * 1e3,
+              median(ratios));
+}
+
 void bench_json(const char* name, const TensorData& tensor) {
   const std::vector<Datum> data{{ModelInput(), {{"values", tensor}}}};
   const std::span<const Datum> chunks[] = {data};
@@ -145,6 +162,7 @@ void bench_json(const char* name, const TensorData& tensor) {
 int main() {
   const std::vector<Datum> data = make_data();
   bench_protobuf(data);
+  bench_validation(data);
   bench_json("int64", data[0].loss_fn_inputs[0].second);
   bench_json("float32", data[0].loss_fn_inputs[1].second);
   return 0;

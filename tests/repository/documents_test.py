@@ -80,6 +80,13 @@ class DocumentsTest(unittest.TestCase):
         for block in blocks:
             self.assertIn(bare_lines(block), program)
 
+    def test_the_snippets_of_the_training_guide_are_in_its_program(self):
+        program = bare_lines(checkout.read("examples/training_example.cc"))
+        blocks = re.findall(r"```cpp\n(.*?)```", checkout.read("docs/training_client.md"), re.S)
+        self.assertGreater(len(blocks), 3)
+        for block in blocks:
+            self.assertIn(bare_lines(block), program)
+
     def test_the_testing_guide_names_every_part_of_a_plan_and_replies_that_exist(self):
         told = checkout.read("docs/testing.md")
         plan = re.search(r"struct OperationPlan \{(.*?)\n\};",

@@ -54,6 +54,13 @@ class FakeTraining final : public TrainingConnection {
     return Future<ForwardBackwardOutput>::ready_with(output);
   }
 
+  Future<ForwardBackwardOutput> forward_backward_custom(std::span<const Datum>, CustomLoss,
+                                                        const CallOptions&) override {
+    ++calls;
+    return Future<ForwardBackwardOutput>::ready_with(
+        Error(ErrorCode::kInternal, "no op calls forward_backward_custom"));
+  }
+
   Future<OptimStepResponse> optim_step(const AdamParams& params, const CallOptions&) override {
     ++calls;
     adam = params;

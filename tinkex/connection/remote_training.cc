@@ -38,20 +38,6 @@ std::vector<Future<T>> results_of(const std::shared_ptr<const ServiceContext>& s
   return results;
 }
 
-std::vector<ChunkRange> chunks_of(std::span<const Datum> data, const ChunkLimits& limits) {
-  std::vector<DatumSize> sizes;
-  sizes.reserve(data.size());
-  for (const Datum& datum : data) {
-    sizes.push_back({wire::count_numbers(datum), wire::estimate_bytes(datum)});
-  }
-  return chunk_sizes(sizes, limits);
-}
-
-/// Some chunks are refused by one encoding only.
-ValidationOptions checks_of(const ServiceContext& service) {
-  return {.wire_format = service.options.wire_format.value_or(WireFormat::kProtobuf)};
-}
-
 std::size_t estimated_bytes(std::span<const Datum> data) {
   std::size_t bytes = 0;
   for (const Datum& datum : data) bytes += wire::estimate_bytes(datum);
@@ -101,39 +87,60 @@ RemoteTraining::RemoteTraining(std::shared_ptr<ServiceContext> service, ModelInf
       strand_(std::make_shared<Strand>(service_->runtime, service_->options.retry,
                                        service_->options.max_queued_bytes, service_->limiter)) {}
 
+std::vector<ChunkRange> RemoteTraining::chunks_of(std::span<const Datum> data) const {
+  std::vector<DatumSize> sizes;
+  sizes.reserve(data.size());
+  for (const Datum& datum : data) {
+    sizes.push_back({wire::count_numbers(datum), wire::estimate_bytes(datum)});
+  }
+  return chunk_sizes(sizes, service_->options.chunk_limits);
+}
+
+ValidationOptions RemoteTraining::validation() const {
+  return {.wire_format = service_->options.wire_format.value_or(service_->wire.format())};
+}
+
 Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const Datum> data,
                                                                std::string loss_fn,
                                                                LossConfig config, bool forward_only,
                                                                const CallOptions& call) {
-  using Output = ForwardBackwardOutput;
-  auto cell = std::make_shared<ResultCell<Output>>(service_->runtime->executor);
-  Future<Output> future(cell);
-  if (Status valid = validate(data, loss_fn, config, checks_of(*service_)); !valid.ok()) {
+  auto cell = std::make_shared<OutputCell>(service_->runtime->executor);
+  Future<ForwardBackwardOutput> future(cell);
+  if (Status valid = validate(data, loss_fn, config, validation()); !valid.ok()) {
     cell->set(std::move(valid).error());
     return future;
   }
-  const std::vector<ChunkRange> chunks = chunks_of(data, service_->options.chunk_limits);
+  const std::vector<ChunkRange> chunks = chunks_of(data);
   const wire::Codec& codec = service_->codec();
-
-  SubmissionSpec spec;
-  spec.what = forward_only ? "forward" : "forward_backward";
-  spec.total_chunks = chunks.size();
   const wire::ForwardBackwardInput input{.model_id = info_.model_id,
                                          .data = data,
                                          .loss_fn = loss_fn,
                                          .loss_fn_config = config,
                                          .forward_only = forward_only};
+  const auto submission = open(batch_spec(input, codec, chunks, cell), cell, call);
+  encode_chunks(submission, input, codec, chunks);
+  return future;
+}
+
+SubmissionSpec RemoteTraining::batch_spec(const wire::ForwardBackwardInput& input,
+                                          const wire::Codec& codec, std::vector<ChunkRange> chunks,
+                                          const std::shared_ptr<OutputCell>& cell) const {
+  using Output = ForwardBackwardOutput;
+  SubmissionSpec spec;
+  spec.what = input.forward_only ? "forward" : "forward_backward";
+  spec.total_chunks = chunks.size();
   if (service_->options.parallel_chunks && chunks.size() > 1)
     spec.filler = filler_for(input, codec);
-  spec.prepare = [batch = BatchRequest(service_, codec, forward_only)](
+  spec.prepare = [batch = BatchRequest(service_, codec, input.forward_only)](
                      std::int64_t seq_id, std::shared_ptr<ByteBuffer> body,
                      RetryableRequest& request) {
     batch.prepare(seq_id, std::move(body), request);
   };
-  const ResultSpec<Output> results{.what = spec.what,
-                                   .request_type = forward_only ? "Forward" : "ForwardBackward",
-                                   .may_be_binary = true,
-                                   .decode = decode_output};
+  const ResultSpec<Output> results{
+      .what = spec.what,
+      .request_type = input.forward_only ? "Forward" : "ForwardBackward",
+      .may_be_binary = true,
+      .decode = decode_output};
   spec.done = [service = service_, cell, results, chunks](std::vector<Accepted> accepted,
                                                           std::optional<Error> error) {
     settle_guarded(*cell, [&] {
@@ -150,9 +157,19 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
       pass_on(combined.cell(), cell);
     });
   };
-  const auto submission = open(std::move(spec), cell, call);
-  encode_chunks(submission, input, codec, chunks);
-  return future;
+  return spec;
+}
+
+std::function<void()> RemoteTraining::aborter(
+    const std::shared_ptr<Strand::Submission>& submission) const {
+  return [weak_strand = std::weak_ptr<Strand>(strand_),
+          weak_submission = std::weak_ptr<Strand::Submission>(submission)] {
+    const auto strand = weak_strand.lock();
+    const auto queued = weak_submission.lock();
+    if (strand && queued) {
+      strand->abort(queued, Error(ErrorCode::kCancelled, "the caller cancelled this request"));
+    }
+  };
 }
 
 template <class T>
@@ -163,15 +180,7 @@ std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec,
   // Side by side, the number of accepted chunks does not tell which one comes next.
   const std::size_t total = spec.filler ? 1 : spec.total_chunks;
   auto submission = strand_->open(std::move(spec));
-  // Until the results are awaited, cancelling the future means not to send the rest.
-  cell->on_cancel([weak_strand = std::weak_ptr<Strand>(strand_),
-                   weak_submission = std::weak_ptr<Strand::Submission>(submission)] {
-    const auto strand = weak_strand.lock();
-    const auto queued = weak_submission.lock();
-    if (strand && queued) {
-      strand->abort(queued, Error(ErrorCode::kCancelled, "the caller cancelled this request"));
-    }
-  });
+  cell->on_cancel(aborter(submission));
   arm_deadline(*service_, cell, call, what, [strand = strand_, submission, total](Error error) {
     return progress_error(std::move(error), strand->accepted_ids(submission), total);
   });

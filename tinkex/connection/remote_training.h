@@ -5,11 +5,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "tinkex/connection.h"
 #include "tinkex/connection/service_context.h"
 #include "tinkex/training/chunker.h"
 #include "tinkex/training/strand.h"
+#include "tinkex/validate.h"
 
 namespace tinkex::internal {
 
@@ -25,6 +27,9 @@ class RemoteTraining final : public TrainingConnection,
   Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data, std::string loss_fn,
                                                  LossConfig config, bool forward_only,
                                                  const CallOptions& call) override;
+  Future<ForwardBackwardOutput> forward_backward_custom(std::span<const Datum> data,
+                                                        CustomLoss loss,
+                                                        const CallOptions& call) override;
   Future<OptimStepResponse> optim_step(const AdamParams& params, const CallOptions& call) override;
   Future<SaveWeightsResponse> save_state(std::string name, bool overwrite,
                                          const CallOptions& call) override;
@@ -35,7 +40,19 @@ class RemoteTraining final : public TrainingConnection,
   Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions& call) override;
 
  private:
+  using OutputCell = ResultCell<ForwardBackwardOutput>;
+  struct CustomCall;
+
   RemoteTraining(std::shared_ptr<ServiceContext> service, ModelInfo info);
+
+  std::vector<ChunkRange> chunks_of(std::span<const Datum> data) const;
+  ValidationOptions validation() const;
+
+  /// A batch's place in the order: once its chunks are accepted, their combined result settles
+  /// `cell`. `input` is read before it returns.
+  SubmissionSpec batch_spec(const wire::ForwardBackwardInput& input, const wire::Codec& codec,
+                            std::vector<ChunkRange> chunks,
+                            const std::shared_ptr<OutputCell>& cell) const;
 
   template <class T>
   Future<T> submit_one(std::string_view path, std::string_view request_type,
@@ -48,6 +65,13 @@ class RemoteTraining final : public TrainingConnection,
   std::shared_ptr<Strand::Submission> open(SubmissionSpec spec,
                                            const std::shared_ptr<ResultCell<T>>& cell,
                                            const CallOptions& call);
+
+  /// What cancelling a future means until the results are awaited: not to send the rest.
+  std::function<void()> aborter(const std::shared_ptr<Strand::Submission>& submission) const;
+
+  void start_custom(std::shared_ptr<CustomCall> custom, const CallOptions& call);
+  void second_pass(CustomCall& custom, Result<ForwardBackwardOutput> forward);
+  void give_up(CustomCall& custom, Error error);
 
   /// Makes bodies of a forward of one datum of the batch: an operation that changes nothing. Null
   /// where it could not go to the same endpoint.

@@ -31,6 +31,10 @@ class TrainingDouble : public TrainingConnection {
                                                  bool forward_only, const CallOptions&) override {
     return unexpected<ForwardBackwardOutput>(forward_only ? "forward" : "forward_backward");
   }
+  Future<ForwardBackwardOutput> forward_backward_custom(std::span<const Datum>, CustomLoss,
+                                                        const CallOptions&) override {
+    return unexpected<ForwardBackwardOutput>("forward_backward_custom");
+  }
   Future<OptimStepResponse> optim_step(const AdamParams&, const CallOptions&) override {
     return unexpected<OptimStepResponse>("optim_step");
   }

@@ -52,6 +52,16 @@ std::shared_ptr<Strand::Submission> Strand::open(SubmissionSpec spec) {
   return submission;
 }
 
+std::pair<std::shared_ptr<Strand::Submission>, std::shared_ptr<Strand::Submission>>
+Strand::open_together(SubmissionSpec first, SubmissionSpec second) {
+  const std::pair both{std::make_shared<Submission>(std::move(first)),
+                       std::make_shared<Submission>(std::move(second))};
+  MutexLock lock(mutex_);
+  queue_.push_back(both.first);
+  queue_.push_back(both.second);
+  return both;
+}
+
 bool Strand::must_wait(const Submission& submission, std::size_t bytes) const {
   if (queued_bytes_ == 0 || queued_bytes_ + bytes <= max_queued_bytes_) return false;
   const bool starving_head = !queue_.empty() && queue_.front().get() == &submission &&
@@ -104,8 +114,16 @@ std::vector<std::string> Strand::accepted_ids(const std::shared_ptr<Submission>&
 }
 
 void Strand::wake() {
-  MutexLock lock(mutex_);
-  room_.notify_all();
+  {
+    MutexLock lock(mutex_);
+    for (const auto& submission : queue_) {
+      const bool sending = submission->group || (on_wire_ && submission == queue_.front());
+      if (sending || submission->finished() || !submission->waiting.empty()) continue;
+      submission->error = Error(ErrorCode::kClosed, "the service client was closed");
+    }
+    room_.notify_all();
+  }
+  pump();
 }
 
 void Strand::drop_waiting(Submission& submission) {

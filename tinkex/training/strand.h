@@ -36,6 +36,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tinkex/async/runtime.h"
@@ -79,6 +80,10 @@ class Strand : public std::enable_shared_from_this<Strand> {
   /// Takes the next place in the order.
   std::shared_ptr<Submission> open(SubmissionSpec spec) TINKEX_EXCLUDES(mutex_);
 
+  /// Takes the next two places, so that nothing comes between them.
+  std::pair<std::shared_ptr<Submission>, std::shared_ptr<Submission>> open_together(
+      SubmissionSpec first, SubmissionSpec second) TINKEX_EXCLUDES(mutex_);
+
   /// Adds the next chunk of a submission; may wait for the budget. False once the submission has
   /// failed, when encoding the rest would be in vain.
   bool add(const std::shared_ptr<Submission>& submission, std::shared_ptr<ByteBuffer> body)
@@ -92,7 +97,8 @@ class Strand : public std::enable_shared_from_this<Strand> {
   std::vector<std::string> accepted_ids(const std::shared_ptr<Submission>& submission) const
       TINKEX_EXCLUDES(mutex_);
 
-  /// Wakes callers that wait for the budget, after the runtime was marked closed.
+  /// After the runtime was marked closed: wakes callers that wait for the budget, and ends
+  /// submissions that wait for their own chunks, whoever makes them.
   void wake() TINKEX_EXCLUDES(mutex_);
 
  private:

@@ -116,8 +116,12 @@ class BatchCheck {
   /// The loss's own inputs beside the targets.
   void check_inputs(const NamedTensors& inputs, const TensorData* targets) {
     for (const auto& [name, tensor] : inputs) {
-      if (name == kTargetTokens || !is_readable(tensor)) continue;
-      if (!loss_->knows(name)) continue;
+      if (!loss_->knows(name) || !is_readable(tensor)) continue;
+      if (loss_->dense && tensor.is_sparse()) {
+        add(name, "a dense array", "a sparse one of shape " + shape_text(tensor.shape()),
+            std::string(loss_->name) + " has a derivative for every element; make it dense");
+      }
+      if (name == kTargetTokens) continue;
       if (targets && tensor.shape() != targets->shape()) {
         add(name, "shape " + shape_text(targets->shape()) + " like target_tokens",
             shape_text(tensor.shape()), "give one value per target token");

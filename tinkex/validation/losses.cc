@@ -63,6 +63,7 @@ constexpr LossRules kCustomFunction{.name = "a custom loss",
                                     .required = kTargetsOnly,
                                     .optional = kWeights,
                                     .other_inputs = true,
+                                    .dense = true,
                                     .many_targets = true};
 
 std::string field_of(std::string_view setting) { return "loss_fn_config " + quoted(setting); }

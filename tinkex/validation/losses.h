@@ -28,6 +28,8 @@ struct LossRules {
   std::span<const std::string_view> optional;
   /// Whether inputs of other names are the loss's own, of any shape.
   bool other_inputs = false;
+  /// Whether its own inputs must be dense.
+  bool dense = false;
   /// Whether a position may have several targets.
   bool many_targets = false;
   std::span<const LossSetting> settings{};

@@ -24,7 +24,7 @@ struct Outcome {
 class StrandTest : public ::testing::Test {
  protected:
   void TearDown() override { world.close(); }
-  std::shared_ptr<Strand::Submission> open(std::size_t chunks, std::optional<Outcome>& outcome) {
+  static SubmissionSpec spec_of(std::size_t chunks, std::optional<Outcome>& outcome) {
     SubmissionSpec spec;
     spec.what = "forward_backward";
     spec.total_chunks = chunks;
@@ -38,7 +38,10 @@ class StrandTest : public ::testing::Test {
       for (const Accepted& one : accepted) outcome->ids.push_back(one.request_id);
       outcome->error = std::move(error);
     };
-    return strand->open(std::move(spec));
+    return spec;
+  }
+  std::shared_ptr<Strand::Submission> open(std::size_t chunks, std::optional<Outcome>& outcome) {
+    return strand->open(spec_of(chunks, outcome));
   }
   static std::shared_ptr<ByteBuffer> body(std::string_view text) {
     auto buffer = std::make_shared<ByteBuffer>();
@@ -323,6 +326,36 @@ TEST_F(StrandTest, T12_AnAbortedSendThatIsBetweenRefusalsIsGivenUp) {
   accept("r1");
   ASSERT_TRUE(first);
   EXPECT_EQ(first->ids, std::vector<std::string>{"r1"});
+}
+
+TEST_F(StrandTest, H6_PlacesTakenTogetherAreNextToEachOther) {
+  std::optional<Outcome> third;
+  const auto [one, two] = strand->open_together(spec_of(1, first), spec_of(1, second));
+  strand->add(open(1, third), body("x"));
+  strand->add(one, body("a"));
+  accept("r1");
+  ASSERT_TRUE(first);
+  EXPECT_EQ(on_wire(), "") << "the second place is kept until it is filled";
+  strand->add(two, body("b"));
+  EXPECT_EQ(on_wire(), "b#2");
+  accept("r2");
+  EXPECT_EQ(on_wire(), "x#3");
+  accept("r3");
+  EXPECT_TRUE(third);
+}
+
+TEST_F(StrandTest, T12_ClosingEndsAPlaceThatNobodyFillsAndWhatWaitsBehindIt) {
+  const auto waiting = open(1, first);
+  strand->add(open(1, second), body("x"));
+  world.runtime->closed = true;
+  world.transport->shutdown();
+  strand->wake();
+  world.executor->run_all();
+  ASSERT_TRUE(first && first->error);
+  EXPECT_EQ(first->error->code(), ErrorCode::kClosed);
+  EXPECT_FALSE(strand->add(waiting, body("a")));
+  ASSERT_TRUE(second && second->error);
+  EXPECT_EQ(second->error->code(), ErrorCode::kClosed);
 }
 
 // Spec C3.

@@ -125,6 +125,13 @@ TEST(CustomLossDataTest, WeightsAreCheckedAndOtherInputsAreTheFunctionsOwn) {
             "datum 0, target_tokens: expected this input, which a custom loss needs, got no "
             "inputs; add it to loss_fn_inputs");
   EXPECT_EQ(find_custom_loss_problems({}).count, 1u);
+  Datum sparse = datum();
+  sparse.loss_fn_inputs[0].second =
+      TensorData::sparse_csr(TensorData::from(Ints{5}), {0, 1, 1, 1}, {7}, {3, 9}).value();
+  EXPECT_EQ(outcome(sparse, "cross_entropy"), "ok");
+  EXPECT_EQ(outcome(find_custom_loss_problems({&sparse, 1}).status()),
+            "datum 0, target_tokens: expected a dense array, got a sparse one of shape [3, 9]; a "
+            "custom loss has a derivative for every element; make it dense");
 }
 
 TEST(ValidationOptionsTest, TheVocabularyBoundsPromptsAndTargets) {

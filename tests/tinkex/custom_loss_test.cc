@@ -332,12 +332,13 @@ TEST_F(CustomLossTest, BadInputIsRefusedBeforeAnythingIsSent) {
 }
 
 TEST_F(CustomLossTest, AFirstPassThatFailsEndsTheCall) {
-  tinker.plan("forward", {.refusals = {Reply::json(R"({"detail":"no such datum"})", 400)}});
-  auto refused = client->forward_backward_custom(batch(1), counted_loss());
-  EXPECT_EQ(refused.get().error().http_status(), 400);
-  tinker.plan("forward", {.polls = {mocks::TinkerScript::failed("out of memory", "server")}});
+  tinker.plan("forward", {.polls = {mocks::TinkerScript::failed("out of memory", "user")}});
   auto failed = client->forward_backward_custom(batch(1), counted_loss());
   EXPECT_THAT(failed.get().error().what(), HasSubstr("out of memory"));
+  tinker.plan("forward", {.refusals = {Reply::json(R"({"detail":"no such datum"})", 400)}});
+  auto refused = client->forward_backward_custom(batch(1), counted_loss());
+  ASSERT_FALSE(refused.get().ok());
+  EXPECT_EQ(refused.get().error().http_status(), 400);
   EXPECT_EQ(calls, 0);
   ASSERT_TRUE(client->optim_step().get().ok());
   EXPECT_EQ(tinker.operations("forward_backward").size(), 0u);

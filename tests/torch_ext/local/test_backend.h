@@ -50,7 +50,8 @@ nlohmann::json count_datum(int first, int length);
 /// The body of forward_backward on `data`, by default one datum.
 nlohmann::json backward_body(const std::string& model, std::int64_t seq_id,
                              nlohmann::json data = nlohmann::json::array({count_datum(1, 8)}));
-nlohmann::json step_body(const std::string& model, std::int64_t seq_id, double learning_rate = 1e-2);
+nlohmann::json step_body(const std::string& model, std::int64_t seq_id,
+                         double learning_rate = 1e-2);
 /// A greedy sample of a short prompt with prompt logprobs.
 nlohmann::json sample_body(const std::string& sampler, int seq_id);
 

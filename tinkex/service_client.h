@@ -20,8 +20,9 @@ class ServiceCore;
 
 /// Entry point: one session on a server, from which the other clients are made.
 ///
-/// Threads: thread-safe. Owns one I/O thread (libcurl and timers) and one executor (a oneTBB
-/// arena). Clients made from it share them and keep working until the ServiceClient is closed.
+/// Threads: thread-safe. Owns one I/O thread (libcurl and timers) and one executor (a oneTBB arena
+/// and its threads). Clients made from it share them and keep working until the ServiceClient is
+/// closed.
 /// Ownership: a cheap handle; copies are the same session.
 class ServiceClient {
  public:

@@ -60,6 +60,9 @@ class Transport {
   /// a transport cannot tell.
   virtual void withdraw(RequestId) noexcept {}
 
+  /// Takes back the memory of a reply's body that was read, for the bodies of later replies.
+  virtual void recycle(std::string) noexcept {}
+
   /// Fails every exchange with kClosed, now and from now on. Returns when no callback runs any
   /// more. Must not be called from a callback.
   virtual void shutdown() noexcept = 0;

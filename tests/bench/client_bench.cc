@@ -78,7 +78,8 @@ int work(Roles& roles, const BenchOptions& bench) {
   roles.work.steps = bench.steps;
   roles.work.lock = milliseconds(roles.lock_ms);
   roles.work.heartbeat = milliseconds(bench.heartbeat_ms);
-  const bool raw = roles.worker == "libcurl";
+  roles.work.encode = roles.worker == "encoding";
+  const bool raw = roles.work.encode || roles.worker == "libcurl";
   std::cout << (raw ? run_libcurl(roles.work) : run_tinkex(roles.work)).dump() << std::endl;
   return 0;
 }

@@ -21,8 +21,9 @@ done
 [ "$(grep -c '^  tinkex .* MiB ' "$out")" = 4 ] || fail "four rows of tinkex were expected"
 # Both ask for the same: 100 samples and their polls; 2 steps of 3 chunks and an update.
 [ "$(grep -c '^  \(libcurl\|tinkex\) .* 200 ' "$out")" = 4 ] || fail "200 requests were expected"
-[ "$(grep -c '^  \(libcurl\|tinkex\) .* 16 ' "$out")" = 2 ] || fail "16 requests were expected"
-[ "$(grep -c '^  goal: ' "$out")" = 7 ] || fail "seven goals were expected"
+[ "$(grep -c '^  \(libcurl\|encoding\|tinkex\) .* 16 ' "$out")" = 3 ] ||
+  fail "16 requests were expected"
+[ "$(grep -c '^  goal: ' "$out")" = 9 ] || fail "nine goals were expected"
 grep -q 'SDK is left out' "$out" || fail "nothing was said of the SDK"
 
 "$client" --scenario storm --rounds 1 --sdk-python /does/not/exist >"$out" 2>&1 &&

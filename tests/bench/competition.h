@@ -17,8 +17,8 @@ class Competition {
  public:
   Competition(const BenchOptions& options, std::string scenario);
 
-  /// `competitor` is "libcurl", "tinkex" or "sdk". `with_lock`: whether latency's host lock is
-  /// held.
+  /// `competitor` is "libcurl", "encoding", "tinkex" or "sdk". `with_lock`: whether latency's host
+  /// lock is held.
   Measurement run(const std::string& competitor, bool with_lock);
 
   /// How many connections libcurl gets.

@@ -96,30 +96,42 @@ json run_samples(const WorkerOptions& options) {
   return result;
 }
 
-/// The batch in the client's chunks, and the optimizer step behind them.
-std::vector<std::string> training_bodies(const WorkerOptions& options) {
-  const std::vector<Datum> batch = bench_batch(options);
-  std::vector<internal::DatumSize> sizes;
-  for (const Datum& datum : batch) {
-    sizes.push_back({wire::count_numbers(datum), wire::estimate_bytes(datum)});
+/// Makes the bodies of a step from its tensors: the batch in the client's chunks, and the optimizer
+/// step behind them.
+class StepBodies {
+ public:
+  explicit StepBodies(const WorkerOptions& options) : batch_(bench_batch(options)) {
+    std::vector<internal::DatumSize> sizes;
+    for (const Datum& datum : batch_) {
+      sizes.push_back({wire::count_numbers(datum), wire::estimate_bytes(datum)});
+    }
+    chunks_ = internal::chunk_sizes(sizes, {});
   }
-  std::vector<std::string> bodies;
-  std::int64_t seq_id = 1;
-  const LossConfig config;
-  for (const auto& chunk : internal::chunk_sizes(sizes, {})) {
-    ByteBuffer body;
-    const std::span<const Datum> data = std::span(batch).subspan(chunk.begin, chunk.size());
-    (void)wire::proto_codec()
-        .encode_request({"bench-session:train:0", data, loss::kCrossEntropy, config}, body)
-        .value();
-    wire::proto_codec().append_seq_id(seq_id++, body);
-    bodies.emplace_back(body.view());
+
+  std::size_t chunks() const noexcept { return chunks_.size(); }
+
+  /// Writes the `i`-th body; the optimizer step's is the last.
+  void make(std::size_t i, ByteBuffer& body) const {
+    body.clear();
+    const auto seq_id = static_cast<std::int64_t>(i + 1);
+    if (i == chunks()) {
+      const auto step = api::optim_step_request(kModel, {});
+      api::append_seq_id(seq_id, *step);
+      return body.append(step->view());
+    }
+    const internal::ChunkRange& chunk = chunks_[i];
+    const std::span<const Datum> data = std::span(batch_).subspan(chunk.begin, chunk.size());
+    const wire::Codec& codec = wire::proto_codec();
+    (void)codec.encode_request({kModel, data, loss::kCrossEntropy, {}}, body).value();
+    codec.append_seq_id(seq_id, body);
   }
-  const auto step = api::optim_step_request("bench-session:train:0", {});
-  api::append_seq_id(seq_id, *step);
-  bodies.emplace_back(step->view());
-  return bodies;
-}
+
+ private:
+  static constexpr const char* kModel = "bench-session:train:0";
+
+  std::vector<Datum> batch_;
+  std::vector<internal::ChunkRange> chunks_;
+};
 
 /// A step as the client sends it: one submission at a time in order, the polls of the chunks once
 /// the last one was accepted.
@@ -127,11 +139,16 @@ class RawStep {
  public:
   explicit RawStep(const WorkerOptions& options)
       : requests_(options),
-        bodies_(training_bodies(options)),
-        polls_(bodies_.size()),
-        curl_(std::max<std::size_t>(options.connections, 1)) {}
+        made_(options),
+        bodies_(chunks() + 1),
+        polls_(chunks() + 1),
+        curl_(std::max<std::size_t>(options.connections, 1)),
+        encode_(options.encode) {
+    make_bodies();
+  }
 
   void run() {
+    if (encode_) make_bodies();
     submit(0);
     curl_.run([this](const RawRequest& request, std::string_view reply) {
       if (request.endpoint == &poll_ || request.endpoint == &step_poll_) {
@@ -145,9 +162,15 @@ class RawStep {
   std::size_t results() const noexcept { return results_; }
 
  private:
-  std::size_t chunks() const { return bodies_.size() - 1; }
+  std::size_t chunks() const { return made_.chunks(); }
 
-  void submit(std::size_t i) { curl_.push({i < chunks() ? &submit_ : &step_, bodies_[i], i}); }
+  void make_bodies() {
+    for (std::size_t i = 0; i < bodies_.size(); ++i) made_.make(i, bodies_[i]);
+  }
+
+  void submit(std::size_t i) {
+    curl_.push({i < chunks() ? &submit_ : &step_, bodies_[i].view(), i});
+  }
 
   void on_accepted(std::size_t i, std::string_view reply) {
     polls_[i] = poll_body(reply);
@@ -165,9 +188,11 @@ class RawStep {
   const RawEndpoint submit_{requests_.forward_backward()}, step_{requests_.post("optim_step")};
   const RawEndpoint poll_{requests_.poll("ForwardBackward", true)};
   const RawEndpoint step_poll_{requests_.poll("OptimStep", false)};
-  const std::vector<std::string> bodies_;
+  const StepBodies made_;
+  std::vector<ByteBuffer> bodies_;
   std::vector<std::string> polls_;
   RawCurl curl_;
+  const bool encode_;
   std::size_t results_ = 0;
 };
 

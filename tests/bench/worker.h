@@ -22,6 +22,7 @@ struct WorkerOptions {
   std::size_t connections = 0;  ///< Of raw libcurl; 1 at least.
   std::size_t datums = 0;       ///< chunks: of the batch.
   std::size_t tokens = 0;       ///< chunks: of each datum.
+  bool encode = false;          ///< chunks: raw libcurl makes the bodies of each step anew.
   std::size_t steps = 0;        ///< chunks: one after another, behind one that is not measured.
   std::chrono::milliseconds lock{0};       ///< latency: how long the host holds its lock.
   std::chrono::milliseconds heartbeat{0};  ///< latency: interval of the heartbeats.

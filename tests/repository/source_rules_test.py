@@ -29,15 +29,16 @@ class Rule:
 LIBRARIES = ("tinkex", "torch_ext")
 
 RULES = [
-    Rule("C1: background work is enqueued in one place",
-         r"\benqueue\(", "state->arena.enqueue(task);", LIBRARIES,
+    Rule("C1: background work enters an arena in one place",
+         r"\benqueue\(|\barena_?(->|\.)execute\(", "arena_.execute(task);", LIBRARIES,
          ["tinkex/async/tbb_executor.cc"]),
     Rule("C1: only run_on posts to an executor",
          r"executor\w*(->|\.)post\(", "executor_->post(task);", LIBRARIES, ["tinkex/future.cc"]),
     Rule("threads are started in few places, which ARCHITECTURE.md lists",
          r"std::(jthread|async)\b|std::thread\b(?!::)",
          "  thread_ = std::thread([this] { run(); });", LIBRARIES,
-         ["tinkex/http/io_thread.cc", "tinkex/http/io_thread.h",
+         ["tinkex/async/tbb_executor.cc", "tinkex/async/tbb_executor.h",
+          "tinkex/http/io_thread.cc", "tinkex/http/io_thread.h",
           "tinkex/http/loopback_server.cc", "tinkex/mocks/scripted_server.cc",
           "torch_ext/local/compute_thread.cc", "torch_ext/local/compute_thread.h",
           "torch_ext/local/in_process_transport.cc", "torch_ext/local/lanes.cc",
@@ -45,8 +46,8 @@ RULES = [
     Rule("a detached thread outlives what it uses",
          r"thread\w*\.detach\(\)|\}\)\.detach\(\)", "thread_.detach();", LIBRARIES,
          # These share their state with the thread, which a callback of its own may let go of last.
-         ["tinkex/http/io_thread.cc", "tinkex/http/loopback_server.cc",
-          "torch_ext/local/in_process_transport.cc", "torch_ext/local/timer_thread.cc",
+         ["tinkex/async/tbb_executor.cc", "tinkex/http/io_thread.cc",
+          "tinkex/http/loopback_server.cc", "torch_ext/local/in_process_transport.cc", "torch_ext/local/timer_thread.cc",
           "torch_ext/ops/reaper.cc"]),
     Rule("the environment is read in tinkex/config/env.cc",
          r"\b(secure_)?getenv\(", 'std::getenv("HOME")', LIBRARIES,

@@ -2,26 +2,31 @@
 
 #include <chrono>
 #include <memory>
+#include <thread>
+#include <vector>
 
 #include "tinkex/executor.h"
 
 namespace tinkex::internal {
 
-/// The default Executor: one oneTBB task arena.
+/// The default Executor: a oneTBB task arena, entered by threads of its own.
 ///
-/// TBB keeps one worker per core less one unless told otherwise, so that on two cores a second task
-/// would wait for the first; a global_control asks for one worker per slot while the executor
-/// lives.
+/// The threads wait for tasks outside the arena, on a condition variable, and carry them out inside
+/// it, where an algorithm of TBB in a task finds the arena's bound. TBB's own workers are not used:
+/// woken for a task, they look for the next with sched_yield for a millisecond before they sleep
+/// (oneTBB 2021.8), which for steps of some microseconds was a third of the CPU of a burst of
+/// samples; and there is one per core less one, unless the whole process is told otherwise.
 ///
-/// Races. A task travels in a node whose `published` flag is stored with release order after the
-/// node is filled and loaded with acquire order by the worker; libtbb orders the two as well, but
-/// is not instrumented, so this pair is what ThreadSanitizer sees. `stopping` is set under the
-/// mutex that counts posted tasks, so shutdown() sees every task that post() admitted.
+/// Races. All that post(), shutdown() and the threads share is guarded by one mutex; `stopping` is
+/// set under it, so shutdown() sees every task that post() admitted. The threads hold that state
+/// themselves, so that it outlives an executor that ends before its tasks.
 class TbbExecutor final : public Executor {
  public:
-  /// `threads` tasks run at a time; 0 means one per core, at least 2.
+  /// `threads` tasks run at a time; 0 means one per core, at least 2. Throws std::system_error if
+  /// no thread can be started.
   explicit TbbExecutor(int threads = 0);
-  /// Shuts down. May run on one of its own workers, which then does not wait for itself.
+  /// Shuts down and waits 5 s at most; tasks that then still run finish by themselves. May run in
+  /// one of its own tasks, for which it does not wait.
   ~TbbExecutor() override;
 
   [[nodiscard]] bool post(Task task) noexcept override;
@@ -31,14 +36,11 @@ class TbbExecutor final : public Executor {
   /// if some were still running then (they finish later, on shared state that stays alive).
   bool shutdown(std::chrono::steady_clock::time_point deadline) noexcept;
 
-  int threads() const noexcept { return threads_; }
-
  private:
-  struct State;
-  struct Node;
+  class State;
 
-  const int threads_;
-  std::shared_ptr<State> state_;
+  const std::shared_ptr<State> state_;
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace tinkex::internal

@@ -2,15 +2,14 @@
 
 #include <cstddef>
 #include <memory>
-#include <vector>
 
 #include "tinkex/base/byte_buffer.h"
-#include "tinkex/base/mutex.h"
+#include "tinkex/base/recycled_memory.h"
 
 namespace tinkex::internal {
 
-/// Recycles ByteBuffers, so that encoding a batch meets memory that is mapped already: fresh pages
-/// cost more than the copy itself. Thread-safe. A buffer may outlive the pool; it is then freed.
+/// Recycles ByteBuffers, so that encoding a batch meets memory that is mapped already. Thread-safe.
+/// A buffer may outlive the pool; it is then freed.
 class BufferPool : public std::enable_shared_from_this<BufferPool> {
  public:
   static constexpr std::size_t kDefaultRetainedBytes = std::size_t{64} << 20;
@@ -23,18 +22,12 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
   std::shared_ptr<ByteBuffer> acquire(std::size_t capacity = 0);
 
   /// Capacity of the idle buffers.
-  std::size_t retained_bytes() const TINKEX_EXCLUDES(mutex_);
+  std::size_t retained_bytes() const { return idle_.retained_bytes(); }
 
  private:
-  explicit BufferPool(std::size_t max_retained_bytes) : max_retained_bytes_(max_retained_bytes) {}
+  explicit BufferPool(std::size_t max_retained_bytes) : idle_(max_retained_bytes) {}
 
-  std::unique_ptr<ByteBuffer> take(std::size_t capacity) TINKEX_EXCLUDES(mutex_);
-  void give_back(std::unique_ptr<ByteBuffer> buffer) noexcept TINKEX_EXCLUDES(mutex_);
-
-  const std::size_t max_retained_bytes_;
-  mutable Mutex mutex_;
-  std::size_t retained_bytes_ TINKEX_GUARDED_BY(mutex_) = 0;
-  std::vector<std::unique_ptr<ByteBuffer>> idle_ TINKEX_GUARDED_BY(mutex_);
+  RecycledMemory<ByteBuffer> idle_;
 };
 
 }  // namespace tinkex::internal

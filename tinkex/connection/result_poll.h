@@ -41,13 +41,16 @@ void poll_into(const std::shared_ptr<const ServiceContext>& service, const std::
   target.limiter = service->limiter;
   auto loop =
       PollLoop::start(service->runtime, service->polls, std::move(target),
-                      [cell, decode = spec.decode](Result<HttpResponse> reply) {
+                      [cell, decode = spec.decode,
+                       transport = service->runtime->transport](Result<HttpResponse> reply) {
                         if (!reply.ok()) {
                           cell->set(std::move(reply).error());
                           return;
                         }
                         const auto decode_reply = [&decode, &reply] { return decode(*reply); };
-                        cell->set(invoke_guarded<T>(decode_reply));
+                        Result<T> result = invoke_guarded<T>(decode_reply);
+                        transport->recycle(std::move(reply->body));
+                        cell->set(std::move(result));
                       });
   const bool pending = cell->on_cancel(
       [weak = std::weak_ptr<PollLoop>(loop), service, request_id, tell = spec.cancellable] {

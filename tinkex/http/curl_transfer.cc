@@ -49,11 +49,12 @@ bool has_line_break(std::string_view text) {
 }  // namespace
 
 CurlTransfer::CurlTransfer(Transport::RequestId id, CurlEasy easy, HttpRequest request,
-                           Transport::Callback callback)
+                           Transport::Callback callback, ReplyMemory& memory)
     : id_(id),
       easy_(std::move(easy)),
       request_(std::move(request)),
-      callback_(std::move(callback)) {}
+      callback_(std::move(callback)),
+      memory_(memory) {}
 
 Status CurlTransfer::prepare() {
   if (!easy_) return Error(ErrorCode::kInternal, "libcurl could not make a handle");
@@ -159,7 +160,7 @@ void CurlTransfer::reserve_body() {
   curl_off_t announced = 0;
   curl_easy_getinfo(easy_.get(), CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
   if (announced <= 0) return;
-  response_.body.reserve(std::min(static_cast<std::size_t>(announced), kMostReserved));
+  response_.body = memory_.take(std::min(static_cast<std::size_t>(announced), kMostReserved));
 }
 
 std::size_t CurlTransfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tinkex/http/reply_memory.h"
 #include "tinkex/transport.h"
 
 namespace tinkex::internal {
@@ -27,7 +28,7 @@ using CurlMulti = std::unique_ptr<CURLM, CurlMultiDeleter>;
 class CurlTransfer {
  public:
   CurlTransfer(Transport::RequestId id, CurlEasy easy, HttpRequest request,
-               Transport::Callback callback);
+               Transport::Callback callback, ReplyMemory& memory);
   CurlTransfer(const CurlTransfer&) = delete;
   CurlTransfer& operator=(const CurlTransfer&) = delete;
   /// Calls back with kInternal if nothing did so before.
@@ -77,6 +78,7 @@ class CurlTransfer {
   CurlEasy easy_;
   const HttpRequest request_;
   Transport::Callback callback_;
+  ReplyMemory& memory_;
   std::string header_lines_;  // each with its NUL
   std::vector<curl_slist> header_links_;
   HttpResponse response_;

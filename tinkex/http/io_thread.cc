@@ -108,6 +108,8 @@ void IoThread::withdraw(Transport::RequestId id) noexcept {
   push({.kind = Command::Kind::kWithdraw, .id = id});
 }
 
+void IoThread::recycle(std::string body) noexcept { reply_memory_.give_back(std::move(body)); }
+
 void IoThread::push(Command command) noexcept {
   using Pushed = CommandQueue<Command>::Pushed;
   try {
@@ -227,8 +229,9 @@ void IoThread::begin(Command& command, StartWindow::TimePoint now) {
     easy = std::move(idle_handles_.back());
     idle_handles_.pop_back();
   }
-  auto transfer = std::make_unique<CurlTransfer>(
-      command.id, std::move(easy), std::move(command.request), std::move(command.on_reply));
+  auto transfer =
+      std::make_unique<CurlTransfer>(command.id, std::move(easy), std::move(command.request),
+                                     std::move(command.on_reply), reply_memory_);
   if (Status ready = transfer->prepare(); !ready.ok()) {
     return transfer->finish(Error(std::move(ready).error()).with_not_accepted(true));
   }

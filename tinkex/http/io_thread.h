@@ -24,6 +24,7 @@
 #include "tinkex/clock.h"
 #include "tinkex/http/command_queue.h"
 #include "tinkex/http/curl_transfer.h"
+#include "tinkex/http/reply_memory.h"
 #include "tinkex/http/start_window.h"
 #include "tinkex/http/timer_queue.h"
 #include "tinkex/transport.h"
@@ -49,6 +50,7 @@ class IoThread final : public Transport, public TimerService {
   /// Both interfaces' cancel: the ids of exchanges and timers are drawn from one counter.
   void cancel(std::uint64_t id) noexcept override;
   void withdraw(Transport::RequestId id) noexcept override;
+  void recycle(std::string body) noexcept override;
 
  private:
   struct Command {
@@ -97,6 +99,7 @@ class IoThread final : public Transport, public TimerService {
   std::atomic<std::uint64_t> next_id_{1};
   CommandQueue<Command> commands_;
   std::atomic<bool> stopped_{false};
+  ReplyMemory reply_memory_;
 
   // Outlives the thread: curl_multi_wakeup may be called until the destructor.
   CurlMulti multi_;

@@ -24,80 +24,96 @@ constexpr std::array<std::string_view, 6> kFloatInputs = {"weights",
                                                           "clip_high_threshold",
                                                           "sequence_ratio_mask"};
 
-void check_text(std::string_view text, const std::string& what) {
+// `what` and `where` name a value for an error. They are functions, because a batch has thousands
+// of values and the names of sound ones are never needed.
+
+template <class What>
+void check_text(std::string_view text, const What& what) {
   if (!internal::is_utf8(text))
-    throw invalid_argument(what + " is not valid UTF-8: " + internal::quoted(text));
+    throw invalid_argument(what() + " is not valid UTF-8: " + internal::quoted(text));
 }
 
-void check_shape(const TensorData& tensor, const std::string& where) {
+void check_text(std::string_view text, const char* what) {
+  check_text(text, [what] { return std::string(what); });
+}
+
+template <class Where>
+void check_shape(const TensorData& tensor, const Where& where) {
   const std::size_t dimensions = tensor.shape().size();
   if (dimensions > kMaxDimensions) {
-    throw invalid_argument(where + " has " + std::to_string(dimensions) + " dimensions, at most " +
-                           std::to_string(kMaxDimensions) + " are supported; flatten it");
+    throw invalid_argument(where() + " has " + std::to_string(dimensions) +
+                           " dimensions, at most " + std::to_string(kMaxDimensions) +
+                           " are supported; flatten it");
   }
   for (const std::int64_t extent : tensor.shape()) {
     if (extent < 0) {
-      throw invalid_argument(where + " has shape " + shape_text(tensor.shape()) +
+      throw invalid_argument(where() + " has shape " + shape_text(tensor.shape()) +
                              "; no extent may be negative");
     }
   }
 }
 
-void check_names(const NamedTensors& tensors, const std::string& where) {
+template <class Where>
+void check_names(const NamedTensors& tensors, const Where& where) {
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const std::string& name = tensors[i].first;
-    check_text(name, "a name in " + where);
+    check_text(name, [&where] { return "a name in " + where(); });
     for (std::size_t j = 0; j < i; ++j) {
       if (tensors[j].first == name) {
-        throw invalid_argument(where + " holds " + internal::quoted(name) +
+        throw invalid_argument(where() + " holds " + internal::quoted(name) +
                                " twice; names must be unique");
       }
     }
   }
 }
 
-void check_tokens(const TensorData& tokens, const std::string& where) {
+template <class Where>
+void check_tokens(const TensorData& tokens, const Where& where) {
   if (is_floating_point(tokens.dtype())) {
-    throw invalid_argument(where + ": tokens are " + std::string(to_string(tokens.dtype())) +
+    throw invalid_argument(where() + ": tokens are " + std::string(to_string(tokens.dtype())) +
                            ", expected integers; convert them to int64");
   }
   if (tokens.is_sparse() || tokens.shape().size() != 1) {
-    throw invalid_argument(where + ": tokens have shape " + shape_text(tokens.shape()) +
+    throw invalid_argument(where() + ": tokens have shape " + shape_text(tokens.shape()) +
                            ", expected one dense dimension; flatten them");
   }
   check_shape(tokens, where);
 }
 
+template <class Where>
 void check_image(std::string_view format, std::optional<std::int32_t> expected_tokens,
-                 const std::string& where) {
-  check_text(format, where + ".format");
+                 const Where& where) {
+  check_text(format, [&where] { return where() + ".format"; });
   if (expected_tokens && *expected_tokens < 0) {
-    throw invalid_argument(where + ".expected_tokens is " + std::to_string(*expected_tokens) +
+    throw invalid_argument(where() + ".expected_tokens is " + std::to_string(*expected_tokens) +
                            ", expected 0 or more; leave it out if unknown");
   }
 }
 
-void check_chunk(const ModelInputChunk& chunk, const std::string& where) {
+template <class Where>
+void check_chunk(const ModelInputChunk& chunk, const Where& where) {
   if (const auto* text = std::get_if<EncodedTextChunk>(&chunk)) {
     check_tokens(text->tokens, where);
   } else if (const auto* image = std::get_if<ImageChunk>(&chunk)) {
     check_image(image->format, image->expected_tokens, where);
   } else if (const auto* pointer = std::get_if<ImageAssetPointerChunk>(&chunk)) {
-    check_text(pointer->location, where + ".location");
+    check_text(pointer->location, [&where] { return where() + ".location"; });
     check_image(pointer->format, pointer->expected_tokens, where);
   }
 }
 
 void check_datum(const Datum& datum, std::size_t index) {
   for (std::size_t i = 0; i < datum.model_input.chunks.size(); ++i) {
-    check_chunk(datum.model_input.chunks[i], chunk_label(index, i));
+    check_chunk(datum.model_input.chunks[i], [=] { return chunk_label(index, i); });
   }
-  check_names(datum.loss_fn_inputs, "data[" + std::to_string(index) + "].loss_fn_inputs");
-  for (const auto& [name, tensor] : datum.loss_fn_inputs) {
-    check_shape(tensor, loss_input_label(index, name));
-    if (name == kTargetTokens && is_floating_point(tensor.dtype())) {
-      throw invalid_argument(loss_input_label(index, name) + " is " +
-                             std::string(to_string(tensor.dtype())) +
+  check_names(datum.loss_fn_inputs,
+              [index] { return "data[" + std::to_string(index) + "].loss_fn_inputs"; });
+  for (const auto& input : datum.loss_fn_inputs) {
+    const TensorData& tensor = input.second;
+    const auto label = [&] { return loss_input_label(index, input.first); };
+    check_shape(tensor, label);
+    if (input.first == kTargetTokens && is_floating_point(tensor.dtype())) {
+      throw invalid_argument(label() + " is " + std::string(to_string(tensor.dtype())) +
                              ", expected integers; convert it to int64");
     }
   }
@@ -161,12 +177,12 @@ std::string chunk_label(std::size_t datum, std::size_t chunk) {
 
 void check_prompt(const ModelInput& prompt) {
   for (std::size_t i = 0; i < prompt.chunks.size(); ++i) {
-    const std::string where = "prompt.chunks[" + std::to_string(i) + "]";
+    const auto where = [i] { return "prompt.chunks[" + std::to_string(i) + "]"; };
     check_chunk(prompt.chunks[i], where);
     const auto* text = std::get_if<EncodedTextChunk>(&prompt.chunks[i]);
     if (text == nullptr) continue;
     if (const auto bad = find_bad_token(text->tokens)) {
-      throw invalid_argument(where + ": token " + std::to_string(bad->value) + " at position " +
+      throw invalid_argument(where() + ": token " + std::to_string(bad->value) + " at position " +
                              std::to_string(bad->position) + " is outside [0, 2147483648)");
     }
   }
@@ -175,10 +191,10 @@ void check_prompt(const ModelInput& prompt) {
 void check_request(const ForwardBackwardInput& input) {
   check_text(input.model_id, "model_id");
   check_text(input.loss_fn, "loss_fn");
-  for (const auto& [key, value] : input.loss_fn_config) {
-    check_text(key, "a key of loss_fn_config");
-    if (const auto* text = std::get_if<std::string>(&value)) {
-      check_text(*text, "loss_fn_config[" + internal::quoted(key) + "]");
+  for (const auto& entry : input.loss_fn_config) {
+    check_text(entry.first, "a key of loss_fn_config");
+    if (const auto* text = std::get_if<std::string>(&entry.second)) {
+      check_text(*text, [&] { return "loss_fn_config[" + internal::quoted(entry.first) + "]"; });
     }
   }
   for (std::size_t i = 0; i < input.data.size(); ++i) check_datum(input.data[i], i);
@@ -189,18 +205,18 @@ void check_output(const ForwardBackwardOutput& output) {
   for (const auto& [name, value] : output.metrics) check_text(name, "a name in metrics");
   for (std::size_t i = 0; i < output.loss_fn_outputs.size(); ++i) {
     const NamedTensors& fields = output.loss_fn_outputs[i];
-    const std::string where = "loss_fn_outputs[" + std::to_string(i) + "]";
+    const auto where = [i] { return "loss_fn_outputs[" + std::to_string(i) + "]"; };
     check_names(fields, where);
     // Readers join the columns of all records, so a gap in one would shift the rest.
     if (i > 0 && names_of(fields) != names_of(output.loss_fn_outputs[0])) {
-      throw invalid_argument(where + " holds other names than loss_fn_outputs[0]; " +
+      throw invalid_argument(where() + " holds other names than loss_fn_outputs[0]; " +
                              "every datum must have the same outputs");
     }
-    for (const auto& [name, tensor] : fields) {
-      check_shape(tensor, where + "[" + internal::quoted(name) + "]");
-      if (tensor.is_sparse()) {
-        throw invalid_argument(where + "[" + internal::quoted(name) +
-                               "] is sparse; outputs must be dense");
+    for (const auto& field : fields) {
+      const auto label = [&] { return where() + "[" + internal::quoted(field.first) + "]"; };
+      check_shape(field.second, label);
+      if (field.second.is_sparse()) {
+        throw invalid_argument(label() + " is sparse; outputs must be dense");
       }
     }
   }

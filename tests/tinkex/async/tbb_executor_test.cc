@@ -1,6 +1,7 @@
 #include "tinkex/async/tbb_executor.h"
 
 #include <gtest/gtest.h>
+#include <oneapi/tbb/task_arena.h>
 
 #include <atomic>
 #include <chrono>
@@ -49,6 +50,35 @@ TEST(TbbExecutorTest, ShutdownWaitsNoLongerThanItsDeadline) {
   EXPECT_FALSE(executor.post([] {}));
   release.set_value();
   EXPECT_TRUE(executor.shutdown(std::chrono::steady_clock::now() + 60s));
+}
+
+TEST(TbbExecutorTest, AsManyTasksRunSideBySideAsThereAreThreads) {
+  TbbExecutor executor(3);
+  std::promise<void> all_here;
+  std::atomic<int> here{0};
+  for (int i = 0; i < 3; ++i) {
+    run_on(&executor, [&] {
+      if (++here == 3) all_here.set_value();
+      while (here < 3) std::this_thread::yield();
+    });
+  }
+  EXPECT_EQ(all_here.get_future().wait_for(60s), std::future_status::ready);
+}
+
+TEST(TbbExecutorTest, TasksThatWereQueuedRunThoughTheExecutorEnds) {
+  std::atomic<int> run{0};
+  for (int round = 0; round < 100; ++round) {
+    TbbExecutor executor(2);
+    for (int i = 0; i < 10; ++i) run_on(&executor, [&run] { ++run; });
+  }
+  EXPECT_EQ(run, 1'000);
+}
+
+TEST(TbbExecutorTest, ATaskFindsTheArenasBound) {
+  TbbExecutor executor(3);
+  std::promise<int> bound;
+  run_on(&executor, [&bound] { bound.set_value(oneapi::tbb::this_task_arena::max_concurrency()); });
+  EXPECT_EQ(bound.get_future().get(), 3);
 }
 
 }  // namespace

@@ -25,7 +25,6 @@ LAYERS = {
     "session": "base values limits config async http api connection",
     "clients": "base values validation api connection session",
     "mocks": "base values wire http",
-    "cli": "base values config clients",
     "convert": "base values",
     "local": "base values validation wire async http",
     "connect": "base values limits config clients local",

@@ -1,5 +1,7 @@
 #include "tinkex/api/json_body.h"
 
+#include "tinkex/base/bounded_json.h"
+
 namespace tinkex::api {
 namespace {
 
@@ -8,12 +10,7 @@ constexpr int kMaxDepth = 64;
 }  // namespace
 
 Result<ReplyJson> parse_object(std::string_view body, std::string_view what) {
-  const auto bounded = [](int depth, ReplyJson::parse_event_t event, ReplyJson&) {
-    const bool opens = event == ReplyJson::parse_event_t::object_start ||
-                       event == ReplyJson::parse_event_t::array_start;
-    return !opens || depth <= kMaxDepth;
-  };
-  ReplyJson json = ReplyJson::parse(body, bounded, /*allow_exceptions=*/false);
+  auto json = internal::parse_bounded<ReplyJson>(body, kMaxDepth);
   if (!json.is_object()) {
     return Error(ErrorCode::kDecode, std::string(what) + ": the reply is not a JSON object");
   }

@@ -10,19 +10,15 @@ bool PollGate::admits(std::size_t weight) const {
 }
 
 void PollGate::enter(Turn turn, std::size_t weight) {
-  std::function<void()> tell;
-  bool admitted = false;
-  {
-    MutexLock lock(mutex_);
-    admitted = waiting_.empty() && admits(weight);
-    if (admitted) {
-      inside_ += weight;
-    } else {
-      waiting_.emplace_back(std::move(turn), weight);
-      tell.swap(on_full_);
-    }
+  MutexLock lock(mutex_);
+  if (waiting_.empty() && admits(weight)) {
+    inside_ += weight;
+    lock.unlock();
+    return turn();
   }
-  if (admitted) return turn();
+  waiting_.emplace_back(std::move(turn), weight);
+  const std::function<void()> tell = std::exchange(on_full_, nullptr);
+  lock.unlock();
   if (tell) tell();
 }
 

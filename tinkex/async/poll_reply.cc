@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "tinkex/base/bounded_json.h"
 #include "tinkex/base/text.h"
 #include "tinkex/retry/classify.h"
 
@@ -18,12 +19,6 @@ constexpr milliseconds kPausedDelay{1'000};
 // Envelopes (try_again, errors, metadata) are small; anything longer is a result.
 constexpr std::size_t kMaxEnvelopeBytes = 64 * 1024;
 constexpr int kMaxDepth = 32;
-
-bool too_deep(int depth, json::parse_event_t event, json&) {
-  return !(
-      (event == json::parse_event_t::object_start || event == json::parse_event_t::array_start) &&
-      depth > kMaxDepth);
-}
 
 std::string string_at(const json& object, const char* key) {
   const auto found = object.find(key);
@@ -70,7 +65,7 @@ PollReply interpret_success(const HttpResponse& response, const std::string& wha
       response.body.size() > kMaxEnvelopeBytes) {
     return done();
   }
-  const json object = json::parse(response.body, too_deep, /*allow_exceptions=*/false);
+  const json object = parse_bounded(response.body, kMaxDepth);
   if (!object.is_object()) {
     PollReply reply;
     reply.kind = PollReply::Kind::kFailed;
@@ -102,8 +97,8 @@ PollReply interpret_poll_reply(const HttpResponse& response, const std::string& 
   }
   PollReply reply;
   if (response.status == 408) {
-    const json object = json::parse(response.body.substr(0, kMaxEnvelopeBytes), too_deep,
-                                    /*allow_exceptions=*/false);
+    const json object =
+        parse_bounded(std::string_view(response.body).substr(0, kMaxEnvelopeBytes), kMaxDepth);
     return object.is_object() ? pending(object) : reply;
   }
   reply.error = error_from_response(response, what).with_request_id(request_id);

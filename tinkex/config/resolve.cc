@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "tinkex/base/host.h"
 #include "tinkex/base/text.h"
 #include "tinkex/config/env.h"
 #include "tinkex/limits/limiter_key.h"
@@ -44,11 +45,6 @@ std::string host_of(std::string_view base_url) {
     return host.substr(0, colon);
   }
   return {};
-}
-
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host.ends_with(".localhost") || host.rfind("127.", 0) == 0 ||
-         host == "[::1]";
 }
 
 bool is_visible_ascii(char c) { return c >= 0x21 && c <= 0x7e; }
@@ -97,7 +93,7 @@ Status check_api_key(const ClientOptions& options, const std::string& host) {
     return invalid_argument(
         "api_key: contains a blank, a line break or another character that HTTP does not allow");
   }
-  if (options.transport != nullptr || is_loopback(host)) return ok_status();
+  if (options.transport != nullptr || internal::is_loopback_host(host)) return ok_status();
   if (key.empty()) {
     return invalid_argument("api_key: there is none for " + host +
                             "; set TINKER_API_KEY or ClientOptions::api_key");

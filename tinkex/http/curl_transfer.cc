@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "tinkex/base/host.h"
 #include "tinkex/base/text.h"
 
 namespace tinkex::internal {
@@ -38,8 +39,7 @@ std::string_view trim(std::string_view text) {
 /// user's own list (no_proxy).
 bool is_loopback_url(const std::string& url) {
   const std::string authority = server_of(url);
-  const std::string host = authority.substr(0, authority.find(':', authority.find(']') + 1));
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+  return is_loopback_host(authority.substr(0, authority.find(':', authority.find(']') + 1)));
 }
 
 bool has_line_break(std::string_view text) {

@@ -18,6 +18,7 @@ namespace wire = boost::beast::http;
 using beast::error_code;
 
 constexpr std::uint32_t kMaxHeaderBytes = 64 << 10;
+constexpr std::size_t kReadStep = 64 << 10;
 /// How much of a refused body is read and thrown away so that the client sees the refusal; closing
 /// at once would reset the connection under it.
 constexpr std::size_t kDrainBytes = std::size_t{64} << 20;
@@ -146,6 +147,8 @@ void HttpSession::on_header(error_code error) {
 }
 
 void HttpSession::read_body() {
+  // Beast reads as much at a time as the buffer holds, and by itself gives it 512 bytes.
+  if (parser_->content_length().value_or(0) > kReadStep) buffer_.reserve(kReadStep);
   wire::async_read(
       stream_, buffer_, *parser_,
       [self = shared_from_this()](error_code error, std::size_t) { self->on_request(error); });
@@ -225,8 +228,7 @@ void HttpSession::on_written(error_code error) {
 
 void HttpSession::drain(std::size_t budget) {
   buffer_.clear();
-  constexpr std::size_t kStep = 64 << 10;
-  stream_.async_read_some(buffer_.prepare(kStep),
+  stream_.async_read_some(buffer_.prepare(kReadStep),
                           [self = shared_from_this(), budget](error_code error, std::size_t size) {
                             if (error || size >= budget || self->closed_) return self->close();
                             self->drain(budget - size);

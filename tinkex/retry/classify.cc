@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "tinkex/base/bounded_json.h"
 #include "tinkex/base/text.h"
 
 namespace tinkex::internal {
@@ -41,14 +42,9 @@ std::string dumped(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-json parse_bounded(std::string_view body) {
-  const auto bounded = [](int depth, json::parse_event_t event, json&) {
-    const bool opens =
-        event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
-    return !opens || depth <= kMaxDepth;
-  };
+json parse_short(std::string_view body) {
   if (body.size() > kMaxParsedBody) return nullptr;
-  return json::parse(body, bounded, /*allow_exceptions=*/false);
+  return parse_bounded(body, kMaxDepth);
 }
 
 /// A location such as ["body", "data", 0] as `body.data.0: `.
@@ -172,7 +168,7 @@ std::optional<milliseconds> parse_retry_after(const HttpResponse& reply,
 }
 
 Error error_from_response(const HttpResponse& reply, std::string_view what) {
-  const json body = parse_bounded(reply.body);
+  const json body = parse_short(reply.body);
   std::string text = message_of(body);
   if (text.empty()) text = reply.body;
   std::string message = std::string(what) + ": the server answered " + std::to_string(reply.status);

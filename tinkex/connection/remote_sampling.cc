@@ -24,6 +24,22 @@ Result<SampleResponse> decode_samples(const HttpResponse& reply,
   return response;
 }
 
+/// The request that hands a sample in. It waits for the key's back-off, in which all samplers
+/// share.
+RetryableRequest submission_of(const ServiceContext& service,
+                               std::shared_ptr<const ByteBuffer> body,
+                               std::shared_ptr<RateLimiter> limiter) {
+  RetryableRequest request;
+  request.http = service.request("asample");
+  request.http.headers.emplace_back("X-Tinker-Sampling-Backpressure", "1");
+  request.http.body = std::move(body);
+  request.retry = service.options.sample_retry;
+  request.what = "sample";
+  request.limiter = std::move(limiter);
+  request.wait_for_limiter = true;
+  return request;
+}
+
 /// Waits until the session's own poll says that the result is there, then fetches it.
 void fetch_when_settled(const std::shared_ptr<const ServiceContext>& service,
                         const std::shared_ptr<SessionPoll>& futures, const std::string& id,
@@ -98,18 +114,10 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
                                     .options = options});
   if (!body.ok()) return refuse(std::move(body).error());
 
-  RetryableRequest request;
-  request.http = service->request("asample");
-  request.http.headers.emplace_back("X-Tinker-Sampling-Backpressure", "1");
-  request.http.body = *std::move(body);
-  request.retry = service->options.sample_retry;
-  request.what = "sample";
-  request.limiter = entry->limiter;
-  request.wait_for_limiter = true;
-
   // The hook is given at construction and the loop starts last: no lock, and no reply can be
   // earlier.
-  auto submission = std::make_shared<RetryLoop>(service->runtime, std::move(request));
+  auto submission = std::make_shared<RetryLoop>(
+      service->runtime, submission_of(*service, *std::move(body), entry->limiter));
   auto cell = std::make_shared<Cell>(service->runtime->executor,
                                      [weak = std::weak_ptr<RetryLoop>(submission)] {
                                        if (auto loop = weak.lock()) loop->cancel();

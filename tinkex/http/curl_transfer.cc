@@ -65,9 +65,9 @@ Status CurlTransfer::prepare() {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
-  // While it is not known yet whether a server speaks HTTP/2, one connection is made and not one
-  // for each request of a burst.
-  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+  // Until the handshake tells whether the server speaks HTTP/2, one connection is made and not one
+  // for each request of a burst. Without TLS only a reply would tell, and that may take long.
+  if (request_.url.starts_with("https:")) curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
   curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");  // whatever this libcurl can decode
   if (is_loopback_url(request_.url)) curl_easy_setopt(easy, CURLOPT_PROXY, "");
   // Cancelling while a name is looked up must not wait for the resolver: this thread serves all.

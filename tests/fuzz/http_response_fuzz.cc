@@ -60,8 +60,9 @@ Result<HttpResponse> exchange(std::string_view reply) {
   request.method = "GET";
   request.url = "http://127.0.0.1/api/v1/retrieve_future";
   request.max_response_bytes = kMaxBody;
+  internal::ReplyMemory memory;
   internal::CurlTransfer transfer(1, internal::CurlEasy(curl_easy_init()), std::move(request),
-                                  nullptr);
+                                  nullptr, memory);
   TINKEX_FUZZ_CHECK(transfer.prepare().ok());
   connection.install(transfer.handle());
   const CURLcode code = curl_easy_perform(transfer.handle());

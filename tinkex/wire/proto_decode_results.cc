@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -90,10 +91,21 @@ SharedValues share_values(std::vector<T> values, DType dtype) {
   return {dtype, std::move(owner), data};
 }
 
+/// Of elements that keep their type: unlike a vector, the block is not filled with zeros first.
+template <class T>
+SharedValues copy_block(std::string_view bytes, DType dtype) {
+  const auto owner = std::make_shared_for_overwrite<T[]>(bytes.size() / sizeof(T));
+  if (!bytes.empty()) std::memcpy(owner.get(), bytes.data(), bytes.size());
+  return {dtype, owner, reinterpret_cast<const std::byte*>(owner.get())};
+}
+
 SharedValues copy_values(const PackedColumn& column, std::size_t elements,
                          const std::string& where) {
-  const std::size_t bytes = elements * packed_element_size(column.dtype, where);
-  Values values = unpack_values(column.data.substr(0, bytes), column.dtype, where);
+  const std::string_view bytes =
+      column.data.substr(0, elements * packed_element_size(column.dtype, where));
+  if (column.dtype == dtype::kFloat32) return copy_block<float>(bytes, DType::kFloat32);
+  if (column.dtype == dtype::kInt64) return copy_block<std::int64_t>(bytes, DType::kInt64);
+  Values values = unpack_values(bytes, column.dtype, where);
   return values.dtype == DType::kFloat32 ? share_values(std::move(values.floats), values.dtype)
                                          : share_values(std::move(values.ints), values.dtype);
 }

@@ -234,6 +234,10 @@ TEST_F(ParallelBatchTest, C3_TheAcceptedChunksAreKnownWhileTheFirstIsHeldBack) {
   add(batch, {"a", "b"});
   accept("b#2");
   EXPECT_EQ(strand->accepted_ids(batch), Bodies{"id of b#2"});
+  add(batch, {"c"});  // a batch without its last chunk waits for it, and keeps itself alive
+  accept("c#3");
+  accept("a#1");
+  EXPECT_TRUE(first);
 }
 
 TEST_F(ParallelBatchTest, ClosingTheServiceEndsABatchInTheMiddle) {

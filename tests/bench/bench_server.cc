@@ -16,6 +16,7 @@ using Json = nlohmann::json;
 
 constexpr std::string_view kApi = "/api/v1/";
 constexpr char kModel[] = "bench-session:train:0";
+constexpr char kBinary[] = "application/x-protobuf";
 
 /// Replies that never change. client/config makes every client cut a batch into the same chunks,
 /// sent in order.
@@ -153,7 +154,6 @@ EpollServer::Answer BenchServer::poll(std::string_view body) {
 }
 
 EpollReply BenchServer::result(const FutureId& id) {
-  constexpr char kBinary[] = "application/x-protobuf";
   switch (id.kind) {
     case 's': return {.content_type = kBinary, .body = sample_};
     case 'o': return json_reply(R"({"type":"optim_step","metrics":{"grad_norm":1.0}})");

@@ -35,21 +35,20 @@ const std::string& ServiceClient::session_id() const { return core_->context()->
 
 const ClientOptions& ServiceClient::options() const { return core_->context()->options; }
 
-Future<std::vector<SupportedModel>> ServiceClient::get_supported_models(
-    const CallOptions& options) {
+Future<std::vector<SupportedModel>> ServiceClient::get_supported_models(const CallOptions& call) {
   const ServicePtr& service = core_->context();
-  Call<std::vector<SupportedModel>> call{
+  Call<std::vector<SupportedModel>> request{
       .what = "get_server_capabilities",
       .http = service->request("get_server_capabilities", "GET"),
       .decode = [](const HttpResponse& reply) { return api::parse_supported_models(reply.body); }};
   return internal::with_deadline(*service,
-                                 internal::send_call(ServicePtr(service), std::move(call)), options,
+                                 internal::send_call(ServicePtr(service), std::move(request)), call,
                                  "get_server_capabilities");
 }
 
 Future<TrainingClient> ServiceClient::create_lora_training_client(std::string base_model,
                                                                   LoraConfig config,
-                                                                  const CallOptions& options) {
+                                                                  const CallOptions& call) {
   const ServicePtr& service = core_->context();
   const auto refuse = [&service](Error error) {
     return Future<TrainingClient>::ready_with(std::move(error), service->runtime->executor);
@@ -59,23 +58,24 @@ Future<TrainingClient> ServiceClient::create_lora_training_client(std::string ba
   }
   if (Status valid = validate(config); !valid.ok()) return refuse(valid.error());
   return internal::with_deadline(*service, internal::create_training(service, base_model, config),
-                                 options, "create_lora_training_client");
+                                 call, "create_lora_training_client");
 }
 
-Future<TrainingClient> ServiceClient::create_training_client_from_state(
-    std::string path, bool with_optimizer, const CallOptions& options) {
+Future<TrainingClient> ServiceClient::create_training_client_from_state(std::string path,
+                                                                        bool with_optimizer,
+                                                                        const CallOptions& call) {
   const ServicePtr& service = core_->context();
   if (Status valid = validate_checkpoint_path(path, CheckpointKind::kTraining); !valid.ok()) {
     return Future<TrainingClient>::ready_with(valid.error(), service->runtime->executor);
   }
   return internal::with_deadline(
-      *service, internal::create_training_from(service, std::move(path), with_optimizer), options,
+      *service, internal::create_training_from(service, std::move(path), with_optimizer), call,
       "create_training_client_from_state");
 }
 
 Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::string> base_model,
                                                              std::optional<std::string> model_path,
-                                                             const CallOptions& options) {
+                                                             const CallOptions& call) {
   const ServicePtr& service = core_->context();
   if (base_model.has_value() == model_path.has_value()) {
     return Future<SamplingClient>::ready_with(
@@ -83,7 +83,7 @@ Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::
         service->runtime->executor);
   }
   const std::int64_t number = service->next_sampling_session_seq_id.fetch_add(1);
-  Call<std::string> call{
+  Call<std::string> request{
       .what = "create_sampling_session",
       .http = post(service, "create_sampling_session",
                    api::create_sampling_session_request(service->session_id, number, base_model,
@@ -91,12 +91,12 @@ Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::
       .decode = [](const HttpResponse& r) { return api::parse_sampling_session_id(r.body); }};
   // Some servers answer with a future; the others at once.
   auto created =
-      internal::send_call_and_poll(ServicePtr(service), std::move(call), "CreateSamplingSession")
+      internal::send_call_and_poll(ServicePtr(service), std::move(request), "CreateSamplingSession")
           .then([service](Result<std::string> session_id) -> Result<SamplingClient> {
             if (!session_id.ok()) return std::move(session_id).error();
             return internal::make_sampling_client(service, *std::move(session_id));
           });
-  return internal::with_deadline(*service, std::move(created), options, "create_sampling_client");
+  return internal::with_deadline(*service, std::move(created), call, "create_sampling_client");
 }
 
 void ServiceClient::close() { core_->close(); }

@@ -38,7 +38,8 @@ To convert(From value) {
     return convert<To>(to_float(value));
   } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
     // Compared in the floating type, where the end of the range is a power of two.
-    constexpr From kEnd = static_cast<From>(std::numeric_limits<To>::max() / 2 + 1) * 2;
+    constexpr To kHalf = std::numeric_limits<To>::max() / 2 + 1;
+    constexpr From kEnd = static_cast<From>(kHalf) * 2;
     if (std::isnan(value)) return To{0};
     if (value >= kEnd) return std::numeric_limits<To>::max();
     if (value < -kEnd) return std::numeric_limits<To>::min();

@@ -42,7 +42,7 @@ std::string describe_model(const tinkex::ModelInfo& info, std::int64_t rank) {
 std::string quoted(const std::string& text) {
   constexpr char kPlain[] =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:=@%";
-  if (text.find_first_not_of(kPlain) == text.npos) return text;
+  if (text.find_first_not_of(kPlain) == std::string::npos) return text;
   std::string out = "'";
   for (const char c : text) {
     if (c == '\'') {
@@ -92,7 +92,7 @@ void say_how_to_go_on(const RunFolder& run, int signal) {
   std::printf("Loss curve: %s\n", run.file("loss.svg").c_str());
   std::printf("Checkpoint: %s", run.checkpoint().c_str());
   if (run.plan.base_url.empty()) std::printf("\n            in %s", run.file("backend").c_str());
-  const bool by_bazel = std::getenv("BUILD_WORKING_DIRECTORY") != nullptr;
+  const bool by_bazel = std::getenv("BUILD_WORKING_DIRECTORY") != nullptr;  // NOLINT(*-mt-unsafe)
   std::printf("\nGo on:      %s --resume %s", by_bazel ? "./bazelw run //examples:sft --" : "sft",
               quoted(run.path().string()).c_str());
   if (step >= run.plan.steps) std::printf(" --steps %lld", 2 * step);

@@ -5,9 +5,9 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <iterator>
+#include <system_error>
 
 namespace sft {
 namespace {
@@ -26,7 +26,7 @@ int write_all(int file, std::string_view text) {
 }  // namespace
 
 tinkex::Error file_error(const std::string& what, const std::filesystem::path& path, int number) {
-  std::string why = std::strerror(number);
+  std::string why = std::generic_category().message(number);
   if (number == ENOSPC || number == EDQUOT || number == EFBIG) {
     why += "; free some space or choose another --out";
   } else if (number == ENAMETOOLONG) {

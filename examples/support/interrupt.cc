@@ -1,6 +1,5 @@
 #include "examples/support/interrupt.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>

@@ -127,7 +127,9 @@ std::string draw_axes(const Axes& axes) {
     out += text(kLeft - 8, y + 4, "text-anchor=\"end\"", number(i * dy, "%.4g"));
   }
   const double dx = std::max(1.0, tick_distance(axes.last - axes.first, 8));
-  for (double x = std::ceil(axes.first / dx) * dx; x <= axes.last; x += dx) {
+  for (auto tick = std::llround(std::ceil(axes.first / dx));; ++tick) {
+    const double x = static_cast<double>(tick) * dx;
+    if (x > axes.last) break;
     out += rule(axes.x(x), bottom, axes.x(x), bottom + 5, "#444");
     out += text(axes.x(x), bottom + 20, "text-anchor=\"middle\"", number(x, "%.10g"));
   }

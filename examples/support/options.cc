@@ -116,7 +116,7 @@ void add_other_options(CLI::App& app, Options& options) {
 std::string sentence_of(const CLI::ParseError& error) {
   std::string text = error.what();
   while (!text.empty() && text.back() == '\n') text.pop_back();
-  for (std::size_t at; (at = text.find('\n')) != text.npos;) text.replace(at, 1, " ");
+  for (std::size_t at; (at = text.find('\n')) != std::string::npos;) text.replace(at, 1, " ");
   return text;
 }
 
@@ -153,7 +153,7 @@ int exit_code_of(const tinkex::Error& error) {
 }
 
 void enter_callers_directory() {
-  const char* directory = std::getenv("BUILD_WORKING_DIRECTORY");
+  const char* directory = std::getenv("BUILD_WORKING_DIRECTORY");  // NOLINT(*-mt-unsafe)
   std::error_code ignored;  // The directory may be gone; absolute paths still work.
   if (directory != nullptr) std::filesystem::current_path(directory, ignored);
 }

@@ -9,7 +9,7 @@ namespace {
 
 bool is_vowel(std::string_view word, std::size_t at) {
   constexpr std::string_view kVowels = "aeiou";
-  return kVowels.find(word[at]) != kVowels.npos || (at > 0 && word[at] == 'y');
+  return kVowels.find(word[at]) != std::string_view::npos || (at > 0 && word[at] == 'y');
 }
 
 std::vector<std::string> split(std::string_view text) {

@@ -121,12 +121,12 @@ Status RunFolder::hold(const std::string& name, const char* remedy) {
 }
 
 Status RunFolder::create(const Options& options) {
-  if (const Status applied = apply(options, plan); !applied) return applied;
+  if (Status applied = apply(options, plan); !applied) return applied;
   std::error_code error;
   if (fs::create_directories(path_, error)) created_ = true;
   if (error) return file_error("make the folder", path_, error.value());
   const std::string name = "--out " + path_.string();
-  if (const Status held = hold(name, "choose another --out"); !held) return held;
+  if (Status held = hold(name, "choose another --out"); !held) return held;
   if (has_state(path_)) {
     return invalid_argument(name +
                             ": holds a run already; go on with it by --resume, or choose another "
@@ -140,7 +140,7 @@ Status RunFolder::load(const Options& options) {
   const std::string name = "--resume " + path_.string();
   std::error_code missing;
   if (fs::is_directory(path_, missing)) {
-    if (const Status held = hold(name, "wait until that has ended"); !held) return held;
+    if (Status held = hold(name, "wait until that has ended"); !held) return held;
   }
   if (!has_state(path_)) {
     if (has_metrics(path_)) return invalid_argument(name + kUnsaved);
@@ -150,14 +150,14 @@ Status RunFolder::load(const Options& options) {
   }
   const auto text = read_text(file(kState));
   if (!text) return text.error();
-  const Status read = read_state(*text);
+  Status read = read_state(*text);
   if (!read) return read.error();
   if (plan.base_url.empty() && options.base_url) {
     return invalid_argument(name +
                             ": was trained by the embedded backend, and its checkpoint is in "
                             "that folder; leave out --base-url");
   }
-  if (const Status applied = apply(options, plan); !applied) return applied;
+  if (Status applied = apply(options, plan); !applied) return applied;
   if (step_ >= plan.steps) {
     return invalid_argument(name + ": has all its " + std::to_string(plan.steps) +
                             " steps; give a larger --steps to go on, it has " +
@@ -187,7 +187,7 @@ Status RunFolder::read_state(const std::string& text) {
 Status RunFolder::save(std::int64_t step, std::string checkpoint) {
   const json state = {
       {"format", kFormat}, {"step", step}, {"checkpoint", checkpoint}, {"plan", to_json(plan)}};
-  const Status written = write_file(file(kState), state.dump(2) + "\n");
+  Status written = write_file(file(kState), state.dump(2) + "\n");
   if (!written) return written;
   step_ = step;
   checkpoint_ = std::move(checkpoint);

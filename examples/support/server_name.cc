@@ -14,14 +14,14 @@ std::string origin_of(std::string_view url) {
   std::string_view host = url.substr(scheme.size());
   // First, and the last one: a password may hold any of the other characters.
   const std::size_t user = host.rfind('@');
-  if (user != host.npos) host.remove_prefix(user + 1);
+  if (user != std::string_view::npos) host.remove_prefix(user + 1);
   host = host.substr(0, host.find_first_of("/?#"));
   constexpr std::size_t kMost = 200;
   return std::string(scheme) + show_text(host, kMost);
 }
 
 std::string server_name(const std::string& base_url) {
-  const char* const variable = std::getenv("TINKER_BASE_URL");
+  const char* const variable = std::getenv("TINKER_BASE_URL");  // NOLINT(*-mt-unsafe)
   if (!base_url.empty()) return origin_of(base_url);
   if (variable != nullptr && *variable != '\0') return origin_of(variable);
   return "the hosted service";

@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 namespace sft {
@@ -100,7 +101,7 @@ std::size_t piece_length(std::string_view text) {
   if (text.size() <= kPiece) return text.size();
   for (const char* ends : {"\n", " "}) {
     const std::size_t at = text.substr(0, kPiece).find_last_of(ends);
-    if (at != text.npos && at >= kPiece / 2) return at + 1;
+    if (at != std::string_view::npos && at >= kPiece / 2) return at + 1;
   }
   for (std::size_t length = kPiece; length > kPiece - 4; --length) {
     if ((static_cast<unsigned char>(text[length]) & 0xC0) != 0x80) return length;
@@ -118,13 +119,13 @@ Result<std::string> read_file(const std::filesystem::path& path) {
   }
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
                                                              &std::fclose);
-  if (file == nullptr) return refuse(std::string(std::strerror(errno)) + "; check the name");
+  if (file == nullptr) return refuse(std::generic_category().message(errno) + "; check the name");
   std::string text;
   char part[1 << 16];
   for (std::size_t got; (got = std::fread(part, 1, sizeof(part), file.get())) > 0;) {
     text.append(part, got);
   }
-  if (std::ferror(file.get())) return refuse(std::strerror(errno));
+  if (std::ferror(file.get())) return refuse(std::generic_category().message(errno));
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
   return text;
@@ -171,7 +172,7 @@ Result<std::vector<Example>> parse_plain_text(std::string_view text, const std::
                               ": is not UTF-8; convert the file, e.g. with iconv");
     }
     line += static_cast<std::size_t>(std::count(piece.begin(), piece.end(), '\n'));
-    if (piece.find_first_not_of(" \t\r\n") == piece.npos) continue;
+    if (piece.find_first_not_of(" \t\r\n") == std::string_view::npos) continue;
     examples.push_back({.parts = {{std::string(piece), true}}, .ended = false});
   }
   if (examples.empty()) return invalid_argument(name + ": is empty; give it some text");

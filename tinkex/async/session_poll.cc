@@ -64,20 +64,24 @@ struct SessionPoll::Report {
   }
 };
 
-void SessionPoll::wait_for(const std::string& request_id, Ready ready) {
-  std::optional<std::uint64_t> known;
-  {
-    MutexLock lock(mutex_);
-    if (const auto early = early_.find(request_id); early != early_.end()) {
-      known = early->second;
-      early_.erase(early);  // its place in the order is skipped later
-    } else if (refused_ || request_id.size() > kLongestId) {
-      known = 0;
-    } else {
-      waiting_.emplace(request_id, Waiter{std::move(ready), runtime().clock->now()});
-    }
+std::optional<std::uint64_t> SessionPoll::size_if_known(const std::string& request_id) {
+  if (const auto early = early_.find(request_id); early != early_.end()) {
+    const std::uint64_t bytes = early->second;
+    early_.erase(early);  // its place in the order is skipped later
+    return bytes;
   }
-  if (known) return ready(*known);
+  if (refused_ || request_id.size() > kLongestId) return 0;
+  return std::nullopt;
+}
+
+void SessionPoll::wait_for(const std::string& request_id, Ready ready) {
+  MutexLock lock(mutex_);
+  if (const auto bytes = size_if_known(request_id)) {
+    lock.unlock();
+    return ready(*bytes);
+  }
+  waiting_.emplace(request_id, Waiter{std::move(ready), runtime().clock->now()});
+  lock.unlock();
   start_if_idle();
 }
 

@@ -77,6 +77,8 @@ class SessionPoll final : public StepChain {
   void on_report(const HttpResponse& response);
   void on_failure(std::optional<std::chrono::milliseconds> retry_after);
   void continue_after(Clock::duration delay);
+  /// For whom waiting is over, or no use: the size of the result, or 0 where it is not known.
+  std::optional<std::uint64_t> size_if_known(const std::string& request_id) TINKEX_REQUIRES(mutex_);
   void remember_early(const std::string& request_id, std::uint64_t bytes) TINKEX_REQUIRES(mutex_);
   /// Sends away who has waited too long.
   void release_patient() TINKEX_EXCLUDES(mutex_);

@@ -51,7 +51,7 @@ bool is_visible_ascii(char c) { return c >= 0x21 && c <= 0x7e; }
 
 /// The URL is shown in errors and descriptions later, so nothing secret may be in it.
 Status check_base_url(const std::string& url, const std::string& host) {
-  if (url.find('@') != url.npos) {
+  if (url.find('@') != std::string::npos) {
     return invalid_argument(
         "base_url: a user name or password in it is not supported; remove everything up to the "
         "'@', and give a credential as api_key or in default_headers");
@@ -64,7 +64,7 @@ Status check_base_url(const std::string& url, const std::string& host) {
     return invalid_argument("base_url: " + internal::quoted(url) +
                             " contains a blank or a character that a URL does not allow");
   }
-  if (url.find_first_of("?#") != url.npos) {
+  if (url.find_first_of("?#") != std::string::npos) {
     return invalid_argument("base_url: " + internal::quoted(url) +
                             " has a query or a fragment; end it after the path");
   }
@@ -74,12 +74,12 @@ Status check_base_url(const std::string& url, const std::string& host) {
 /// A name or value that would end its line could add headers of its own.
 Status check_headers(const HttpHeaders& headers) {
   for (const auto& [name, value] : headers) {
-    if (name.empty() || name.find(':') != name.npos ||
+    if (name.empty() || name.find(':') != std::string::npos ||
         !std::all_of(name.begin(), name.end(), is_visible_ascii)) {
       return invalid_argument("default_headers: " + internal::quoted(name) +
                               " is not a header name");
     }
-    if (value.find_first_of(std::string_view("\r\n\0", 3)) != value.npos) {
+    if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
       return invalid_argument("default_headers: the value of " + internal::quoted(name) +
                               " contains a line break or a zero byte");
     }

@@ -55,6 +55,7 @@ std::vector<std::int32_t> prompt_tokens(const Json& request) {
 
 std::vector<float> negated(const std::vector<std::int32_t>& tokens) {
   std::vector<float> logprobs;
+  logprobs.reserve(tokens.size());
   for (const std::int32_t token : tokens) logprobs.push_back(-static_cast<float>(token));
   return logprobs;
 }

@@ -14,20 +14,20 @@ ParallelBatch::ParallelBatch(Plan plan)
       next_seq_id_(plan_.first_seq_id + static_cast<std::int64_t>(plan_.total)) {}
 
 void ParallelBatch::add(std::shared_ptr<ByteBuffer> body) {
-  std::size_t index = 0;
-  {
-    MutexLock lock(mutex_);
-    index = added_++;
-    if (error_) {
-      index = plan_.total;
-    } else if (index == 0) {
-      first_ = std::move(body);
-    } else {
-      ++on_wire_;
-    }
+  MutexLock lock(mutex_);
+  const std::size_t index = added_++;
+  if (error_) {
+    lock.unlock();
+    return plan_.release(body->size());
   }
-  if (index == plan_.total) return plan_.release(body->size());
-  if (index > 0) send_chunk(index, std::move(body));
+  if (index == 0) {
+    first_ = std::move(body);
+    lock.unlock();
+  } else {
+    ++on_wire_;
+    lock.unlock();
+    send_chunk(index, std::move(body));
+  }
   step();
 }
 

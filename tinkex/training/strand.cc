@@ -54,8 +54,8 @@ std::shared_ptr<Strand::Submission> Strand::open(SubmissionSpec spec) {
 
 std::pair<std::shared_ptr<Strand::Submission>, std::shared_ptr<Strand::Submission>>
 Strand::open_together(SubmissionSpec first, SubmissionSpec second) {
-  const std::pair both{std::make_shared<Submission>(std::move(first)),
-                       std::make_shared<Submission>(std::move(second))};
+  std::pair both{std::make_shared<Submission>(std::move(first)),
+                 std::make_shared<Submission>(std::move(second))};
   MutexLock lock(mutex_);
   queue_.push_back(both.first);
   queue_.push_back(both.second);

@@ -8,11 +8,8 @@
 // the future, never on the I/O thread until shutdown; after it, on whichever thread settles the
 // future.
 //
-// Races. All state of a result sits in one ResultCell under its mutex. The first `set` wins and
-// moves the waiters out before it releases the lock; they run afterwards, so no user code runs
-// under the lock, and a continuation attached concurrently either is among the moved ones or finds
-// the result. A Promise that is destroyed unsettled settles its cell with kCancelled ("abandoned"),
-// so a Future cannot wait for ever on a producer that is gone.
+// A Promise that is destroyed unsettled settles its future with kCancelled ("abandoned"), so a
+// Future cannot wait for ever on a producer that is gone. result_cell.h argues the races.
 
 #include <atomic>
 #include <chrono>
@@ -23,10 +20,10 @@
 #include <utility>
 #include <vector>
 
-#include "tinkex/base/mutex.h"
 #include "tinkex/clock.h"
 #include "tinkex/error.h"
 #include "tinkex/executor.h"
+#include "tinkex/result_cell.h"
 
 namespace tinkex {
 
@@ -34,116 +31,6 @@ template <class T>
 class Future;
 
 namespace internal {
-
-/// The state that a Promise and a Future share. Set once; never throws at the setter.
-template <class T>
-class ResultCell {
- public:
-  using Waiter = std::function<void(ResultCell&)>;
-
-  /// `on_cancel` is what cancel() tells the producer, until it is replaced.
-  explicit ResultCell(std::shared_ptr<Executor> executor, std::function<void()> on_cancel = nullptr)
-      : executor_(std::move(executor)), on_cancel_(std::move(on_cancel)) {}
-
-  /// Settles the cell; false if it was settled before.
-  bool set(Result<T> result) noexcept TINKEX_EXCLUDES(mutex_) {
-    std::vector<Waiter> waiters;
-    std::function<void()> cancel_hook;  // destroyed outside the lock: it may hold the last owner
-    {
-      MutexLock lock(mutex_);
-      if (result_) return false;
-      settle(std::move(result), waiters);
-      cancel_hook.swap(on_cancel_);
-    }
-    for (Waiter& waiter : waiters) waiter(*this);
-    return true;
-  }
-
-  bool ready() const TINKEX_EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    return result_.has_value();
-  }
-
-  void wait() const TINKEX_EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    while (!result_) condition_.wait(mutex_);
-  }
-
-  bool wait_until(std::chrono::steady_clock::time_point deadline) const TINKEX_EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    while (!result_) {
-      if (!condition_.wait_until(mutex_, deadline)) return result_.has_value();
-    }
-    return true;
-  }
-
-  /// The result, once ready() is true. It no longer changes, so no lock is needed to read it.
-  Result<T>& result() noexcept TINKEX_NO_THREAD_SAFETY_ANALYSIS { return *result_; }
-
-  /// Calls `waiter` when the cell is settled, here and now if it is. `waiter` must not throw.
-  void on_ready(Waiter waiter) TINKEX_EXCLUDES(mutex_) {
-    {
-      MutexLock lock(mutex_);
-      if (!result_) {
-        waiters_.push_back(std::move(waiter));
-        return;
-      }
-    }
-    waiter(*this);
-  }
-
-  /// Replaces what cancel() tells the producer. False, with nothing changed, once the cell is
-  /// settled: by then it may have been cancelled, and the producer had better stop.
-  bool on_cancel(std::function<void()> hook) TINKEX_EXCLUDES(mutex_) {
-    {
-      MutexLock lock(mutex_);
-      if (result_) return false;
-      on_cancel_.swap(hook);
-    }
-    return true;  // the hook before is destroyed here, outside the lock
-  }
-
-  void cancel() noexcept { end(Error(ErrorCode::kCancelled, "the caller cancelled this result")); }
-
-  /// Settles the cell with `error`, unless it is settled, and tells the producer to stop.
-  void end(Error error) noexcept TINKEX_EXCLUDES(mutex_) {
-    std::vector<Waiter> waiters;
-    std::function<void()> hook;
-    {
-      // In one step: a hook that comes later finds the cell settled and is not taken.
-      MutexLock lock(mutex_);
-      if (result_) return;
-      settle(std::move(error), waiters);
-      hook.swap(on_cancel_);
-    }
-    for (Waiter& waiter : waiters) waiter(*this);
-    if (hook) hook();
-  }
-
-  /// Lets continuations run there, unless it has an executor. Only while nobody else knows the
-  /// cell.
-  void adopt_executor(const std::shared_ptr<Executor>& executor) {
-    if (!executor_) executor_ = executor;
-  }
-
-  Executor* executor() const noexcept { return executor_.get(); }
-  const std::shared_ptr<Executor>& shared_executor() const noexcept { return executor_; }
-
- private:
-  void settle(Result<T> result, std::vector<Waiter>& waiters) noexcept TINKEX_REQUIRES(mutex_) {
-    result_.emplace(std::move(result));
-    waiters.swap(waiters_);
-    condition_.notify_all();
-  }
-
-  std::shared_ptr<Executor> executor_;  // may be null: continuations run in the setter
-
-  mutable Mutex mutex_;
-  mutable CondVar condition_;
-  std::optional<Result<T>> result_ TINKEX_GUARDED_BY(mutex_);
-  std::vector<Waiter> waiters_ TINKEX_GUARDED_BY(mutex_);
-  std::function<void()> on_cancel_ TINKEX_GUARDED_BY(mutex_);
-};
 
 template <class T>
 struct UnwrapResult {
@@ -159,8 +46,6 @@ struct UnwrapResult<Future<T>> {
 };
 template <>
 struct UnwrapResult<void> : UnwrapResult<Unit> {};
-
-Error error_from_current_exception() noexcept;
 
 /// Calls fn and turns whatever it does, exceptions included, into a Result.
 template <class U, class Fn, class... Args>

@@ -69,6 +69,9 @@ struct ClientOptions {
   std::map<std::string, std::string> user_metadata;
   /// Extra headers on every request.
   HttpHeaders default_headers;
+  /// PEM file of the authorities whose certificates are trusted, instead of the system's.
+  /// Environment: SSL_CERT_FILE.
+  std::string ca_file;
 
   /// Absent: protobuf, and JSON from the first 415 or 422 on that JSON is then spared.
   std::optional<WireFormat> wire_format = std::nullopt;

@@ -23,6 +23,15 @@ HttpRequest post(const ServicePtr& service, std::string_view path, api::Body bod
   return request;
 }
 
+Status check_sampled_model(const std::optional<std::string>& base_model,
+                           const std::optional<std::string>& model_path) {
+  if (base_model.has_value() == model_path.has_value()) {
+    return invalid_argument(
+        "create_sampling_client: give exactly one of base_model and model_path");
+  }
+  return base_model ? validate_base_model(*base_model) : validate_model_path(*model_path);
+}
+
 }  // namespace
 
 Result<ServiceClient> ServiceClient::connect(ClientOptions options) {
@@ -53,9 +62,7 @@ Future<TrainingClient> ServiceClient::create_lora_training_client(std::string ba
   const auto refuse = [&service](Error error) {
     return Future<TrainingClient>::ready_with(std::move(error), service->runtime->executor);
   };
-  if (base_model.empty()) {
-    return refuse(invalid_argument("base_model: is empty; get_supported_models lists the names"));
-  }
+  if (Status valid = validate_base_model(base_model); !valid.ok()) return refuse(valid.error());
   if (Status valid = validate(config); !valid.ok()) return refuse(valid.error());
   return internal::with_deadline(*service, internal::create_training(service, base_model, config),
                                  call, "create_lora_training_client");
@@ -77,10 +84,8 @@ Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::
                                                              std::optional<std::string> model_path,
                                                              const CallOptions& call) {
   const ServicePtr& service = core_->context();
-  if (base_model.has_value() == model_path.has_value()) {
-    return Future<SamplingClient>::ready_with(
-        invalid_argument("create_sampling_client: give exactly one of base_model and model_path"),
-        service->runtime->executor);
+  if (Status valid = check_sampled_model(base_model, model_path); !valid.ok()) {
+    return Future<SamplingClient>::ready_with(valid.error(), service->runtime->executor);
   }
   const std::int64_t number = service->next_sampling_session_seq_id.fetch_add(1);
   Call<std::string> request{

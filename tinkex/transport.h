@@ -24,6 +24,9 @@ struct HttpRequest {
   std::shared_ptr<const ByteBuffer> body;  ///< Null: no body.
   std::chrono::milliseconds timeout{60'000};
   std::chrono::milliseconds connect_timeout{5'000};
+  /// Starts at once, before those that wait for a connection. For what must not be late:
+  /// heartbeats.
+  bool urgent = false;
   /// A longer reply fails with kDecode instead of filling the memory.
   std::uint64_t max_response_bytes = std::uint64_t{1} << 30;
 };

@@ -99,11 +99,20 @@ enum class CheckpointKind {
   kSampler,   ///< `tinker://<run>/sampler_weights/<name>`, from save_weights_for_sampler.
 };
 
+/// A model's name as get_supported_models lists it, or a path where a server takes one: printable
+/// UTF-8, at most 4,096 bytes.
+Status validate_base_model(std::string_view name);
+
+/// What create_sampling_client takes as model_path: any `tinker://` path but that of a training
+/// checkpoint. Servers differ in what follows the run's id.
+Status validate_model_path(std::string_view path);
+
 /// A name to save under: `[A-Za-z0-9_.-]`, 1 to 128 characters, the first not a dot.
 Status validate_checkpoint_name(std::string_view name);
 
 /// The path of a checkpoint of that kind, or `tinker://<run>/checkpoints/<name>`, as one server
-/// calls training checkpoints. The run's id may contain colons.
+/// calls training checkpoints. The run's id may contain colons. All of it is printable UTF-8, at
+/// most 4,096 bytes.
 Status validate_checkpoint_path(std::string_view path, CheckpointKind kind);
 
 }  // namespace tinkex

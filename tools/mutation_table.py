@@ -19,6 +19,7 @@ TRAINING = "//tests/tinkex:training_client_test"
 STRAND_CC = "tinkex/training/strand.cc"
 BATCH_CC = "tinkex/training/parallel_batch.cc"
 FUTURE_H = "tinkex/future.h"
+CELL_H = "tinkex/result_cell.h"
 RETRY_CC = "tinkex/retry/retry_loop.cc"
 LIMITER_CC = "tinkex/limits/rate_limiter.cc"
 SLOTS_H = "tinkex/limits/slot_table.h"
@@ -119,11 +120,18 @@ MUTATIONS = [
      [(FUTURE_H, "    return error_from_current_exception();\n  }\n}", "    throw;\n  }\n}")],
      FUTURE, "FutureTest.C2_AThrowingContinuationBecomesTheErrorOfTheNextFuture"),
     ("the first result stays",
-     [(FUTURE_H, "      if (result_) return false;\n      settle(", "      settle(")],
+     [(CELL_H, "      if (result_ || ended_) return false;\n      settle(", "      settle(")],
      FUTURE, "FutureTest.C2_TheFirstResultStays"),
     ("cancelling tells the producer",
-     [(FUTURE_H, "    if (hook) hook();\n", "")],
+     [(CELL_H, "      if (hook) hook();\n", "")],
      FUTURE, "FutureTest.CancelSettlesAtOnceAndTellsTheProducer"),
+    ("who waits goes on when the producer has been told",
+     [(CELL_H, "      if (hook) hook();\n      self->finish(error_of(make_error));\n",
+       "      self->finish(error_of(make_error));\n      if (hook) hook();\n")],
+     FUTURE, "FutureTest.T12_WhoWaitsGoesOnWhenTheProducerHasBeenTold"),
+    ("a long chain of futures fits the stack",
+     [("tinkex/base/call_depth.h", "    if (depth_ >= kMost) return defer(std::move(call));\n", "")],
+     FUTURE, "FutureTest.T12_CancellingALongChainReachesItsBeginning"),
     ("waiting where the result must be made is refused",
      [(FUTURE_H,
        "return cell_->executor() != nullptr && cell_->executor()->is_worker_thread();",
@@ -202,6 +210,9 @@ MUTATIONS = [
        "  if (!early_.emplace(request_id, bytes).second) return;\n",
        "  (void)bytes;\n")],
      SESSION, "SessionPollTest.AFutureThatIsReportedBeforeItsWaiterComesIsRemembered"),
+    ("who gets an id that another waits for asks for itself",
+     [("tinkex/async/session_poll.cc", " || waiting_.contains(request_id)", "")],
+     SESSION, "SessionPollTest.T12_WhoGetsAnIdThatAnotherWaitsForAsksForItself"),
 
     ("a stale handle finds nothing",
      [(SLOTS_H,

@@ -54,8 +54,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check(body, api::parse_weights_info);
   check(body, api::parse_sampling_session_id);
   check(body, api::parse_sample_accepted);
+  check(body, api::parse_request_id);
   // The id of a submission is what poll requests repeat; no id means that the reply is the result.
   const auto accepted = api::parse_sample_accepted(body);
-  if (accepted.ok()) TINKEX_FUZZ_CHECK(api::parse_request_id(body) == accepted->request_id);
+  if (accepted.ok()) TINKEX_FUZZ_CHECK(api::parse_request_id(body).value() == accepted->request_id);
   return 0;
 }

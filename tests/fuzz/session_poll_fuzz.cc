@@ -21,7 +21,7 @@ class Session {
   ~Session() { world_.close(); }
 
   void wait_for(const std::string& id) {
-    poll_->wait_for(id, [this, id](std::uint64_t) { ++told_[id]; });
+    poll_->wait_for(id, this, [this, id](std::uint64_t) { ++told_[id]; });
     world_.executor->run_all();
   }
   void answer(std::string_view reply) {

@@ -134,8 +134,27 @@ TEST_F(SamplingClientTest, S2_AServerErrorAtCreationIsAnErrorValue) {
   ASSERT_FALSE(made.ok());
   EXPECT_EQ(made.error().http_status(), 404);
   EXPECT_NE(made.error().message().find("no such model"), std::string::npos);
-  EXPECT_EQ(service->create_sampling_client(std::nullopt, std::nullopt).get().error().code(),
+}
+
+// Spec S2.
+TEST_F(SamplingClientTest, S2_WhatNamesNoModelIsRefusedBeforeAnythingIsSent) {
+  connect();
+  const std::size_t sent = count("create_sampling_session");
+  const std::pair<std::optional<std::string>, std::optional<std::string>> bad[] = {
+      {std::nullopt, std::nullopt},
+      {"base", "tinker://r/sampler_weights/x"},
+      {"", std::nullopt},
+      {"bad \xff", std::nullopt},
+      {std::nullopt, "r/sampler_weights"},
+      {std::nullopt, "tinker://r/weights/x"}};
+  for (const auto& [base_model, model_path] : bad) {
+    EXPECT_EQ(service->create_sampling_client(base_model, model_path).get().error().code(),
+              ErrorCode::kInvalidArgument);
+  }
+  EXPECT_EQ(service->create_lora_training_client("bad \xff").get().error().code(),
             ErrorCode::kInvalidArgument);
+  EXPECT_EQ(count("create_sampling_session"), sent);
+  EXPECT_EQ(count("create_model"), 0u);
 }
 
 // Spec S6, S13.

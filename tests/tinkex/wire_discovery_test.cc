@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <set>
@@ -190,6 +191,29 @@ TEST_F(WireDiscoveryTest, H1_ChunksSideBySideSwitchEachForItself) {
   }
   EXPECT_EQ(ids, (std::set<std::int64_t>{1, 2, 3}));
   EXPECT_EQ(tinker.operations("optim_step").front().seq_id, 4);
+}
+
+// Spec C3.
+TEST_F(WireDiscoveryTest, C3_TheIdOfAChunkThatFailsAfterTheSwitchIsClosedInJson) {
+  const auto failed = std::make_shared<std::atomic<bool>>(false);
+  tinker.plan_each([failed](const Operation& operation) {
+    if (operation.batch && !is_json(operation)) return refused(415);
+    const bool fails = operation.kind == "forward_backward" && !failed->exchange(true);
+    return fails ? OperationPlan{.refusals = {Reply::json(R"({"detail":"no"})", 413)}}
+                 : OperationPlan();
+  });
+  script("client/config", {Reply::json(R"({"parallel_fwdbwd_chunks":true})")});
+  connect(std::nullopt, /*parallel=*/true);
+  EXPECT_EQ(pass(6).get().error().http_status(), 413);
+  EXPECT_TRUE(client->optim_step().get().ok());
+  const auto fillers = tinker.operations("forward");
+  ASSERT_EQ(fillers.size(), 2u) << "of the chunk that failed, and of the first, which never left";
+  for (const auto& filler : fillers) EXPECT_TRUE(is_json(filler));
+  std::set<std::int64_t> ids;
+  for (const auto& operation : tinker.operations()) {
+    if (operation.seq_id > 0) ids.insert(operation.seq_id);
+  }
+  EXPECT_EQ(ids, (std::set<std::int64_t>{1, 2, 3, 4}));
 }
 
 TEST_F(WireDiscoveryTest, TwoModelsThatAreRefusedAtTheSameTimeBothSwitch) {

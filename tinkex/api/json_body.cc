@@ -1,11 +1,14 @@
 #include "tinkex/api/json_body.h"
 
+#include <algorithm>
+
 #include "tinkex/base/bounded_json.h"
 
 namespace tinkex::api {
 namespace {
 
 constexpr int kMaxDepth = 64;
+constexpr std::size_t kLongestId = 1'024;
 
 }  // namespace
 
@@ -23,6 +26,19 @@ Result<std::string> string_member(const ReplyJson& object, const char* key, std:
     return Error(ErrorCode::kDecode, std::string(what) + ": the reply has no text \"" + key + "\"");
   }
   return found->get<std::string>();
+}
+
+Result<std::string> request_id_of(const ReplyJson& object, std::string_view what) {
+  Result<std::string> id = string_member(object, "request_id", what);
+  if (!id.ok()) return id;
+  const auto is_control = [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; };
+  if (id->empty() || id->size() > kLongestId || std::any_of(id->begin(), id->end(), is_control)) {
+    return Error(ErrorCode::kDecode,
+                 std::string(what) + ": the server gave a request_id of " +
+                     std::to_string(id->size()) + " bytes that is of no use (1 to " +
+                     std::to_string(kLongestId) + " bytes without control characters are)");
+  }
+  return id;
 }
 
 }  // namespace tinkex::api

@@ -39,6 +39,9 @@ Result<ReplyJson> parse_object(std::string_view body, std::string_view what);
 /// A string member, or an error that names it.
 Result<std::string> string_member(const ReplyJson& object, const char* key, std::string_view what);
 
+/// The id of a future: at most 1,024 bytes without control characters.
+Result<std::string> request_id_of(const ReplyJson& object, std::string_view what);
+
 /// The member, or the fallback when it is absent or of another type.
 template <class T>
 T value_or(const ReplyJson& object, const char* key, T fallback) {

@@ -32,8 +32,9 @@ void append_seq_id(std::int64_t seq_id, ByteBuffer& body);
 
 Body cancel_future_request(std::string_view request_id);
 
-/// The future's id in the reply of a submission; empty if the reply is something else.
-std::string parse_request_id(std::string_view body);
+/// The future's id in the reply of a submission; empty if the reply is something else. An id that
+/// is too long, or has control characters, is an error.
+Result<std::string> parse_request_id(std::string_view body);
 
 // Service.
 

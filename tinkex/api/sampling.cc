@@ -66,7 +66,7 @@ Result<SampleAccepted> parse_sample_accepted(std::string_view body) {
   const Result<ReplyJson> json = parse_object(body, "sample");
   if (!json.ok()) return json.error();
   SampleAccepted accepted;
-  Result<std::string> id = string_member(*json, "request_id", "sample");
+  Result<std::string> id = request_id_of(*json, "sample");
   if (!id.ok()) return id.error();
   accepted.request_id = *std::move(id);
   const auto ids = json->find("sample_sequence_ids");

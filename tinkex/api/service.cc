@@ -21,9 +21,10 @@ void append_seq_id(std::int64_t seq_id, ByteBuffer& body) {
   body.append(",\"seq_id\":" + std::to_string(seq_id) + "}");
 }
 
-std::string parse_request_id(std::string_view body) {
+Result<std::string> parse_request_id(std::string_view body) {
   const Result<ReplyJson> json = parse_object(body, "submission");
-  return json.ok() ? value_or<std::string>(*json, "request_id", "") : std::string();
+  if (!json.ok() || value_or<std::string>(*json, "request_id", "").empty()) return std::string();
+  return request_id_of(*json, "submission");
 }
 
 Body client_config_request() { return to_body({{"sdk_version", kSdkVersion}}); }

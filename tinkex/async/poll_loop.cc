@@ -76,7 +76,9 @@ void PollLoop::send() {
 void PollLoop::on_reply(Result<HttpResponse> result) {
   if (!result.ok()) return on_no_answer(std::move(result).error());
   silent_since_.reset();
-  PollReply reply = interpret_poll_reply(*result, target_.what, target_.request_id);
+  PollReply reply = interpret_poll_reply(
+      *result,
+      {.what = target_.what, .request_id = target_.request_id, .key = key_of(target_.http)});
   if (result->status == 429 && target_.limiter != nullptr) {
     const milliseconds delay = reply.error->retry_after().value_or(milliseconds(1'000));
     target_.limiter->extend_by(runtime().clock->now(), std::min(delay, kMaxRetryAfter));
@@ -142,7 +144,8 @@ Clock::duration PollLoop::time_since(std::optional<Clock::time_point>& begin) {
 }
 
 void PollLoop::on_pending(const PollReply& reply) {
-  if (reply.delay) {
+  // A hint to ask at once is taken for none: it would make a hot loop.
+  if (reply.delay && *reply.delay >= kQuickBackoff) {
     quick_answers_ = 0;
     return again_after(std::min(*reply.delay, kMaxRetryAfter));
   }

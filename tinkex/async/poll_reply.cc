@@ -25,7 +25,7 @@ std::string string_at(const json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-PollReply failed(const json& object, const std::string& what, const std::string& request_id) {
+PollReply failed(const json& object, const PollQuestion& question) {
   const json& error = object.at("error");
   const json& inner = error.is_object() ? error : object;
   std::string text = error.is_string() ? error.get<std::string>() : string_at(inner, "message");
@@ -34,10 +34,11 @@ PollReply failed(const json& object, const std::string& what, const std::string&
   if (category.empty()) category = string_at(inner, "category");
   PollReply reply;
   reply.kind = PollReply::Kind::kFailed;
-  reply.error = Error(ErrorCode::kRequestFailed, what + " failed: " + tidy_server_text(text))
+  reply.error = Error(ErrorCode::kRequestFailed,
+                      question.what + " failed: " + tidy_server_text(text, question.key))
                     .with_category(parse_error_category(category))
                     .with_retryable(parse_error_category(category) == ErrorCategory::kServer)
-                    .with_request_id(request_id);
+                    .with_request_id(question.request_id);
   return reply;
 }
 
@@ -59,8 +60,7 @@ PollReply done() {
   return reply;
 }
 
-PollReply interpret_success(const HttpResponse& response, const std::string& what,
-                            const std::string& request_id) {
+PollReply interpret_success(const HttpResponse& response, const PollQuestion& question) {
   if (lower_case(response.header("content-type")).find("protobuf") != std::string::npos ||
       response.body.size() > kMaxEnvelopeBytes) {
     return done();
@@ -69,9 +69,10 @@ PollReply interpret_success(const HttpResponse& response, const std::string& wha
   if (!object.is_object()) {
     PollReply reply;
     reply.kind = PollReply::Kind::kFailed;
-    reply.error = Error(ErrorCode::kDecode, what + ": the reply to a poll is not a JSON object")
-                      .with_http_status(response.status)
-                      .with_request_id(request_id);
+    reply.error =
+        Error(ErrorCode::kDecode, question.what + ": the reply to a poll is not a JSON object")
+            .with_http_status(response.status)
+            .with_request_id(question.request_id);
     return reply;
   }
   const std::string status = string_at(object, "status");
@@ -84,16 +85,15 @@ PollReply interpret_success(const HttpResponse& response, const std::string& wha
       reply.bytes = size->get<std::uint64_t>();
     return reply;
   }
-  if (object.contains("error")) return failed(object, what, request_id);
+  if (object.contains("error")) return failed(object, question);
   return done();
 }
 
 }  // namespace
 
-PollReply interpret_poll_reply(const HttpResponse& response, const std::string& what,
-                               const std::string& request_id) {
+PollReply interpret_poll_reply(const HttpResponse& response, const PollQuestion& question) {
   if (response.status >= 200 && response.status < 300) {
-    return interpret_success(response, what, request_id);
+    return interpret_success(response, question);
   }
   PollReply reply;
   if (response.status == 408) {
@@ -101,7 +101,8 @@ PollReply interpret_poll_reply(const HttpResponse& response, const std::string& 
         parse_bounded(std::string_view(response.body).substr(0, kMaxEnvelopeBytes), kMaxDepth);
     return object.is_object() ? pending(object) : reply;
   }
-  reply.error = error_from_response(response, what).with_request_id(request_id);
+  reply.error = error_from_response(response, question.what, question.key)
+                    .with_request_id(question.request_id);
   if (response.status == 402) {
     reply.kind = PollReply::Kind::kBillingPause;
   } else if (response.status == 429 || response.status >= 500) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "tinkex/error.h"
 #include "tinkex/transport.h"
@@ -25,8 +26,14 @@ struct PollReply {
   std::uint64_t bytes = 0;  ///< With kMetadataOnly: the announced size; 0 if unknown.
 };
 
-/// Reads one answer. Pure. `what` and `request_id` go into the error.
-PollReply interpret_poll_reply(const HttpResponse& response, const std::string& what,
-                               const std::string& request_id);
+/// What was asked; for the error.
+struct PollQuestion {
+  const std::string& what;
+  const std::string& request_id;
+  std::string_view key;  ///< Hidden where the answer repeats it.
+};
+
+/// Reads one answer. Pure.
+PollReply interpret_poll_reply(const HttpResponse& response, const PollQuestion& question);
 
 }  // namespace tinkex::internal

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "tinkex/base/bounded_json.h"
 #include "tinkex/retry/backoff.h"
 #include "tinkex/retry/classify.h"
 
@@ -28,7 +29,7 @@ constexpr int kMostRefusals = 3;
 constexpr std::size_t kMostEarly = 65'536;
 // A future with a longer id is asked for on its own, so that what is remembered stays small.
 constexpr std::size_t kLongestId = 256;
-constexpr std::size_t kMostReportBytes = std::size_t{64} << 20;
+constexpr int kMaxDepth = 16;
 
 bool is_transient(int status) {
   return status == 408 || status == 409 || status == 429 || status >= 500;
@@ -42,8 +43,7 @@ struct SessionPoll::Report {
   std::map<std::string, std::uint64_t> settled;
 
   static std::optional<Report> read(const std::string& body, std::int64_t cursor) {
-    if (body.size() > kMostReportBytes) return std::nullopt;
-    const json object = json::parse(body, nullptr, /*allow_exceptions=*/false);
+    const json object = parse_bounded(body, kMaxDepth);
     if (!object.is_object()) return std::nullopt;
     Report report;
     const auto next = object.find("cursor");
@@ -70,26 +70,26 @@ std::optional<std::uint64_t> SessionPoll::size_if_known(const std::string& reque
     early_.erase(early);  // its place in the order is skipped later
     return bytes;
   }
-  if (refused_ || request_id.size() > kLongestId) return 0;
+  if (refused_ || request_id.size() > kLongestId || waiting_.contains(request_id)) return 0;
   return std::nullopt;
 }
 
-void SessionPoll::wait_for(const std::string& request_id, Ready ready) {
+void SessionPoll::wait_for(const std::string& request_id, const void* owner, Ready ready) {
   MutexLock lock(mutex_);
   if (const auto bytes = size_if_known(request_id)) {
     lock.unlock();
     return ready(*bytes);
   }
-  waiting_.emplace(request_id, Waiter{std::move(ready), runtime().clock->now()});
+  waiting_.emplace(request_id, Waiter{owner, std::move(ready), runtime().clock->now()});
   lock.unlock();
   start_if_idle();
 }
 
-void SessionPoll::forget(const std::string& request_id) {
+void SessionPoll::forget(const std::string& request_id, const void* owner) {
   Waiter dropped;  // destroyed outside the lock
   MutexLock lock(mutex_);
   const auto found = waiting_.find(request_id);
-  if (found == waiting_.end()) return;
+  if (found == waiting_.end() || found->second.owner != owner) return;
   dropped = std::move(found->second);
   waiting_.erase(found);
 }
@@ -206,7 +206,7 @@ void SessionPoll::on_reply(Result<HttpResponse> result) {
   silent_since_.reset();
   if (status != 402) paused_since_.reset();
   if (status >= 200 && status < 300) return on_report(*result);
-  const Error error = error_from_response(*result, "retrieve_futures");
+  const Error error = error_from_response(*result, "retrieve_futures", key_of(target_.http));
   if (status == 429 && target_.limiter) {
     target_.limiter->extend_by(runtime().clock->now(),
                                std::min(error.retry_after().value_or(kFirstPause), kLongestPause));
@@ -226,7 +226,6 @@ void SessionPoll::on_report(const HttpResponse& response) {
   failures_ = 0;
   refusals_ = 0;
   failing_since_.reset();
-  const bool news = report->cursor > cursor_;
   cursor_ = std::max(cursor_, report->cursor);
   std::vector<std::pair<Ready, std::uint64_t>> ready;
   {
@@ -242,8 +241,9 @@ void SessionPoll::on_report(const HttpResponse& response) {
     }
   }
   for (auto& [tell, bytes] : ready) tell(bytes);
-  // A server that tells the same again and again must not be asked in a hot loop.
-  if (news || !ready.empty() || runtime().clock->now() - sent_ >= kQuickAnswer) {
+  // A server that tells of nothing that anybody waits for must not be asked in a hot loop, whatever
+  // its cursor does.
+  if (!ready.empty() || runtime().clock->now() - sent_ >= kQuickAnswer) {
     quick_answers_ = 0;
     return continue_after({});
   }

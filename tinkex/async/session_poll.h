@@ -53,15 +53,20 @@ class SessionPoll final : public StepChain {
   SessionPoll(std::shared_ptr<Runtime> runtime, SessionTarget target)
       : StepChain(std::move(runtime)), target_(std::move(target)) {}
 
-  void wait_for(const std::string& request_id, Ready ready) TINKEX_EXCLUDES(mutex_);
-  /// Nobody waits for this one any more.
-  void forget(const std::string& request_id) TINKEX_EXCLUDES(mutex_);
+  ///
+  /// `owner` says whose wait this is, and is never followed: a server may give one id to two
+  /// samples. The second then asks for itself.
+  void wait_for(const std::string& request_id, const void* owner, Ready ready)
+      TINKEX_EXCLUDES(mutex_);
+  /// `owner` does not wait for this one any more.
+  void forget(const std::string& request_id, const void* owner) TINKEX_EXCLUDES(mutex_);
   /// The result has been fetched: the server may drop it.
   void retrieved(const std::string& request_id) TINKEX_EXCLUDES(mutex_);
 
  private:
   struct Report;
   struct Waiter {
+    const void* owner = nullptr;
     Ready ready;
     Clock::time_point since;
   };

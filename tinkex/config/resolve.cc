@@ -1,6 +1,7 @@
 #include "tinkex/config/resolve.h"
 
 #include <algorithm>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -106,6 +107,33 @@ Status check_api_key(const ClientOptions& options, const std::string& host) {
   return ok_status();
 }
 
+Status check_ca_file(const std::string& path) {
+  if (path.empty() || std::ifstream(path).get() != std::ifstream::traits_type::eof()) {
+    return ok_status();
+  }
+  return invalid_argument("ca_file: " + internal::quoted(path, 200) +
+                          " cannot be read or is empty; name a PEM file of trusted certificates "
+                          "(ClientOptions::ca_file, or SSL_CERT_FILE)");
+}
+
+/// These travel as JSON, which is UTF-8.
+Status check_texts(const ClientOptions& options) {
+  const auto refuse = [](const std::string& what, const std::string& text) {
+    return invalid_argument(what + ": expected UTF-8, got " + internal::quoted(text));
+  };
+  if (!internal::is_utf8(options.project_id)) return refuse("project_id", options.project_id);
+  for (const std::string& tag : options.tags) {
+    if (!internal::is_utf8(tag)) return refuse("tags", tag);
+  }
+  for (const auto& [key, value] : options.user_metadata) {
+    if (!internal::is_utf8(key)) return refuse("user_metadata", key);
+    if (!internal::is_utf8(value)) {
+      return refuse("user_metadata " + internal::quoted(key), value);
+    }
+  }
+  return ok_status();
+}
+
 Status check_numbers(const ClientOptions& options) {
   if (options.chunk_limits.max_examples == 0) {
     return invalid_argument("chunk_limits.max_examples: 0 lets no datum through; use at least 1");
@@ -115,6 +143,12 @@ Status check_numbers(const ClientOptions& options) {
   }
   if (options.retry.max_attempts < 1 || options.sample_retry.max_attempts < 1) {
     return invalid_argument("retry.max_attempts: must be at least 1, which means no repeat");
+  }
+  constexpr int kMostThreads = 1'024;
+  if (options.executor_threads < 0 || options.executor_threads > kMostThreads) {
+    return invalid_argument("executor_threads: expected 0 (one per core) to " +
+                            std::to_string(kMostThreads) + ", got " +
+                            std::to_string(options.executor_threads));
   }
   const std::pair<const char*, std::chrono::milliseconds> times[] = {
       {"request_timeout", options.request_timeout},
@@ -136,6 +170,7 @@ Result<ClientOptions> resolve_options(ClientOptions options) {
   if (options.base_url.empty()) options.base_url = kHostedBaseUrl;
   fill(options.api_key, "TINKER_API_KEY");
   fill(options.project_id, "TINKER_PROJECT_ID");
+  fill(options.ca_file, "SSL_CERT_FILE");
   if (options.tags.empty()) {
     if (auto tags = internal::read_env("TINKER_TAGS")) options.tags = split_tags(*tags);
   }
@@ -144,6 +179,8 @@ Result<ClientOptions> resolve_options(ClientOptions options) {
   while (!options.base_url.empty() && options.base_url.back() == '/') options.base_url.pop_back();
   if (Status status = check_headers(options.default_headers); !status.ok()) return status.error();
   if (Status status = check_api_key(options, host); !status.ok()) return status.error();
+  if (Status status = check_ca_file(options.ca_file); !status.ok()) return status.error();
+  if (Status status = check_texts(options); !status.ok()) return status.error();
   if (Status status = check_numbers(options); !status.ok()) return status.error();
   return options;
 }

@@ -35,6 +35,8 @@ HttpRequest BatchRequest::request_for(const wire::Codec& codec, bool forward_onl
     if (name == "Content-Type") value = codec.content_type();
   }
   request.body = std::move(body);
+  // Some servers answer with the result at once.
+  request.max_response_bytes = HttpRequest().max_response_bytes;
   return request;
 }
 

@@ -69,8 +69,10 @@ Future<T> send_call_and_poll(const std::shared_ptr<const ServiceContext>& servic
         auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor);
         if (!reply.ok()) {
           cell->set(std::move(reply).error());
-        } else if (std::string id = api::parse_request_id(reply->body); !id.empty()) {
-          poll_into(service, id, spec, cell);
+        } else if (const auto id = api::parse_request_id(reply->body); !id.ok()) {
+          cell->set(id.error());
+        } else if (!id->empty()) {
+          poll_into(service, *id, spec, cell);
         } else {
           cell->set(spec.decode(*reply));
         }

@@ -4,7 +4,6 @@
 #include <string>
 
 #include "tinkex/connection/service_context.h"
-#include "tinkex/future.h"
 
 namespace tinkex::internal {
 
@@ -13,13 +12,5 @@ namespace tinkex::internal {
 /// repeated; what comes of it is not looked at. Thread-safe, does not block.
 void tell_cancelled(const std::shared_ptr<const ServiceContext>& service,
                     const std::string& request_id);
-
-/// Whether a settled cell was settled by its caller: cancelled, or its deadline passed.
-template <class T>
-bool was_given_up(ResultCell<T>& cell) {
-  if (!cell.ready() || cell.result().ok()) return false;
-  const ErrorCode code = cell.result().error().code();
-  return code == ErrorCode::kCancelled || code == ErrorCode::kDeadlineExceeded;
-}
 
 }  // namespace tinkex::internal

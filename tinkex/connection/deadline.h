@@ -19,7 +19,7 @@ Error deadline_error(const std::string& what, std::chrono::milliseconds deadline
 
 /// Lets `cell` end with kDeadlineExceeded, and its producer stop as if it were cancelled, when the
 /// deadline of the call has passed; now, if it is zero or less. Call it before anything is sent.
-/// `describe`, which may be empty, adds to the error what was achieved by then.
+/// `describe`, which may be empty, adds to the error what was achieved until it stopped.
 ///
 /// Threads. The timer hands over to the executor, which ends the cell. The timer is given back when
 /// the cell settles. A timer that fires early, because the service is closing, does nothing: the
@@ -38,8 +38,8 @@ void arm_deadline(const ServiceContext& service, const std::shared_ptr<ResultCel
   const auto expire = [weak = std::weak_ptr<ResultCell<T>>(cell),
                        error = deadline_error(what, *deadline), describe = std::move(describe)] {
     const auto waiting = weak.lock();
-    if (!waiting || waiting->ready()) return;
-    waiting->end(describe ? describe(error) : error);
+    if (!waiting) return;
+    waiting->end_with([error, describe] { return describe ? describe(error) : error; });
   };
   const TimerService::TimerId timer =
       runtime->timers->schedule(when, [weak = std::weak_ptr<Runtime>(runtime), when, expire] {

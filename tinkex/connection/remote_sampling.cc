@@ -14,6 +14,9 @@ namespace {
 
 using Cell = ResultCell<SampleResponse>;
 
+// Of hundreds of thousands of futures that settled at once.
+constexpr std::uint64_t kMostReportBytes = std::uint64_t{64} << 20;
+
 Result<SampleResponse> decode_samples(const HttpResponse& reply,
                                       const std::vector<std::string>& sequence_ids) {
   auto response =
@@ -44,17 +47,17 @@ RetryableRequest submission_of(const ServiceContext& service,
 void fetch_when_settled(const std::shared_ptr<const ServiceContext>& service,
                         const std::shared_ptr<SessionPoll>& futures, const std::string& id,
                         const ResultSpec<SampleResponse>& spec, const std::shared_ptr<Cell>& cell) {
-  const bool pending = cell->on_cancel([service, futures, id] {
-    futures->forget(id);
+  const bool pending = cell->on_cancel([service, futures, id, owner = cell.get()] {
+    futures->forget(id, owner);
     tell_cancelled(service, id);
   });
   if (!pending) return tell_cancelled(service, id);
-  futures->wait_for(id, [service, futures, id, spec, cell](std::uint64_t bytes) {
+  futures->wait_for(id, cell.get(), [service, futures, id, spec, cell](std::uint64_t bytes) {
     if (cell->ready()) return;
     cell->on_ready([futures, id](Cell&) { futures->retrieved(id); });
     poll_into(service, id, spec, cell, bytes);
   });
-  if (cell->ready()) futures->forget(id);  // the hook may have come before the waiter
+  if (cell->ready()) futures->forget(id, cell.get());  // the hook may have come before the waiter
 }
 
 void on_submitted(const std::shared_ptr<const ServiceContext>& service,
@@ -138,6 +141,7 @@ Result<SamplingClient> make_sampling_client(std::shared_ptr<const ServiceContext
     target.sampling_session_id = session_id;
     target.http = service->request("retrieve_futures");
     target.http.timeout = service->options.poll_timeout;
+    target.http.max_response_bytes = kMostReportBytes;
     target.limiter = service->limiter;
     target.polls = service->polls;
     futures = std::make_shared<SessionPoll>(service->runtime, std::move(target));

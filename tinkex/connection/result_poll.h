@@ -60,7 +60,7 @@ void poll_into(const std::shared_ptr<const ServiceContext>& service, const std::
   if (pending) return;
   loop->cancel();
   // It was cancelled before the hook was there, or the result came as fast.
-  if (spec.cancellable && was_given_up(*cell)) tell_cancelled(service, request_id);
+  if (spec.cancellable && cell->was_ended()) tell_cancelled(service, request_id);
 }
 
 }  // namespace tinkex::internal

@@ -5,6 +5,11 @@
 #include "tinkex/version.h"
 
 namespace tinkex::internal {
+namespace {
+
+constexpr std::uint64_t kMostReplyBytes = std::uint64_t{4} << 20;
+
+}  // namespace
 
 HttpRequest ServiceContext::request(std::string_view path, std::string_view method) const {
   HttpRequest request;
@@ -19,6 +24,7 @@ HttpRequest ServiceContext::request(std::string_view path, std::string_view meth
   for (const auto& header : options.default_headers) request.headers.push_back(header);
   request.timeout = options.request_timeout;
   request.connect_timeout = options.connect_timeout;
+  request.max_response_bytes = kMostReplyBytes;
   return request;
 }
 
@@ -43,6 +49,7 @@ HttpRequest poll_request(const ServiceContext& service, const std::string& reque
                          bool may_be_binary) {
   HttpRequest request = service.request("retrieve_future");
   request.timeout = service.options.poll_timeout;
+  request.max_response_bytes = HttpRequest().max_response_bytes;
   request.headers.emplace_back("X-Tinker-Request-Type", request_type);
   if (may_be_binary) request.headers.front().second = service.codec().content_type();
   return request;

@@ -58,7 +58,8 @@ struct ServiceContext {
     return wire::codec_for(options.wire_format.value_or(wire.format()));
   }
 
-  /// A request to `/api/v1/<path>` with every header that the API wants, and no body.
+  /// A request to `/api/v1/<path>` with every header that the API wants, and no body. Its reply may
+  /// have at most 4 MiB, which is enough for all but results.
   HttpRequest request(std::string_view path, std::string_view method = "POST") const;
 
   /// Lets close() wake the callers that wait for this strand's budget.

@@ -62,7 +62,7 @@ CurlTransfer::CurlTransfer(Transport::RequestId id, CurlEasy easy, HttpRequest r
       callback_(std::move(callback)),
       memory_(memory) {}
 
-Status CurlTransfer::prepare() {
+Status CurlTransfer::prepare(const std::string& ca_file) {
   if (!easy_) return Error(ErrorCode::kInternal, "libcurl could not make a handle");
   CURL* const easy = easy_.get();
   curl_easy_setopt(easy, CURLOPT_URL, request_.url.c_str());
@@ -71,9 +71,7 @@ Status CurlTransfer::prepare() {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
-  // libcurl keeps the certificates of a bundle for the next connection, but only where there is no
-  // folder of them besides; reading them costs ten times a handshake.
-  if (has_ca_bundle()) curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
+  set_trust(ca_file);
   curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");  // whatever this libcurl can decode
   if (is_loopback_url(request_.url)) curl_easy_setopt(easy, CURLOPT_PROXY, "");
   // Cancelling while a name is looked up must not wait for the resolver: this thread serves all.
@@ -92,6 +90,14 @@ Status CurlTransfer::prepare() {
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, this);
   set_body();
   return set_headers();
+}
+
+void CurlTransfer::set_trust(const std::string& ca_file) {
+  CURL* const easy = easy_.get();
+  if (!ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file.c_str());
+  // libcurl keeps the certificates of a file for the next connection, but only where there is no
+  // folder of them besides; reading them costs ten times a handshake.
+  if (!ca_file.empty() || has_ca_bundle()) curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
 }
 
 void CurlTransfer::set_body() {
@@ -261,7 +267,9 @@ Error CurlTransfer::error_before_sending(CURLcode code, const std::string& serve
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
       return failed(ErrorCode::kConnection,
-                    "the certificate of " + server + " is not valid: " + cause);
+                    "the certificate of " + server + " is not valid: " + cause +
+                        "; to trust an authority of your own, name its PEM file in SSL_CERT_FILE "
+                        "or ClientOptions::ca_file");
     case CURLE_OPERATION_TIMEDOUT: {
       const auto allowed = std::min(request_.connect_timeout, request_.timeout);
       return failed(ErrorCode::kTimeout, "no connection to " + server + " within " +

@@ -37,8 +37,9 @@ class CurlTransfer {
   Transport::RequestId id() const noexcept { return id_; }
   CURL* handle() const noexcept { return easy_.get(); }
 
-  /// Sets every option of the handle for this request.
-  Status prepare();
+  /// Sets every option of the handle for this request. `ca_file` names the trusted authorities;
+  /// empty: the system's.
+  Status prepare(const std::string& ca_file = {});
 
   /// Whether libcurl was handed the whole body; before that the server cannot have all of it.
   bool body_has_left() const;
@@ -62,6 +63,7 @@ class CurlTransfer {
   bool is_large() const noexcept;
   /// Memory for the reply's body, so that a large one is not moved while it grows.
   void reserve_body();
+  void set_trust(const std::string& ca_file);
   Status set_headers();
   void add_header_line(std::string_view name, std::string_view mark, std::string_view value);
   /// Of the request, headers included.

@@ -35,12 +35,15 @@ Error closed_error() {
 
 }  // namespace
 
-Result<std::shared_ptr<IoThread>> IoThread::start(std::shared_ptr<Clock> clock) {
+Result<std::shared_ptr<IoThread>> IoThread::start(std::shared_ptr<Clock> clock,
+                                                  std::string ca_file) {
   if (!init_curl()) return Error(ErrorCode::kInternal, "libcurl could not be initialised");
-  std::shared_ptr<IoThread> io(new IoThread(std::move(clock)), &IoThread::release);
+  std::shared_ptr<IoThread> io(new IoThread(std::move(clock), std::move(ca_file)),
+                               &IoThread::release);
   io->multi_.reset(curl_multi_init());
   if (!io->multi_) return Error(ErrorCode::kInternal, "libcurl could not make a multi handle");
-  const auto connections = static_cast<long>(io->max_connections());
+  // One more than the window lets through, for what is urgent.
+  const auto connections = static_cast<long>(io->max_connections()) + 1;
   curl_multi_setopt(io->multi_.get(), CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
   // Kept open for reuse; libcurl's default follows the number of transfers.
   curl_multi_setopt(io->multi_.get(), CURLMOPT_MAXCONNECTS, connections);
@@ -58,8 +61,9 @@ Result<std::shared_ptr<IoThread>> IoThread::start(std::shared_ptr<Clock> clock) 
   return io;
 }
 
-IoThread::IoThread(std::shared_ptr<Clock> clock)
+IoThread::IoThread(std::shared_ptr<Clock> clock, std::string ca_file)
     : clock_(std::move(clock)),
+      ca_file_(std::move(ca_file)),
       max_connections_(connections_of_this_process()),
       window_(max_connections_) {}
 
@@ -177,7 +181,10 @@ void IoThread::obey_one(Command& command) {
   switch (command.kind) {
     case Command::Kind::kNone:
     case Command::Kind::kStop: return;
-    case Command::Kind::kSend: waiting_.emplace(command.id, std::move(command)); return;
+    case Command::Kind::kSend:
+      if (command.request.urgent) return begin(command, std::chrono::steady_clock::now());
+      waiting_.emplace(command.id, std::move(command));
+      return;
     case Command::Kind::kSchedule:
       return timers_.add(command.id, command.when, std::move(command.on_time));
     case Command::Kind::kCancel: timers_.cancel(command.id); return cancel_transfer(command.id);
@@ -232,7 +239,7 @@ void IoThread::begin(Command& command, StartWindow::TimePoint now) {
   auto transfer =
       std::make_unique<CurlTransfer>(command.id, std::move(easy), std::move(command.request),
                                      std::move(command.on_reply), reply_memory_);
-  if (Status ready = transfer->prepare(); !ready.ok()) {
+  if (Status ready = transfer->prepare(ca_file_); !ready.ok()) {
     return transfer->finish(Error(std::move(ready).error()).with_not_accepted(true));
   }
   if (curl_multi_add_handle(multi_.get(), transfer->handle()) != CURLM_OK) {

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <string>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -33,7 +34,9 @@ namespace tinkex::internal {
 
 class IoThread final : public Transport, public TimerService {
  public:
-  static Result<std::shared_ptr<IoThread>> start(std::shared_ptr<Clock> clock);
+  /// `ca_file` names the trusted authorities; empty: the system's.
+  static Result<std::shared_ptr<IoThread>> start(std::shared_ptr<Clock> clock,
+                                                 std::string ca_file = {});
 
   // Transport.
   RequestId send(HttpRequest request, Transport::Callback callback) noexcept override;
@@ -68,7 +71,7 @@ class IoThread final : public Transport, public TimerService {
   };
   using Transfers = std::unordered_map<RequestId, Running>;
 
-  explicit IoThread(std::shared_ptr<Clock> clock);
+  IoThread(std::shared_ptr<Clock> clock, std::string ca_file);
   ~IoThread() override;
 
   /// Deleter of the shared pointer. When a callback drops the last one, the thread is in the middle
@@ -95,6 +98,7 @@ class IoThread final : public Transport, public TimerService {
   void end_everything() noexcept;
 
   const std::shared_ptr<Clock> clock_;
+  const std::string ca_file_;
   const std::size_t max_connections_;
   std::atomic<std::uint64_t> next_id_{1};
   CommandQueue<Command> commands_;

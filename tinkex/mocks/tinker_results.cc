@@ -73,12 +73,21 @@ SampledSequence sequence_of(const Json& request, std::vector<std::int32_t> token
   return sequence;
 }
 
+/// Servers bound it as well; a test that asks for more had better hear of it than wait.
+constexpr std::size_t kMostSamples = 4'096;
+
 Reply sample_result(const Operation& operation, std::string_view accept) {
   const Json request = Json::parse(operation.body);
+  const std::size_t samples = request.value("num_samples", std::size_t{1});
+  if (samples > kMostSamples) {
+    return Reply::json(Json{
+        {"error", "num_samples: at most " + std::to_string(kMostSamples)},
+        {"category",
+         "user"}}.dump());
+  }
   const std::vector<std::int32_t> prompt = prompt_tokens(request);
   SampleResponse response;
-  response.sequences.assign(request.value("num_samples", std::size_t{1}),
-                            sequence_of(request, prompt));
+  response.sequences.assign(samples, sequence_of(request, prompt));
   if (request.value("prompt_logprobs", false) || request.value("topk_prompt_logprobs", 0) > 0) {
     response.prompt_logprobs = negated(prompt);
     if (!prompt.empty()) {

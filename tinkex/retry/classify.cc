@@ -18,6 +18,7 @@ namespace {
 using nlohmann::json;
 using std::chrono::milliseconds;
 
+constexpr std::string_view kApiKeyHeader = "X-API-Key";
 constexpr std::size_t kMaxText = 1'000;
 // A body longer than this is no error message; its beginning is shown.
 constexpr std::size_t kMaxParsedBody = 256 * 1024;
@@ -126,6 +127,19 @@ std::string without_credentials(std::string_view text) {
   return out;
 }
 
+/// `text` with `key` as ***. Where the text goes on behind what is given here, it may end within
+/// the key.
+std::string without_key(std::string_view text, std::string_view key, bool goes_on) {
+  std::string out;
+  for (std::size_t at; !key.empty() && (at = text.find(key)) != std::string_view::npos;) {
+    out.append(text.substr(0, at)).append("***");
+    text.remove_prefix(at + key.size());
+  }
+  std::size_t begun = goes_on && !key.empty() ? std::min(key.size() - 1, text.size()) : 0;
+  while (begun > 0 && !text.ends_with(key.substr(0, begun))) --begun;
+  return out.append(text.substr(0, text.size() - begun));
+}
+
 std::string_view hint_for(int status) {
   switch (status) {
     case 401: return " (is TINKER_API_KEY set and valid?)";
@@ -137,9 +151,18 @@ std::string_view hint_for(int status) {
 
 }  // namespace
 
-std::string tidy_server_text(std::string_view text) {
-  // A key that the first cut hits is still recognised by how it begins.
-  return printable(without_credentials(text.substr(0, 2 * kMaxText)), kMaxText);
+std::string tidy_server_text(std::string_view text, std::string_view key) {
+  const std::string_view start = text.substr(0, 2 * kMaxText);
+  // A stranger's key that this cut hits is still recognised by how it begins.
+  const std::string ours_hidden = without_key(start, key, start.size() < text.size());
+  return printable(without_credentials(ours_hidden), kMaxText);
+}
+
+std::string_view key_of(const HttpRequest& request) {
+  for (const auto& [name, value] : request.headers) {
+    if (equals_ignoring_case(name, kApiKeyHeader)) return value;
+  }
+  return {};
 }
 
 RetryDecision decide(const HttpResponse& reply, ErrorCategory category, bool outcome_unknown) {
@@ -167,12 +190,12 @@ std::optional<milliseconds> parse_retry_after(const HttpResponse& reply,
   return positive_delay(static_cast<double>(date) * 1000.0 - now.count(), cap);
 }
 
-Error error_from_response(const HttpResponse& reply, std::string_view what) {
+Error error_from_response(const HttpResponse& reply, std::string_view what, std::string_view key) {
   const json body = parse_short(reply.body);
   std::string text = message_of(body);
   if (text.empty()) text = reply.body;
   std::string message = std::string(what) + ": the server answered " + std::to_string(reply.status);
-  if (!text.empty()) message += ": " + tidy_server_text(text);
+  if (!text.empty()) message += ": " + tidy_server_text(text, key);
   message += hint_for(reply.status);
 
   ErrorCategory category = ErrorCategory::kUnknown;

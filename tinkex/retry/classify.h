@@ -32,11 +32,16 @@ std::optional<std::chrono::milliseconds> parse_retry_after(
     std::chrono::milliseconds cap = std::chrono::hours(1));
 
 /// A server's own words made fit for an Error: one line, of bounded length, and words that begin
-/// like a key of this API (some servers and proxies repeat the request's headers) become ***.
-std::string tidy_server_text(std::string_view text);
+/// like a key of this API, and `key` itself, become ***: some servers and proxies repeat the
+/// request's headers.
+std::string tidy_server_text(std::string_view text, std::string_view key);
+
+/// The API key that `request` carries, or an empty view.
+std::string_view key_of(const HttpRequest& request);
 
 /// The Error of a reply that is no success: status, category and delay, and the server's own text
-/// (`detail`, `message` or `error` of a JSON body, else the body itself), cut to a readable length.
-Error error_from_response(const HttpResponse& reply, std::string_view what);
+/// (`detail`, `message` or `error` of a JSON body, else the body itself), cut to a readable length
+/// and without `key`.
+Error error_from_response(const HttpResponse& reply, std::string_view what, std::string_view key);
 
 }  // namespace tinkex::internal

@@ -21,6 +21,12 @@ bool is_refusal(int status) {
   return status >= 400 && status < 500 && status != 408 && status != 409;
 }
 
+/// Whether a refusal may mean that the server does not know the form of the request. Others are
+/// about the request itself: 401, 413, 429.
+bool is_about_the_form(int status) {
+  return status == 400 || status == 404 || status == 405 || status == 415 || status == 422;
+}
+
 }  // namespace
 
 RetryLoop::RetryLoop(std::shared_ptr<Runtime> runtime, RetryableRequest request)
@@ -75,7 +81,7 @@ void RetryLoop::on_refusal(const HttpResponse& reply) {
     stored.body = *request_.reply_if_done_before;
     return succeed(std::move(stored));
   }
-  Error error = error_from_response(reply, request_.what);
+  Error error = error_from_response(reply, request_.what, key_of(request_.http));
   if (reply.status == 429 && request_.limiter != nullptr) {
     const auto delay = error.retry_after().value_or(kDefaultRateLimitPause);
     request_.limiter->extend_by(runtime().clock->now(),
@@ -123,7 +129,7 @@ void RetryLoop::retry_or_fail(Error error) {
 
 void RetryLoop::fail(Error error) {
   const bool refused = is_refusal(error.http_status());
-  if (refused && error.http_status() != 429 && first_refusal_) error = *std::move(first_refusal_);
+  if (is_about_the_form(error.http_status()) && first_refusal_) error = *std::move(first_refusal_);
   const bool not_accepted =
       !outcome_unknown_.load() && (attempts_ == 0 || refused || error.not_accepted());
   const Done done = std::move(done_);

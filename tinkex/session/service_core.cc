@@ -84,7 +84,7 @@ Status ServiceCore::start_runtime(ClientOptions options) {
 
   auto runtime = std::make_shared<Runtime>();
   runtime->clock = settings.clock ? settings.clock : std::make_shared<SteadyClock>();
-  Result<std::shared_ptr<IoThread>> io = IoThread::start(runtime->clock);
+  Result<std::shared_ptr<IoThread>> io = IoThread::start(runtime->clock, settings.ca_file);
   if (!io.ok()) return io.error();
   io_ = *std::move(io);
   if (!settings.executor) {
@@ -143,6 +143,7 @@ void ServiceCore::start_heartbeat() {
   HttpRequest beat = with_body(context_->request("session_heartbeat"),
                                api::session_request(context_->session_id, "session_heartbeat"));
   beat.timeout = kHeartbeatTimeout;
+  beat.urgent = true;
   heartbeat_ = std::make_shared<Heartbeat>(context_->runtime, std::move(beat),
                                            context_->options.heartbeat_interval);
   heartbeat_->start();

@@ -10,7 +10,9 @@ namespace {
 
 Result<Accepted> read_acceptance(Result<HttpResponse> reply) {
   if (!reply.ok()) return std::move(reply).error();
-  Accepted accepted{.request_id = api::parse_request_id(reply->body), .immediate = std::nullopt};
+  Result<std::string> id = api::parse_request_id(reply->body);
+  if (!id.ok()) return std::move(id).error();
+  Accepted accepted{.request_id = *std::move(id), .immediate = std::nullopt};
   if (accepted.request_id.empty()) accepted.immediate = *std::move(reply);
   return accepted;
 }

@@ -13,6 +13,7 @@ constexpr std::string_view kScheme = "tinker://";
 /// Where the hatchery server keeps training checkpoints.
 constexpr std::string_view kOtherTrainingFolder = "checkpoints";
 constexpr std::size_t kMaxName = 128;
+constexpr std::size_t kMaxPath = 4'096;
 
 bool is_name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
@@ -29,6 +30,23 @@ std::string expected_path(CheckpointKind kind) {
 
 std::string_view maker_of(CheckpointKind kind) {
   return kind == CheckpointKind::kTraining ? "save_state" : "save_weights_for_sampler";
+}
+
+/// Whether `text` may stand in a line of a log as it is.
+bool is_printable(std::string_view text) {
+  const auto is_control = [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; };
+  return internal::is_utf8(text) && std::none_of(text.begin(), text.end(), is_control);
+}
+
+/// What is wrong with a name or path before anything is known of its form; empty: nothing.
+std::string flaw_of(std::string_view text) {
+  if (text.empty()) return "an empty text";
+  if (text.size() > kMaxPath) return std::to_string(text.size()) + " bytes";
+  return is_printable(text) ? "" : quoted(text, 200);
+}
+
+std::string printable_text() {
+  return "printable UTF-8, at most " + std::to_string(kMaxPath) + " bytes";
 }
 
 /// Cuts the text before the next slash off; all of it if there is none.
@@ -52,7 +70,35 @@ Status validate_checkpoint_name(std::string_view name) {
       " bytes); choose a name such as 'step-100'");
 }
 
+Status validate_base_model(std::string_view name) {
+  const std::string flaw = flaw_of(name);
+  if (flaw.empty()) return ok_status();
+  return invalid_argument("base_model: expected a name of " + printable_text() + ", got " + flaw +
+                          "; get_supported_models lists the names");
+}
+
+Status validate_model_path(std::string_view path) {
+  const std::string flaw = flaw_of(path);
+  if (!flaw.empty() || !path.starts_with(kScheme)) {
+    return invalid_argument("model_path: expected " + expected_path(CheckpointKind::kSampler) +
+                            " in " + printable_text() + ", got " +
+                            (flaw.empty() ? quoted(path, 200) : flaw) +
+                            "; use the path that save_weights_for_sampler returned, or give the "
+                            "name of a model as base_model");
+  }
+  if (!validate_checkpoint_path(path, CheckpointKind::kTraining).ok()) return ok_status();
+  return invalid_argument("model_path: expected " + expected_path(CheckpointKind::kSampler) +
+                          ", got " + quoted(path, 200) +
+                          "; this one was made by save_state; use the path that "
+                          "save_weights_for_sampler returned");
+}
+
 Status validate_checkpoint_path(std::string_view path, CheckpointKind kind) {
+  if (const std::string flaw = flaw_of(path); !flaw.empty()) {
+    return invalid_argument("checkpoint path: expected " + expected_path(kind) + " in " +
+                            printable_text() + ", got " + flaw + "; use the path that " +
+                            std::string(maker_of(kind)) + " returned");
+  }
   const auto fail = [path, kind](const std::string& remedy) {
     return invalid_argument("checkpoint path: expected " + expected_path(kind) + ", got " +
                             quoted(path, 200) + "; " + remedy);

@@ -30,7 +30,37 @@ TEST(ApiRepliesTest, NumbersBeyondTheirTypeCountAsAbsent) {
 }
 
 TEST(ApiRepliesTest, TheLastOfEqualKeysCounts) {
-  EXPECT_EQ(parse_request_id(R"({"request_id":"a","request_id":"b"})"), "b");
+  EXPECT_EQ(parse_request_id(R"({"request_id":"a","request_id":"b"})").value(), "b");
+}
+
+// Spec X3.
+TEST(ApiRepliesTest, X3_AnIdThatIsNoUseIsADecodeError) {
+  const std::string longest(1'024, 'i');
+  EXPECT_EQ(parse_request_id(R"({"request_id":")" + longest + "\"}").value(), longest);
+  for (const std::string& id :
+       {longest + "i", std::string("a\\n"), std::string("\\u0000"), std::string("\\u007f")}) {
+    const std::string body = R"({"request_id":")" + id + "\"}";
+    const auto training = parse_request_id(body);
+    ASSERT_FALSE(training.ok()) << id;
+    EXPECT_EQ(training.error().code(), ErrorCode::kDecode);
+    const auto sample = parse_sample_accepted(body);
+    ASSERT_FALSE(sample.ok()) << id;
+    EXPECT_EQ(sample.error().code(), ErrorCode::kDecode);
+  }
+  EXPECT_EQ(parse_request_id("{\"request_id\":\"a b \xc3\xa9\"}").value(), "a b \xc3\xa9");
+  EXPECT_EQ(parse_request_id(R"({"request_id":""})").value(), "") << "the result itself";
+  EXPECT_FALSE(parse_sample_accepted(R"({"request_id":""})").ok());
+}
+
+// Spec X3. The time of nlohmann's parser with a callback grows with the square of a list's length.
+TEST(ApiRepliesTest, X3_AListOfManyObjectsIsReadInTime) {
+  std::string body = R"({"supported_models":[)";
+  for (int i = 0; i < 300'000; ++i) body += R"({"model_name":"m"},)";
+  body.back() = ']';
+  body += '}';
+  const auto models = parse_supported_models(body);
+  ASSERT_TRUE(models.ok()) << models.error().what();
+  EXPECT_EQ(models->size(), 300'000u);
 }
 
 // Spec X3.
@@ -42,6 +72,9 @@ TEST(ApiRepliesTest, X3_DeepNestingIsADecodeError) {
     ASSERT_FALSE(id.ok());
     EXPECT_EQ(id.error().code(), ErrorCode::kDecode);
   }
+  const std::string brackets(1'000, '[');
+  const auto quoted = parse_session_id(R"({"session_id":"s","x":"\\\"{)" + brackets + "\"}");
+  EXPECT_TRUE(quoted.ok()) << "brackets in a text nest nothing";
 }
 
 }  // namespace

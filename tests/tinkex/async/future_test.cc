@@ -134,6 +134,56 @@ TEST(FutureTest, CancelSettlesAtOnceAndTellsTheProducer) {
   EXPECT_FALSE(promise.set(1));
 }
 
+// Spec T12.
+TEST(FutureTest, T12_WhoWaitsGoesOnWhenTheProducerHasBeenTold) {
+  Promise<int> promise;
+  auto cell = promise.cell();
+  bool told = false;
+  promise.on_cancel([&told, &cell, &promise] {
+    told = true;
+    EXPECT_FALSE(cell->ready());
+    EXPECT_FALSE(promise.set(7)) << "too late";
+  });
+  bool told_before = false;
+  cell->on_ready([&told, &told_before](auto&) { told_before = told; });
+  cell->end_with(
+      [&told] { return Error(ErrorCode::kDeadlineExceeded, told ? "told" : "not yet"); });
+  EXPECT_TRUE(told_before);
+  EXPECT_EQ(promise.future().get().error().message(), "told");
+  EXPECT_TRUE(cell->was_ended());
+}
+
+// As many as a loop of steps may make, each of which gives the future of the next.
+constexpr int kLongChain = 200'000;
+
+// Spec T12.
+TEST(FutureTest, T12_CancellingALongChainReachesItsBeginning) {
+  Promise<int> promise(executor());
+  std::atomic<bool> told{false};
+  promise.on_cancel([&told] { told = true; });
+  Future<int> last = promise.future();
+  for (int i = 0; i < kLongChain; ++i) {
+    last = std::move(last).then([](Result<int> value) { return value; });
+  }
+  last.cancel();
+  EXPECT_TRUE(told) << "when cancel() returns";
+  EXPECT_EQ(last.get().error().code(), ErrorCode::kCancelled);
+}
+
+// Spec T8.
+TEST(FutureTest, T8_AResultReachesTheOutermostOfManyFuturesInFutures) {
+  Promise<int> innermost(executor());
+  Future<int> outermost = innermost.future();
+  for (int i = 0; i < kLongChain; ++i) {
+    auto outer = std::make_shared<internal::ResultCell<int>>(nullptr);
+    internal::pass_on(outermost.cell(), outer);
+    outermost = Future<int>(std::move(outer));
+  }
+  EXPECT_TRUE(innermost.set(7));
+  ASSERT_TRUE(outermost.ready()) << "when set() returns";
+  EXPECT_EQ(*outermost.get(), 7);
+}
+
 TEST(FutureTest, CancellingAContinuationCancelsWhatItWaitsFor) {
   auto pool = executor();
   Promise<int> promise(pool);

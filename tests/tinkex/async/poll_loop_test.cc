@@ -84,6 +84,20 @@ TEST_F(PollLoopTest, H10_APausedQueueIsAskedAgainAfterASecondOrTheServersNumber)
 }
 
 // Spec H10.
+TEST_F(PollLoopTest, H10_AHintToAskAtOnceIsNoLicenceForAHotLoop) {
+  start();
+  Clock::duration before{};
+  for (int i = 0; i < 5; ++i) {
+    world.reply(200, R"({"type":"try_again","retry_after_ms":0})");
+    EXPECT_FALSE(polling());
+    const Clock::duration delay = world.timers->next_delay();
+    EXPECT_GT(delay, before);
+    before = delay;
+    world.advance(delay);
+  }
+}
+
+// Spec H10.
 TEST_F(PollLoopTest, H10_GoneIsTheEnd) {
   start();
   world.reply(410, R"({"detail":"promise expired"})");

@@ -27,9 +27,10 @@ class SessionPollTest : public ::testing::Test {
     target.polls = std::make_shared<PollGate>(8, world.executor);
     poll = std::make_shared<SessionPoll>(world.runtime, std::move(target));
   }
-  void wait_for(const std::string& id) {
-    poll->wait_for(
-        id, [this, id](std::uint64_t bytes) { told.push_back(id + ":" + std::to_string(bytes)); });
+  void wait_for(const std::string& id, const void* owner = nullptr) {
+    poll->wait_for(id, owner, [this, id](std::uint64_t bytes) {
+      told.push_back(id + ":" + std::to_string(bytes));
+    });
   }
   nlohmann::json asked() const { return nlohmann::json::parse(world.transport->front_body()); }
   void settle(const std::string& completions, std::int64_t cursor) {
@@ -97,16 +98,40 @@ TEST_F(SessionPollTest, WithoutWaitersItReportsWhatWasFetchedAndSleeps) {
 // Spec T12.
 TEST_F(SessionPollTest, T12_AForgottenFutureIsNotReportedToAnybody) {
   wait_for("a");
-  poll->forget("a");
+  poll->forget("a", nullptr);
   settle(finished("a"), 1);
   EXPECT_TRUE(told.empty());
   EXPECT_EQ(world.transport->open(), 0u);
+}
+
+// Spec T12.
+TEST_F(SessionPollTest, T12_WhoGetsAnIdThatAnotherWaitsForAsksForItself) {
+  const int first = 0;
+  const int second = 0;
+  wait_for("a", &first);
+  wait_for("a", &second);
+  EXPECT_EQ(told, std::vector<std::string>{"a:0"}) << "the second";
+  poll->forget("a", &second);  // it was cancelled; the first still waits
+  settle(finished("a"), 1);
+  EXPECT_EQ(told, (std::vector<std::string>{"a:0", "a:0"}));
 }
 
 TEST_F(SessionPollTest, AServerThatRepeatsItselfIsNotAskedInAHotLoop) {
   wait_for("a");
   settle(finished("x"), 0);
   EXPECT_EQ(world.transport->open(), 0u) << "neither a waiter nor a new cursor";
+  world.advance(2s);
+  EXPECT_EQ(world.transport->open(), 1u);
+}
+
+// Spec T9.
+TEST_F(SessionPollTest, T9_ACursorThatMovesWithoutNewsIsNoReasonToHurry) {
+  wait_for("a");
+  settle("", 1);
+  EXPECT_EQ(world.transport->open(), 0u);
+  world.advance(2s);
+  settle(finished("x"), 2);
+  EXPECT_EQ(world.transport->open(), 0u);
   world.advance(2s);
   EXPECT_EQ(world.transport->open(), 1u);
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,7 +26,7 @@ class ResolveTest : public ::testing::Test {
   }
 
   static constexpr const char* kVariables[] = {"TINKER_BASE_URL", "TINKER_API_KEY",
-                                               "TINKER_PROJECT_ID", "TINKER_TAGS"};
+                                               "TINKER_PROJECT_ID", "TINKER_TAGS", "SSL_CERT_FILE"};
 };
 
 ClientOptions options_for(std::string base_url, Secret api_key = {}) {
@@ -111,6 +112,37 @@ TEST_F(ResolveTest, HeadersThatWouldAddLinesOfTheirOwnAreRefused) {
   }
 }
 
+TEST_F(ResolveTest, AFileOfTrustedCertificatesThatCannotBeReadIsRefused) {
+  const std::string path = ::testing::TempDir() + "/authority.pem";
+  std::ofstream(path) << "a certificate";
+  ::setenv("SSL_CERT_FILE", path.c_str(), 1);
+  EXPECT_EQ(resolve_options(options_for("http://localhost")).value().ca_file, path);
+  ClientOptions options = options_for("http://localhost");
+  options.ca_file = path + ".missing";
+  EXPECT_THAT(complaint(options), HasSubstr("ca_file: '" + path + ".missing' cannot be read"));
+  options.ca_file = ::testing::TempDir();
+  EXPECT_THAT(complaint(options), HasSubstr("ca_file: ")) << "a folder";
+}
+
+TEST_F(ResolveTest, TextsThatAreNotUtf8AreRefused) {
+  const auto with = [](auto change) {
+    ClientOptions options = options_for("http://localhost");
+    change(options);
+    return complaint(std::move(options));
+  };
+  EXPECT_THAT(with([](auto& o) { o.project_id = "\xff"; }),
+              HasSubstr("project_id: expected UTF-8"));
+  EXPECT_THAT(with([](auto& o) { o.tags = {"a", "b\xc3"}; }), HasSubstr("tags: expected UTF-8"));
+  EXPECT_THAT(with([](auto& o) {
+                o.user_metadata = {{"\xff", "v"}};
+              }),
+              HasSubstr("user_metadata:"));
+  EXPECT_THAT(with([](auto& o) {
+                o.user_metadata = {{"run", "\xff"}};
+              }),
+              HasSubstr("user_metadata 'run': expected UTF-8"));
+}
+
 TEST_F(ResolveTest, NumbersThatLetNothingThroughAreRefused) {
   const auto with = [](auto change) {
     ClientOptions options = options_for("http://localhost");
@@ -120,6 +152,8 @@ TEST_F(ResolveTest, NumbersThatLetNothingThroughAreRefused) {
   EXPECT_THAT(with([](auto& o) { o.chunk_limits.max_examples = 0; }), HasSubstr("max_examples"));
   EXPECT_THAT(with([](auto& o) { o.max_concurrent_polls = 0; }), HasSubstr("max_concurrent"));
   EXPECT_THAT(with([](auto& o) { o.retry.max_attempts = 0; }), HasSubstr("max_attempts"));
+  EXPECT_THAT(with([](auto& o) { o.executor_threads = -1; }), HasSubstr("executor_threads"));
+  EXPECT_THAT(with([](auto& o) { o.executor_threads = 1'025; }), HasSubstr("got 1025"));
   EXPECT_THAT(with([](auto& o) { o.heartbeat_interval = {}; }), HasSubstr("heartbeat_interval"));
   EXPECT_THAT(with([](auto& o) { o.poll_timeout = {}; }), HasSubstr("poll_timeout: 0 ms"));
   EXPECT_THAT(with([](auto& o) { o.request_timeout = -std::chrono::milliseconds(1); }),

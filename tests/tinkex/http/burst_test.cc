@@ -99,6 +99,19 @@ TEST_F(BurstTest, BeyondTheConnectionsRequestsWaitForOneToEnd) {
   expect_own_answers(waiting);
 }
 
+TEST_F(BurstTest, AnUrgentRequestWaitsForNoConnection) {
+  auto held = send("/held", 20);
+  ASSERT_TRUE(server_.wait_for_requests(20, kPatience));
+  auto waiting = send("/quick", 1);
+  HttpRequest urgent = post(server_.base_url() + "/quick", "urgent");
+  urgent.urgent = true;
+  EXPECT_EQ(start(*io_, std::move(urgent)).get().value().body, "urgent");
+  EXPECT_EQ(server_.count("/quick"), 1u);
+  gate_->open();
+  expect_own_answers(held);
+  expect_own_answers(waiting);
+}
+
 TEST_F(BurstTest, OneThatWaitsCanBeCancelledAndNeverLeaves) {
   auto held = send("/held", 20);
   ASSERT_TRUE(server_.wait_for_requests(20, kPatience));

@@ -13,6 +13,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// Of a server that has keys of its own kind.
+constexpr const char* kKey = "own-key-1";
 constexpr auto kRetry = RetryDecision::kRetry;
 constexpr auto kGiveUp = RetryDecision::kGiveUp;
 constexpr auto kUnknown = ErrorCategory::kUnknown;
@@ -138,7 +140,7 @@ TEST(RetryAfterTest, ThePastAndNonsenseGiveNothing) {
 }
 
 std::string message_for(const std::string& body) {
-  return error_from_response(reply(418, {}, body), "sample").message();
+  return error_from_response(reply(418, {}, body), "sample", kKey).message();
 }
 
 TEST(ErrorFromResponseTest, TakesTheServersOwnWords) {
@@ -160,13 +162,14 @@ TEST(ErrorFromResponseTest, ValidationListsNameTheFields) {
 TEST(ErrorFromResponseTest, CarriesStatusCategoryDelayAndRetryability) {
   const Error error = error_from_response(
       reply(429, {{"retry-after-ms", "120"}}, R"({"category": "Server", "detail": "slow down"})"),
-      "sample");
+      "sample", kKey);
   EXPECT_EQ(error.code(), ErrorCode::kHttpStatus);
   EXPECT_EQ(error.http_status(), 429);
   EXPECT_EQ(error.category(), kServer);
   EXPECT_EQ(error.retry_after(), milliseconds(120));
   EXPECT_TRUE(error.retryable());
-  const Error refused = error_from_response(reply(400, {}, R"({"category": "user"})"), "sample");
+  const Error refused =
+      error_from_response(reply(400, {}, R"({"category": "user"})"), "sample", kKey);
   EXPECT_EQ(refused.category(), kUser);
   EXPECT_FALSE(refused.retryable());
 }
@@ -174,7 +177,7 @@ TEST(ErrorFromResponseTest, CarriesStatusCategoryDelayAndRetryability) {
 // Spec S10.
 TEST(ErrorFromResponseTest, S10_TheDelayMayStandInTheBody) {
   const auto delay = [](const char* body) {
-    return error_from_response(reply(429, {}, body), "sample").retry_after();
+    return error_from_response(reply(429, {}, body), "sample", kKey).retry_after();
   };
   EXPECT_EQ(delay(R"({"retry_after_ms": 250})"), milliseconds(250));
   EXPECT_EQ(delay(R"({"retry_after_ms": -1})"), std::nullopt);
@@ -219,6 +222,28 @@ TEST(ErrorFromResponseTest, AnEchoedCredentialIsNotRepeated) {
             "sample: the server answered 418: {\"key:\\n***")
       << "an escaped line break, in a body that is no JSON";
   EXPECT_EQ(message_for("an html-page"), "sample: the server answered 418: an html-page");
+}
+
+TEST(ErrorFromResponseTest, OurOwnKeyIsNotRepeatedWhateverItLooksLike) {
+  EXPECT_EQ(message_for(R"({"detail": "bad key own-key-1/own-key-1!"})"),
+            "sample: the server answered 418: bad key ***/***!");
+  EXPECT_EQ(message_for("own-key-12 is not own-key"),
+            "sample: the server answered 418: ***2 is not own-key");
+  std::string many;  // as many as are looked at; the last is cut in the middle
+  for (int i = 0; i < 400; ++i) many += "own-key-1 ";
+  for (int spaces = 0; spaces < 10; ++spaces) {
+    const std::string message =
+        message_for(std::string(static_cast<std::size_t>(spaces), 'x') + many);
+    EXPECT_EQ(message.find("own"), std::string::npos) << message.substr(message.size() - 30);
+  }
+  EXPECT_EQ(error_from_response(reply(418, {}, "own-key-1"), "sample", "").message(),
+            "sample: the server answered 418: own-key-1")
+      << "there is no key to hide";
+  HttpRequest request;
+  request.headers = {{"Accept", "a"}};
+  EXPECT_EQ(key_of(request), "");
+  request.headers.emplace_back("x-api-key", "k");
+  EXPECT_EQ(key_of(request), "k");
 }
 
 TEST(ErrorFromResponseTest, Property_AnyBodyGivesOneBoundedPrintableLine) {

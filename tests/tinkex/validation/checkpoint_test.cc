@@ -54,9 +54,47 @@ TEST(TinkerPathTest, MalformedPathsAreRefused) {
   for (const char* path :
        {"", "r/weights/x", "http://r/weights/x", "tinker://", "tinker://r", "tinker://r/weights",
         "tinker://r/weights/", "tinker:///weights/x", "tinker://r/weights/x/",
-        "tinker://r/weights/x/y", "tinker://r/other/x", "TINKER://r/weights/x"}) {
+        "tinker://r/weights/x/y", "tinker://r/other/x", "TINKER://r/weights/x",
+        "tinker://r/weights/x\n", "tinker://\xff/weights/x", "tinker://r/weights/\x7f"}) {
     EXPECT_FALSE(validate_checkpoint_path(path, CheckpointKind::kTraining).ok()) << path;
   }
+  const std::string start = "tinker://r/weights/";
+  EXPECT_TRUE(validate_checkpoint_path(start + std::string(4'096 - start.size(), 'x'),
+                                       CheckpointKind::kTraining)
+                  .ok());
+  EXPECT_EQ(validate_checkpoint_path(start + std::string(4'097 - start.size(), 'x'),
+                                     CheckpointKind::kTraining)
+                .error()
+                .message(),
+            "checkpoint path: expected tinker://<run>/weights/<name> in printable UTF-8, at most "
+            "4096 bytes, got 4097 bytes; use the path that save_state returned");
+}
+
+TEST(ModelPathTest, EveryServersPathsPassButNoTrainingCheckpoint) {
+  for (const char* path : {"tinker://r/sampler_weights/x", "tinker://model_1/step-1", "tinker://r",
+                           "tinker://s:train:0/sampler_weights/0001"}) {
+    EXPECT_TRUE(validate_model_path(path).ok()) << path;
+  }
+  for (const char* path : {"", "r/sampler_weights/x", "http://r/x", "tinker://r/weights/x",
+                           "tinker://r/checkpoints/x", "tinker://r/a\tb", "tinker://\xc3"}) {
+    EXPECT_FALSE(validate_model_path(path).ok()) << path;
+  }
+  EXPECT_EQ(validate_model_path("tinker://r/weights/x").error().message(),
+            "model_path: expected tinker://<run>/sampler_weights/<name>, got "
+            "'tinker://r/weights/x'; this one was made by save_state; use the path that "
+            "save_weights_for_sampler returned");
+}
+
+TEST(BaseModelTest, OnlyPrintableNamesPass) {
+  for (const char* name : {"tinkex/tiny", "/models/my model", "Qwen/Qwen3-8B", "\u540d"}) {
+    EXPECT_TRUE(validate_base_model(name).ok()) << name;
+  }
+  for (const char* name : {"", "a\nb", "\xff\xfe", "a\x1b[2J"}) {
+    EXPECT_FALSE(validate_base_model(name).ok()) << name;
+  }
+  EXPECT_EQ(validate_base_model("").error().message(),
+            "base_model: expected a name of printable UTF-8, at most 4096 bytes, got an empty "
+            "text; get_supported_models lists the names");
 }
 
 }  // namespace

@@ -22,8 +22,8 @@
 // span must outlive it.
 //
 // Races. A suspended coroutine is resumed by exactly one waiter of one cell. The hook that cancels
-// is set before the coroutine is suspended; a cancel that comes earlier finds the coroutine's own
-// cell settled when the next await begins, and cancels what is then awaited at once.
+// is set before the coroutine is suspended; after a cancel that comes earlier the next await finds
+// the coroutine's own cell over, and cancels at once what is then awaited.
 
 #include <coroutine>
 #include <memory>

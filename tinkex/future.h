@@ -3,10 +3,10 @@
 // Results that arrive later.
 //
 // Threads. A Promise is settled from the executor (or from any thread); `get` and `wait_for` may be
-// called from any thread except a worker of the executor that must produce the result, where they
-// answer kWouldDeadlock instead of hanging. A continuation given to `then` runs on the executor of
-// the future, never on the I/O thread until shutdown; after it, on whichever thread settles the
-// future.
+// called from any thread except one that must produce the result (a worker of the executor; a
+// thread on which a long chain of futures is being settled), where they answer kWouldDeadlock
+// instead of hanging. A continuation given to `then` runs on the executor of the future, never on
+// the I/O thread until shutdown; after it, on whichever thread settles the future.
 //
 // A Promise that is destroyed unsettled settles its future with kCancelled ("abandoned"), so a
 // Future cannot wait for ever on a producer that is gone. result_cell.h argues the races.
@@ -113,8 +113,9 @@ class [[nodiscard]] Future {
   const Result<T>& get() & {
     if (!cell_->ready() && would_deadlock()) {
       deadlock_.emplace(Error(ErrorCode::kWouldDeadlock,
-                              "get() on an executor thread would wait for that same executor; use "
-                              "then(), or wait on a thread of your own"));
+                              "get() on an executor thread, or inside a call that settles a long "
+                              "chain of futures, would wait for itself; use then(), or wait on a "
+                              "thread of your own"));
       return *deadlock_;
     }
     cell_->wait();
@@ -171,6 +172,7 @@ class [[nodiscard]] Future {
 
  private:
   bool would_deadlock() const noexcept {
+    if (internal::CallDepth::any_waiting()) return true;
     return cell_->executor() != nullptr && cell_->executor()->is_worker_thread();
   }
 

@@ -70,7 +70,7 @@ struct ClientOptions {
   /// Extra headers on every request.
   HttpHeaders default_headers;
   /// PEM file of the authorities whose certificates are trusted, instead of the system's.
-  /// Environment: SSL_CERT_FILE.
+  /// Environment, where the server is an https one: SSL_CERT_FILE.
   std::string ca_file;
 
   /// Absent: protobuf, and JSON from the first 415 or 422 on that JSON is then spared.

@@ -119,7 +119,7 @@ class ResultCell : public std::enable_shared_from_this<ResultCell<T>> {
     CallDepth::run([self = this->shared_from_this(), hook = std::move(hook),
                     make_error = std::move(make_error)] {
       if (hook) hook();
-      self->finish(error_of(make_error));
+      CallDepth::run_behind([self, make_error] { self->finish(error_of(make_error)); });
     });
   }
 
@@ -127,6 +127,12 @@ class ResultCell : public std::enable_shared_from_this<ResultCell<T>> {
   bool was_ended() const TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     return ended_;
+  }
+
+  /// Whether a result would come too late: it is there, or the cell was ended and settles soon.
+  bool is_over() const TINKEX_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return result_ || ended_;
   }
 
   /// Lets continuations run there, unless it has an executor. Only while nobody else knows the

@@ -67,9 +67,11 @@ class TlsProxy:
         except OSError:  # the client did not like the certificate
             return
         self.connections += 1
-        server = socket.create_connection(self.backend)
-        threading.Thread(target=pump, args=(client, server), daemon=True).start()
-        pump(server, client)
+        with client, socket.create_connection(self.backend) as server:
+            upload = threading.Thread(target=pump, args=(client, server), daemon=True)
+            upload.start()
+            pump(server, client)
+            upload.join()
 
     def close(self):
         self.listener.close()
@@ -132,6 +134,15 @@ class TlsTest(unittest.TestCase):
         code, said = self.try_server(proxy.url, certificate)
         self.assertEqual(code, 1, said)
         self.assertIn("certificate", said)
+
+    def test_a_file_that_holds_no_certificate_is_not_blamed_on_the_server(self):
+        proxy, _ = self.proxy("fine", "IP:127.0.0.1")
+        path = os.path.join(self.folder, "no-certificate.pem")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("this is no certificate")
+        code, said = self.try_server(proxy.url, path)
+        self.assertEqual(code, 1, said)
+        self.assertIn("the file of trusted certificates cannot be used", said)
 
     def test_a_missing_file_is_named(self):
         code, said = self.try_server("https://127.0.0.1:1", "/no/such/file.pem")

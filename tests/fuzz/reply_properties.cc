@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <chrono>
 #include <string>
@@ -22,6 +23,7 @@ bool in_hour(std::optional<std::chrono::milliseconds> delay) {
 
 // Of a server that has keys of its own kind; the corpus repeats it.
 constexpr std::string_view kKey = "own-key-1";
+constexpr std::array kSecrets{kKey};
 
 bool shows_a_key(std::string_view message) {
   if (message.find(kKey) != std::string_view::npos) return true;
@@ -41,7 +43,7 @@ bool shows_a_key(std::string_view message) {
 
 void check_error_of(const HttpResponse& reply) {
   const AllocationMeter meter;
-  const Error error = internal::error_from_response(reply, "sample", kKey);
+  const Error error = internal::error_from_response(reply, "sample", kSecrets);
   TINKEX_FUZZ_CHECK(meter.peak() <= allowed_memory(reply.body.size()));
   check_error(error, {ErrorCode::kHttpStatus});
   TINKEX_FUZZ_CHECK(!shows_a_key(error.message()));
@@ -62,8 +64,8 @@ void check_poll_reply(const HttpResponse& reply) {
   const AllocationMeter meter;
   const std::string what = "sample";
   const std::string request_id = "request-1";
-  const PollReply answer =
-      internal::interpret_poll_reply(reply, {.what = what, .request_id = request_id, .key = kKey});
+  const PollReply answer = internal::interpret_poll_reply(
+      reply, {.what = what, .request_id = request_id, .secrets = kSecrets});
   TINKEX_FUZZ_CHECK(meter.peak() <= allowed_memory(reply.body.size()));
   const bool is_error = answer.kind == PollReply::Kind::kFailed ||
                         answer.kind == PollReply::Kind::kAskLater ||

@@ -7,4 +7,13 @@ if ! "$python" -c 'import torch' 2>/dev/null; then
   exit 0
 fi
 unset TINKER_BASE_URL TINKER_API_KEY
-TINKEX_TORCH_LIBRARY="$PWD/torch_ext/libtinkex_torch.so" exec "$python" -W ignore "$@"
+TINKEX_TORCH_LIBRARY=$PWD/torch_ext/libtinkex_torch.so
+export TINKEX_TORCH_LIBRARY
+# AddressSanitizer wants to be loaded first, and Python itself keeps memory to its end.
+asan=$(ldd "$TINKEX_TORCH_LIBRARY" | sed -n 's/.* => \(.*libasan[^ ]*\) .*/\1/p')
+if [ -n "$asan" ]; then
+  ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0
+  LD_PRELOAD=$asan
+  export ASAN_OPTIONS LD_PRELOAD
+fi
+exec "$python" -W ignore "$@"

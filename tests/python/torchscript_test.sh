@@ -9,8 +9,7 @@ if ! "$python" -c 'import torch' 2>/dev/null; then
 fi
 unset TINKER_BASE_URL TINKER_API_KEY
 module="$TEST_TMPDIR/module.pt"
-TINKEX_TORCH_LIBRARY="$PWD/torch_ext/libtinkex_torch.so" \
-  "$python" -W ignore tests/python/script_module.py "$module" > "$TEST_TMPDIR/python.txt"
+tests/python/python_test.sh tests/python/script_module.py "$module" > "$TEST_TMPDIR/python.txt"
 tests/python/run_module "$module" > "$TEST_TMPDIR/cpp.txt"
 cat "$TEST_TMPDIR/python.txt"
 grep -q '^loss ' "$TEST_TMPDIR/python.txt"

@@ -98,6 +98,16 @@ class ScriptedServiceTest : public ::testing::Test {
     return tinker.server().wait_for_requests(number, kPatience,
                                              mocks::TinkerScript::path(endpoint));
   }
+  /// Waits until the server has accepted so many operations of this kind, and gives them. A request
+  /// is in the log a moment before its operation is there.
+  std::vector<mocks::Operation> wait_for_operations(std::size_t number,
+                                                    std::string_view kind) const {
+    const std::string name(kind);
+    (void)wait_until([&] { return tinker.operations(name).size() >= number; });
+    auto accepted = tinker.operations(name);
+    if (accepted.size() < number) throw std::runtime_error("too few operations: " + name);
+    return accepted;
+  }
   /// Waits until a poll for the operation's result has been answered.
   bool wait_for_answer(const mocks::Operation& operation) const {
     return wait_for_poll([id = '"' + operation.request_id + '"'](const auto& poll) {
@@ -115,13 +125,18 @@ class ScriptedServiceTest : public ::testing::Test {
  private:
   /// The server tells when a request arrives, but not what happens to it later.
   bool wait_for_poll(const std::function<bool(const mocks::LoggedRequest&)>& is_it) const {
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
-    while (std::chrono::steady_clock::now() < deadline) {
+    return wait_until([this, &is_it] {
       const auto polls = requests("retrieve_future");
-      if (std::any_of(polls.begin(), polls.end(), is_it)) return true;
+      return std::any_of(polls.begin(), polls.end(), is_it);
+    });
+  }
+  static bool wait_until(const std::function<bool()>& happened) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (!happened()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    return false;
+    return true;
   }
 };
 

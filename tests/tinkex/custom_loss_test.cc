@@ -180,8 +180,8 @@ TEST_F(CustomLossTest, H6_NothingComesBetweenTheTwoPasses) {
   auto output = client->forward_backward_custom(batch(200), half_square);
   auto step = client->optim_step();
   auto next = client->forward(batch(1), loss::kCrossEntropy);
-  ASSERT_TRUE(wait_for_requests(2, "forward_backward"));
-  ASSERT_TRUE(wait_for_answer(operations()[1])) << "the second chunk's result is there";
+  const auto chunks = wait_for_operations(2, "forward");
+  ASSERT_TRUE(wait_for_answer(chunks[1])) << "the second chunk's result is there";
   EXPECT_EQ(count("optim_step"), 0u);
   gate->open();
   ASSERT_TRUE(output.get().ok()) << output.get().error().what();

@@ -76,9 +76,9 @@ void PollLoop::send() {
 void PollLoop::on_reply(Result<HttpResponse> result) {
   if (!result.ok()) return on_no_answer(std::move(result).error());
   silent_since_.reset();
+  const auto secrets = secrets_of(target_.http);
   PollReply reply = interpret_poll_reply(
-      *result,
-      {.what = target_.what, .request_id = target_.request_id, .key = key_of(target_.http)});
+      *result, {.what = target_.what, .request_id = target_.request_id, .secrets = secrets});
   if (result->status == 429 && target_.limiter != nullptr) {
     const milliseconds delay = reply.error->retry_after().value_or(milliseconds(1'000));
     target_.limiter->extend_by(runtime().clock->now(), std::min(delay, kMaxRetryAfter));

@@ -35,7 +35,7 @@ PollReply failed(const json& object, const PollQuestion& question) {
   PollReply reply;
   reply.kind = PollReply::Kind::kFailed;
   reply.error = Error(ErrorCode::kRequestFailed,
-                      question.what + " failed: " + tidy_server_text(text, question.key))
+                      question.what + " failed: " + tidy_server_text(text, question.secrets))
                     .with_category(parse_error_category(category))
                     .with_retryable(parse_error_category(category) == ErrorCategory::kServer)
                     .with_request_id(question.request_id);
@@ -101,7 +101,7 @@ PollReply interpret_poll_reply(const HttpResponse& response, const PollQuestion&
         parse_bounded(std::string_view(response.body).substr(0, kMaxEnvelopeBytes), kMaxDepth);
     return object.is_object() ? pending(object) : reply;
   }
-  reply.error = error_from_response(response, question.what, question.key)
+  reply.error = error_from_response(response, question.what, question.secrets)
                     .with_request_id(question.request_id);
   if (response.status == 402) {
     reply.kind = PollReply::Kind::kBillingPause;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -30,7 +31,7 @@ struct PollReply {
 struct PollQuestion {
   const std::string& what;
   const std::string& request_id;
-  std::string_view key;  ///< Hidden where the answer repeats it.
+  std::span<const std::string_view> secrets;  ///< Hidden where the answer repeats them.
 };
 
 /// Reads one answer. Pure.

@@ -140,6 +140,7 @@ void SessionPoll::send() {
     idle = waiting_.empty() && retrieved_.empty();
     only_reports_ = waiting_.empty();
     if (idle) {
+      forget_troubles();
       active_ = false;
     } else {
       request.body = next_body();
@@ -152,6 +153,15 @@ void SessionPoll::send() {
     self->target_.polls->leave();
     self->on_reply(std::move(reply));
   });
+}
+
+void SessionPoll::forget_troubles() {
+  silent_since_.reset();
+  paused_since_.reset();
+  failing_since_.reset();
+  failures_ = 0;
+  refusals_ = 0;
+  quick_answers_ = 0;
 }
 
 void SessionPoll::release_patient() {
@@ -206,7 +216,7 @@ void SessionPoll::on_reply(Result<HttpResponse> result) {
   silent_since_.reset();
   if (status != 402) paused_since_.reset();
   if (status >= 200 && status < 300) return on_report(*result);
-  const Error error = error_from_response(*result, "retrieve_futures", key_of(target_.http));
+  const Error error = error_from_response(*result, "retrieve_futures", secrets_of(target_.http));
   if (status == 429 && target_.limiter) {
     target_.limiter->extend_by(runtime().clock->now(),
                                std::min(error.retry_after().value_or(kFirstPause), kLongestPause));

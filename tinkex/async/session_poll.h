@@ -53,6 +53,7 @@ class SessionPoll final : public StepChain {
   SessionPoll(std::shared_ptr<Runtime> runtime, SessionTarget target)
       : StepChain(std::move(runtime)), target_(std::move(target)) {}
 
+  /// Calls `ready` when the future is settled.
   ///
   /// `owner` says whose wait this is, and is never followed: a server may give one id to two
   /// samples. The second then asks for itself.
@@ -71,6 +72,8 @@ class SessionPoll final : public StepChain {
     Clock::time_point since;
   };
 
+  /// What failed before the chain went idle says nothing about who waits next, perhaps much later.
+  void forget_troubles();
   /// Starts the chain if it is idle and has something to do.
   void start_if_idle() TINKEX_EXCLUDES(mutex_);
   void poll();

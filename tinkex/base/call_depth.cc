@@ -1,30 +1,43 @@
 #include "tinkex/base/call_depth.h"
 
-#include <deque>
+#include <list>
+#include <new>
+#include <utility>
 
 namespace tinkex::internal {
 namespace {
 
-std::deque<std::function<void()>>& waiting_calls() {
-  static thread_local std::deque<std::function<void()>> calls;
+using Calls = std::list<std::function<void()>>;
+
+/// Deferred by the call that runs outermost now; before those that were deferred earlier.
+Calls& new_calls() {
+  static thread_local Calls calls;
   return calls;
 }
 
 }  // namespace
 
-void CallDepth::defer(std::function<void()> call) {
-  waiting_calls().push_back(std::move(call));
-  deferred_ = true;
+bool CallDepth::defer(std::function<void()> call) noexcept {
+  try {
+    new_calls().push_back(std::move(call));
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  waiting_ = true;
+  return true;
 }
 
-void CallDepth::run_deferred() {
-  auto& calls = waiting_calls();
+bool CallDepth::newly_waiting() noexcept { return waiting_ && !new_calls().empty(); }
+
+void CallDepth::run_waiting() {
+  Calls calls;
+  calls.swap(new_calls());
   while (!calls.empty()) {
-    const std::function<void()> call = std::move(calls.front());
+    calls.front()();
     calls.pop_front();
-    call();
+    calls.splice(calls.begin(), new_calls());
   }
-  deferred_ = false;
+  waiting_ = false;
 }
 
 }  // namespace tinkex::internal

@@ -170,7 +170,6 @@ Result<ClientOptions> resolve_options(ClientOptions options) {
   if (options.base_url.empty()) options.base_url = kHostedBaseUrl;
   fill(options.api_key, "TINKER_API_KEY");
   fill(options.project_id, "TINKER_PROJECT_ID");
-  fill(options.ca_file, "SSL_CERT_FILE");
   if (options.tags.empty()) {
     if (auto tags = internal::read_env("TINKER_TAGS")) options.tags = split_tags(*tags);
   }
@@ -179,6 +178,9 @@ Result<ClientOptions> resolve_options(ClientOptions options) {
   while (!options.base_url.empty() && options.base_url.back() == '/') options.base_url.pop_back();
   if (Status status = check_headers(options.default_headers); !status.ok()) return status.error();
   if (Status status = check_api_key(options, host); !status.ok()) return status.error();
+  if (options.base_url.starts_with("https:") && !options.transport) {
+    fill(options.ca_file, "SSL_CERT_FILE");
+  }
   if (Status status = check_ca_file(options.ca_file); !status.ok()) return status.error();
   if (Status status = check_texts(options); !status.ok()) return status.error();
   if (Status status = check_numbers(options); !status.ok()) return status.error();

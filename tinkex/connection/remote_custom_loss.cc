@@ -121,7 +121,7 @@ void RemoteTraining::start_custom(std::shared_ptr<CustomCall> custom, const Call
 
 void RemoteTraining::second_pass(CustomCall& custom, Result<ForwardBackwardOutput> forward) {
   if (!forward.ok()) return give_up(custom, std::move(forward).error());
-  if (custom.result->ready()) return;  // cancelled, and with it the second pass
+  if (custom.result->is_over()) return;  // cancelled, and with it the second pass
   auto output = custom.batch->differentiate(custom.loss, *std::move(forward));
   if (!output.ok()) return give_up(custom, std::move(output).error());
   custom.output = *std::move(output);

@@ -53,11 +53,11 @@ void fetch_when_settled(const std::shared_ptr<const ServiceContext>& service,
   });
   if (!pending) return tell_cancelled(service, id);
   futures->wait_for(id, cell.get(), [service, futures, id, spec, cell](std::uint64_t bytes) {
-    if (cell->ready()) return;
+    if (cell->is_over()) return;
     cell->on_ready([futures, id](Cell&) { futures->retrieved(id); });
     poll_into(service, id, spec, cell, bytes);
   });
-  if (cell->ready()) futures->forget(id, cell.get());  // the hook may have come before the waiter
+  if (cell->is_over()) futures->forget(id, cell.get());  // the hook may have come before the waiter
 }
 
 void on_submitted(const std::shared_ptr<const ServiceContext>& service,

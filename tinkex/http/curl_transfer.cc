@@ -264,8 +264,11 @@ Error CurlTransfer::error_before_sending(CURLcode code, const std::string& serve
     case CURLE_UNSUPPORTED_PROTOCOL:
       return failed(ErrorCode::kInvalidArgument,
                     "the URL of " + server + " is not usable: " + cause);
-    case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
+      return failed(ErrorCode::kInvalidArgument,
+                    "the file of trusted certificates cannot be used: " + cause +
+                        "; SSL_CERT_FILE and ClientOptions::ca_file name a PEM file");
+    case CURLE_PEER_FAILED_VERIFICATION:
       return failed(ErrorCode::kConnection,
                     "the certificate of " + server + " is not valid: " + cause +
                         "; to trust an authority of your own, name its PEM file in SSL_CERT_FILE "

@@ -40,8 +40,9 @@ class IoThread final : public Transport, public TimerService {
 
   // Transport.
   RequestId send(HttpRequest request, Transport::Callback callback) noexcept override;
-  /// Connections open at the same time; a transfer beyond waits for one to end. Half of what the
-  /// process may open, at most 2,048: files, and programs around us, need descriptors too.
+  /// Connections open at the same time; a transfer beyond waits for one to end, unless it is
+  /// urgent, for which there is one more. Half of what the process may open, at most 2,048: files,
+  /// and programs around us, need descriptors too.
   std::size_t max_connections() const noexcept { return max_connections_; }
 
   /// Also wakes every timer. On the I/O thread itself it only asks for the end.

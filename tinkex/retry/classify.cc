@@ -18,7 +18,7 @@ namespace {
 using nlohmann::json;
 using std::chrono::milliseconds;
 
-constexpr std::string_view kApiKeyHeader = "X-API-Key";
+constexpr std::size_t kShortestSecret = 6;
 constexpr std::size_t kMaxText = 1'000;
 // A body longer than this is no error message; its beginning is shown.
 constexpr std::size_t kMaxParsedBody = 256 * 1024;
@@ -127,17 +127,25 @@ std::string without_credentials(std::string_view text) {
   return out;
 }
 
-/// `text` with `key` as ***. Where the text goes on behind what is given here, it may end within
-/// the key.
-std::string without_key(std::string_view text, std::string_view key, bool goes_on) {
+/// `text` with `secret` as ***. Where the text goes on behind what is given here, it may end within
+/// the secret.
+std::string without(std::string_view secret, std::string_view text, bool goes_on) {
   std::string out;
-  for (std::size_t at; !key.empty() && (at = text.find(key)) != std::string_view::npos;) {
+  for (std::size_t at; !secret.empty() && (at = text.find(secret)) != std::string_view::npos;) {
     out.append(text.substr(0, at)).append("***");
-    text.remove_prefix(at + key.size());
+    text.remove_prefix(at + secret.size());
   }
-  std::size_t begun = goes_on && !key.empty() ? std::min(key.size() - 1, text.size()) : 0;
-  while (begun > 0 && !text.ends_with(key.substr(0, begun))) --begun;
+  std::size_t begun = goes_on && !secret.empty() ? std::min(secret.size() - 1, text.size()) : 0;
+  while (begun > 0 && !text.ends_with(secret.substr(0, begun))) --begun;
   return out.append(text.substr(0, text.size() - begun));
+}
+
+bool is_secret_header(std::string_view name) {
+  const std::string lower = lower_case(name);
+  const std::string_view words[] = {"key", "token", "auth", "secret", "cookie"};
+  return std::any_of(std::begin(words), std::end(words), [&lower](std::string_view word) {
+    return lower.find(word) != std::string::npos;
+  });
 }
 
 std::string_view hint_for(int status) {
@@ -151,18 +159,24 @@ std::string_view hint_for(int status) {
 
 }  // namespace
 
-std::string tidy_server_text(std::string_view text, std::string_view key) {
+std::string tidy_server_text(std::string_view text, std::span<const std::string_view> secrets) {
   const std::string_view start = text.substr(0, 2 * kMaxText);
+  std::string tidy(start);
+  for (const std::string_view secret : secrets) {
+    tidy = without(secret, tidy, start.size() < text.size());
+  }
   // A stranger's key that this cut hits is still recognised by how it begins.
-  const std::string ours_hidden = without_key(start, key, start.size() < text.size());
-  return printable(without_credentials(ours_hidden), kMaxText);
+  return printable(without_credentials(tidy), kMaxText);
 }
 
-std::string_view key_of(const HttpRequest& request) {
+std::vector<std::string_view> secrets_of(const HttpRequest& request) {
+  std::vector<std::string_view> secrets;
   for (const auto& [name, value] : request.headers) {
-    if (equals_ignoring_case(name, kApiKeyHeader)) return value;
+    if (!is_secret_header(name)) continue;
+    const std::string_view secret = std::string_view(value).substr(value.rfind(' ') + 1);
+    if (secret.size() >= kShortestSecret) secrets.push_back(secret);
   }
-  return {};
+  return secrets;
 }
 
 RetryDecision decide(const HttpResponse& reply, ErrorCategory category, bool outcome_unknown) {
@@ -190,12 +204,13 @@ std::optional<milliseconds> parse_retry_after(const HttpResponse& reply,
   return positive_delay(static_cast<double>(date) * 1000.0 - now.count(), cap);
 }
 
-Error error_from_response(const HttpResponse& reply, std::string_view what, std::string_view key) {
+Error error_from_response(const HttpResponse& reply, std::string_view what,
+                          std::span<const std::string_view> secrets) {
   const json body = parse_short(reply.body);
   std::string text = message_of(body);
   if (text.empty()) text = reply.body;
   std::string message = std::string(what) + ": the server answered " + std::to_string(reply.status);
-  if (!text.empty()) message += ": " + tidy_server_text(text, key);
+  if (!text.empty()) message += ": " + tidy_server_text(text, secrets);
   message += hint_for(reply.status);
 
   ErrorCategory category = ErrorCategory::kUnknown;

@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tinkex/error.h"
 #include "tinkex/transport.h"
@@ -32,16 +34,19 @@ std::optional<std::chrono::milliseconds> parse_retry_after(
     std::chrono::milliseconds cap = std::chrono::hours(1));
 
 /// A server's own words made fit for an Error: one line, of bounded length, and words that begin
-/// like a key of this API, and `key` itself, become ***: some servers and proxies repeat the
+/// like a key of this API become ***, and so do `secrets`: some servers and proxies repeat the
 /// request's headers.
-std::string tidy_server_text(std::string_view text, std::string_view key);
+std::string tidy_server_text(std::string_view text, std::span<const std::string_view> secrets);
 
-/// The API key that `request` carries, or an empty view.
-std::string_view key_of(const HttpRequest& request);
+/// What must not be shown of `request`: the values of the headers whose names speak of keys,
+/// tokens, authorization, secrets or cookies, without the scheme before a blank. Values of less
+/// than six characters are none. The views are into `request`.
+std::vector<std::string_view> secrets_of(const HttpRequest& request);
 
 /// The Error of a reply that is no success: status, category and delay, and the server's own text
 /// (`detail`, `message` or `error` of a JSON body, else the body itself), cut to a readable length
-/// and without `key`.
-Error error_from_response(const HttpResponse& reply, std::string_view what, std::string_view key);
+/// and without `secrets`.
+Error error_from_response(const HttpResponse& reply, std::string_view what,
+                          std::span<const std::string_view> secrets);
 
 }  // namespace tinkex::internal

@@ -21,10 +21,12 @@ bool is_refusal(int status) {
   return status >= 400 && status < 500 && status != 408 && status != 409;
 }
 
-/// Whether a refusal may mean that the server does not know the form of the request. Others are
-/// about the request itself: 401, 413, 429.
-bool is_about_the_form(int status) {
-  return status == 400 || status == 404 || status == 405 || status == 415 || status == 422;
+/// Whether a refusal of the other form tells less than that of the first one. A server that does
+/// not know the other form says 404, 405 or 415. A 400 or 422 is about the data, of which the first
+/// refusal told already if it was a 422; all others are about the request itself: 401, 413, 429.
+bool tells_less(int status, int first_status) {
+  if (status == 404 || status == 405 || status == 415) return true;
+  return (status == 400 || status == 422) && first_status == 422;
 }
 
 }  // namespace
@@ -81,7 +83,7 @@ void RetryLoop::on_refusal(const HttpResponse& reply) {
     stored.body = *request_.reply_if_done_before;
     return succeed(std::move(stored));
   }
-  Error error = error_from_response(reply, request_.what, key_of(request_.http));
+  Error error = error_from_response(reply, request_.what, secrets_of(request_.http));
   if (reply.status == 429 && request_.limiter != nullptr) {
     const auto delay = error.retry_after().value_or(kDefaultRateLimitPause);
     request_.limiter->extend_by(runtime().clock->now(),
@@ -129,7 +131,9 @@ void RetryLoop::retry_or_fail(Error error) {
 
 void RetryLoop::fail(Error error) {
   const bool refused = is_refusal(error.http_status());
-  if (is_about_the_form(error.http_status()) && first_refusal_) error = *std::move(first_refusal_);
+  if (first_refusal_ && tells_less(error.http_status(), first_refusal_->http_status())) {
+    error = *std::move(first_refusal_);
+  }
   const bool not_accepted =
       !outcome_unknown_.load() && (attempts_ == 0 || refused || error.not_accepted());
   const Done done = std::move(done_);

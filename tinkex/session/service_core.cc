@@ -191,6 +191,15 @@ void ServiceCore::apply_server_config(std::string_view body) {
 
 ServiceCore::~ServiceCore() { close(); }
 
+void ServiceCore::tell_finished() {
+  HttpRequest finish = with_body(context_->request("sessions/" + context_->session_id + "/finish"),
+                                 api::finish_session_request());
+  finish.urgent = true;  // what waits for connections would outlast the time that there is
+  auto finished = send_call<std::string>(
+      context_, {.what = "finish", .http = std::move(finish), .decode = body_of});
+  finished.wait_for(std::min(kFinishTimeout, context_->options.close_timeout));
+}
+
 void ServiceCore::close() {
   {
     MutexLock lock(mutex_);
@@ -204,14 +213,7 @@ void ServiceCore::close() {
   if (heartbeat_) {
     heartbeat_->cancel();
     if (config_refresh_) config_refresh_->cancel();
-    // Best effort: a server that does not know the call, or is gone, changes nothing.
-    auto finished = send_call<std::string>(
-        context_,
-        {.what = "finish",
-         .http = with_body(context_->request("sessions/" + context_->session_id + "/finish"),
-                           api::finish_session_request()),
-         .decode = body_of});
-    finished.wait_for(std::min(kFinishTimeout, context_->options.close_timeout));
+    tell_finished();
   }
   runtime.closed.store(true);
   runtime.transport->shutdown();

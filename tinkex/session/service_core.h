@@ -33,6 +33,8 @@ class ServiceCore {
   Status start_runtime(ClientOptions options);
   Status open_session();
   void start_heartbeat();
+  /// Best effort: a server that does not know the call, or is gone, changes nothing.
+  void tell_finished();
   /// Follows client/dynamic_config, from now on.
   void start_config_refresh();
   void apply_server_config(std::string_view body);

@@ -170,6 +170,45 @@ TEST(FutureTest, T12_CancellingALongChainReachesItsBeginning) {
   EXPECT_EQ(last.get().error().code(), ErrorCode::kCancelled);
 }
 
+// Spec T12.
+TEST(FutureTest, T12_AtTheEndOfALongChainTooTheProducerIsToldFirst) {
+  Promise<int> promise;
+  std::atomic<bool> told{false};
+  promise.on_cancel([&told] { told = true; });
+  std::atomic<int> too_early{0};
+  Future<int> last = promise.future();
+  for (int i = 0; i < 1'000; ++i) {
+    last = std::move(last).then([](Result<int> value) { return value; });
+    last.cell()->on_ready([&told, &too_early](auto&) { too_early += told ? 0 : 1; });
+  }
+  last.cancel();
+  EXPECT_EQ(too_early, 0);
+  EXPECT_TRUE(last.ready());
+}
+
+TEST(FutureTest, WaitingInsideTheSettlingOfALongChainIsRefusedInsteadOfHanging) {
+  Promise<int> innermost;
+  Future<int> outermost = innermost.future();
+  for (int i = 0; i < 300; ++i) {
+    auto outer = std::make_shared<internal::ResultCell<int>>(nullptr);
+    internal::pass_on(outermost.cell(), outer);
+    outermost = Future<int>(std::move(outer));
+  }
+  std::optional<ErrorCode> code;
+  outermost.cell()->on_ready([&code](auto&) {
+    Promise<int> first;
+    Future<int> second = first.future().then([](Result<int> value) { return value; });
+    for (int i = 0; i < 150; ++i) {
+      second = std::move(second).then([](Result<int> value) { return value; });
+    }
+    first.set(1);
+    const Result<int>& result = second.get();
+    code = result.ok() ? ErrorCode::kInternal : result.error().code();
+  });
+  innermost.set(7);
+  EXPECT_EQ(code, ErrorCode::kWouldDeadlock);
+}
+
 // Spec T8.
 TEST(FutureTest, T8_AResultReachesTheOutermostOfManyFuturesInFutures) {
   Promise<int> innermost(executor());

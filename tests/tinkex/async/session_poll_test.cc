@@ -175,6 +175,20 @@ TEST_F(SessionPollTest, AReportThatOnlyAcknowledgesIsNotRepeated) {
   EXPECT_EQ(world.transport->open(), 0u);
 }
 
+TEST_F(SessionPollTest, AFailureBeforeItWentIdleDoesNotCountLater) {
+  wait_for("a");
+  settle(finished("a"), 1);
+  poll->retrieved("a");
+  world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
+  world.advance(3600s);
+  wait_for("b");
+  world.reply(503, "{}");
+  world.advance(60s);
+  EXPECT_EQ(world.transport->open(), 1u) << "it is asked again";
+  settle(finished("b"), 2);
+  EXPECT_EQ(told, (std::vector<std::string>{"a:0", "b:0"}));
+}
+
 // Spec H10.
 TEST_F(SessionPollTest, H10_FailuresAreAskedAgainWithPausesAndFeedTheLimiter) {
   wait_for("a");

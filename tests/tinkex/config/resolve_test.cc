@@ -116,7 +116,10 @@ TEST_F(ResolveTest, AFileOfTrustedCertificatesThatCannotBeReadIsRefused) {
   const std::string path = ::testing::TempDir() + "/authority.pem";
   std::ofstream(path) << "a certificate";
   ::setenv("SSL_CERT_FILE", path.c_str(), 1);
-  EXPECT_EQ(resolve_options(options_for("http://localhost")).value().ca_file, path);
+  EXPECT_EQ(resolve_options(options_for("https://localhost")).value().ca_file, path);
+  ::setenv("SSL_CERT_FILE", "/no/such/file.pem", 1);
+  EXPECT_EQ(complaint(options_for("http://localhost")), "(accepted)") << "nothing is encrypted";
+  EXPECT_THAT(complaint(options_for("https://localhost")), HasSubstr("ca_file: '/no/such"));
   ClientOptions options = options_for("http://localhost");
   options.ca_file = path + ".missing";
   EXPECT_THAT(complaint(options), HasSubstr("ca_file: '" + path + ".missing' cannot be read"));

@@ -105,7 +105,9 @@ TEST_F(BurstTest, AnUrgentRequestWaitsForNoConnection) {
   auto waiting = send("/quick", 1);
   HttpRequest urgent = post(server_.base_url() + "/quick", "urgent");
   urgent.urgent = true;
-  EXPECT_EQ(start(*io_, std::move(urgent)).get().value().body, "urgent");
+  auto reply = start(*io_, std::move(urgent));
+  ASSERT_EQ(reply.wait_for(kPatience), std::future_status::ready);
+  EXPECT_EQ(reply.get().value().body, "urgent");
   EXPECT_EQ(server_.count("/quick"), 1u);
   gate_->open();
   expect_own_answers(held);

@@ -1,9 +1,12 @@
 #include "tinkex/retry/classify.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <array>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -12,9 +15,10 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::ElementsAre;
 
 // Of a server that has keys of its own kind.
-constexpr const char* kKey = "own-key-1";
+constexpr std::array<std::string_view, 1> kSecrets{"own-key-1"};
 constexpr auto kRetry = RetryDecision::kRetry;
 constexpr auto kGiveUp = RetryDecision::kGiveUp;
 constexpr auto kUnknown = ErrorCategory::kUnknown;
@@ -140,7 +144,7 @@ TEST(RetryAfterTest, ThePastAndNonsenseGiveNothing) {
 }
 
 std::string message_for(const std::string& body) {
-  return error_from_response(reply(418, {}, body), "sample", kKey).message();
+  return error_from_response(reply(418, {}, body), "sample", kSecrets).message();
 }
 
 TEST(ErrorFromResponseTest, TakesTheServersOwnWords) {
@@ -162,14 +166,14 @@ TEST(ErrorFromResponseTest, ValidationListsNameTheFields) {
 TEST(ErrorFromResponseTest, CarriesStatusCategoryDelayAndRetryability) {
   const Error error = error_from_response(
       reply(429, {{"retry-after-ms", "120"}}, R"({"category": "Server", "detail": "slow down"})"),
-      "sample", kKey);
+      "sample", kSecrets);
   EXPECT_EQ(error.code(), ErrorCode::kHttpStatus);
   EXPECT_EQ(error.http_status(), 429);
   EXPECT_EQ(error.category(), kServer);
   EXPECT_EQ(error.retry_after(), milliseconds(120));
   EXPECT_TRUE(error.retryable());
   const Error refused =
-      error_from_response(reply(400, {}, R"({"category": "user"})"), "sample", kKey);
+      error_from_response(reply(400, {}, R"({"category": "user"})"), "sample", kSecrets);
   EXPECT_EQ(refused.category(), kUser);
   EXPECT_FALSE(refused.retryable());
 }
@@ -177,7 +181,7 @@ TEST(ErrorFromResponseTest, CarriesStatusCategoryDelayAndRetryability) {
 // Spec S10.
 TEST(ErrorFromResponseTest, S10_TheDelayMayStandInTheBody) {
   const auto delay = [](const char* body) {
-    return error_from_response(reply(429, {}, body), "sample", kKey).retry_after();
+    return error_from_response(reply(429, {}, body), "sample", kSecrets).retry_after();
   };
   EXPECT_EQ(delay(R"({"retry_after_ms": 250})"), milliseconds(250));
   EXPECT_EQ(delay(R"({"retry_after_ms": -1})"), std::nullopt);
@@ -236,14 +240,19 @@ TEST(ErrorFromResponseTest, OurOwnKeyIsNotRepeatedWhateverItLooksLike) {
         message_for(std::string(static_cast<std::size_t>(spaces), 'x') + many);
     EXPECT_EQ(message.find("own"), std::string::npos) << message.substr(message.size() - 30);
   }
-  EXPECT_EQ(error_from_response(reply(418, {}, "own-key-1"), "sample", "").message(),
+  EXPECT_EQ(error_from_response(reply(418, {}, "own-key-1"), "sample", {}).message(),
             "sample: the server answered 418: own-key-1")
       << "there is no key to hide";
+}
+
+TEST(SecretsTest, TheHeadersThatCarryCredentialsAreKnownByTheirNames) {
   HttpRequest request;
-  request.headers = {{"Accept", "a"}};
-  EXPECT_EQ(key_of(request), "");
-  request.headers.emplace_back("x-api-key", "k");
-  EXPECT_EQ(key_of(request), "k");
+  request.headers = {{"Accept", "application/json"},
+                     {"X-API-Key", "tml-abc"},
+                     {"authorization", "Bearer of-a-gateway"},
+                     {"Proxy-Authorization", "short"},
+                     {"X-Gateway-Token", "123456"}};
+  EXPECT_THAT(secrets_of(request), ElementsAre("tml-abc", "of-a-gateway", "123456"));
 }
 
 TEST(ErrorFromResponseTest, Property_AnyBodyGivesOneBoundedPrintableLine) {

@@ -14,6 +14,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -213,6 +214,16 @@ void list_models(tinkex::ServiceClient& service) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+  if (argc > 1 && argv[1][0] == '-') {
+    const bool asked = std::string_view(argv[1]) == "--help";
+    std::fputs(
+        "try_server NAME    tries what the server can do with its model NAME, call by call\n"
+        "try_server         lists the server's models\n"
+        "TINKER_BASE_URL and TINKER_API_KEY name the server. Checkpoints stay there (try-...).\n"
+        "Exit codes: 0 everything works, 1 something does not, 2 wrong arguments\n",
+        asked ? stdout : stderr);
+    return asked ? 0 : 2;
+  }
   tinkex::ClientOptions options;
   options.chunk_limits.max_examples = kChunk;
   options.default_deadline = std::chrono::minutes(3);

@@ -17,6 +17,7 @@ using mocks::Fault;
 using mocks::Gate;
 using mocks::Operation;
 using mocks::Reply;
+using mocks::TinkerScript;
 using testing::batch;
 using ::testing::HasSubstr;
 
@@ -138,6 +139,32 @@ TEST_F(TrainingFaultsTest, Trap11_A429OnTrainingHoldsSamplesBack) {
   EXPECT_TRUE(step.get().ok());
   EXPECT_TRUE(sampler->sample(ModelInput::from_tokens({1})).get().ok());
   EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(190));
+}
+
+// Spec T12.
+TEST_F(TrainingFaultsTest, T12_WhatTheServerSaysOfAClosedSessionIsClosed) {
+  const auto gate = std::make_shared<Gate>();
+  tinker.server().handle("POST", TinkerScript::path("sessions/session-1/finish"),
+                         [gate](const auto&) {
+                           gate->open();  // the answers of all that waits are ahead of this one
+                           return Reply::json("{}").after(std::chrono::milliseconds(100));
+                         });
+  tinker.plan("forward_backward",
+              {.polls = {Reply::json(R"({"detail":"session finished"})", 410).held_by(gate)}});
+  tinker.plan(
+      "optim_step",
+      {.polls = {Reply::json(R"({"error":"session finished","category":"user"})").held_by(gate)}});
+  tinker.plan("save_weights",
+              {.refusals = {Reply::json(R"({"detail":"unknown model"})", 404).held_by(gate)}});
+  auto pass = client->forward_backward(batch(1), loss::kCrossEntropy);
+  auto step = client->optim_step();
+  auto saved = client->save_state("w");
+  ASSERT_TRUE(wait_for_requests(2, "retrieve_future"));
+  ASSERT_TRUE(wait_for_requests(1, "save_weights"));
+  service->close();
+  EXPECT_EQ(pass.get().error().code(), ErrorCode::kClosed) << pass.get().error().what();
+  EXPECT_EQ(step.get().error().code(), ErrorCode::kClosed) << step.get().error().what();
+  EXPECT_EQ(saved.get().error().code(), ErrorCode::kClosed) << saved.get().error().what();
 }
 
 }  // namespace

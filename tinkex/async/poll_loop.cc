@@ -83,6 +83,10 @@ void PollLoop::on_reply(Result<HttpResponse> result) {
     const milliseconds delay = reply.error->retry_after().value_or(milliseconds(1'000));
     target_.limiter->extend_by(runtime().clock->now(), std::min(delay, kMaxRetryAfter));
   }
+  if (reply.kind != PollReply::Kind::kDone) {
+    // Of a service that closes, the server says that the session is over.
+    if (auto error = stopped()) return finish(*std::move(error));
+  }
   if (reply.kind != PollReply::Kind::kAskLater) asked_successfully();
   if (reply.kind != PollReply::Kind::kBillingPause) paused_since_.reset();
   switch (reply.kind) {

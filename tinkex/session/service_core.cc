@@ -195,9 +195,12 @@ void ServiceCore::tell_finished() {
   HttpRequest finish = with_body(context_->request("sessions/" + context_->session_id + "/finish"),
                                  api::finish_session_request());
   finish.urgent = true;  // what waits for connections would outlast the time that there is
-  auto finished = send_call<std::string>(
-      context_, {.what = "finish", .http = std::move(finish), .decode = body_of});
-  finished.wait_for(std::min(kFinishTimeout, context_->options.close_timeout));
+  const auto told = std::make_shared<ResultCell<HttpResponse>>(nullptr);
+  context_->runtime->transport->send(
+      std::move(finish), [told](Result<HttpResponse> reply) { told->set(std::move(reply)); });
+  if (context_->runtime->executor->is_worker_thread()) return;
+  told->wait_until(deadline_after(std::chrono::steady_clock::now(),
+                                  std::min(kFinishTimeout, context_->options.close_timeout)));
 }
 
 void ServiceCore::close() {
@@ -210,12 +213,13 @@ void ServiceCore::close() {
   Runtime& runtime = *context_->runtime;
   const auto deadline =
       deadline_after(std::chrono::steady_clock::now(), context_->options.close_timeout);
+  // First, so that what the server then says of requests under way counts as closed.
+  runtime.closed.store(true);
   if (heartbeat_) {
     heartbeat_->cancel();
     if (config_refresh_) config_refresh_->cancel();
     tell_finished();
   }
-  runtime.closed.store(true);
   runtime.transport->shutdown();
   io_->shutdown();
   context_->wake_strands();

@@ -44,6 +44,13 @@ SYSTEM_LIBRARIES = {
         package = "nlohmann-json3-dev",
         licence = "MIT",
     ),
+    # Patterns of tokenizers: Unicode classes, look-ahead, limits against hostile patterns.
+    "pcre2": dict(
+        headers = ["pcre2.h"],
+        libs = ["pcre2-8"],
+        package = "libpcre2-dev",
+        licence = "BSD-3-Clause",
+    ),
     "protozero": dict(
         headers = ["protozero/pbf_reader.hpp"],
         package = "libprotozero-dev",
@@ -66,5 +73,12 @@ SYSTEM_LIBRARIES = {
         libs = ["tbb"],
         package = "libtbb-dev",
         licence = "Apache-2.0",
+    ),
+    # Unicode's normal form C, which some tokenizers ask for.
+    "utf8proc": dict(
+        headers = ["utf8proc.h"],
+        libs = ["utf8proc"],
+        package = "libutf8proc-dev",
+        licence = "MIT",
     ),
 }

@@ -15,6 +15,7 @@ LAYERS = {
     "validation": "base values",
     "wire": "base values",
     "config": "base values limits",
+    "tokenizers": "base values",
     "retry": "base values limits async",
     "async": "base values limits retry",
     "http": "base values async",

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "tinkex/error.h"
+#include "tinkex/tokenizers/regex.h"
+
+namespace tinkex::tokenizers {
+
+/// What becomes of the matches of a Split step, as Hugging Face names it.
+enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
+
+/// Cuts a text where a pattern matches.
+struct SplitStep {
+  Regex regex;
+  SplitBehavior behavior = SplitBehavior::kIsolated;
+  bool invert = false;  ///< What does not match counts as match.
+};
+
+/// Puts a space before each piece that does not begin with one.
+struct PrefixSpaceStep {};
+
+using PreTokenizerStep = std::variant<SplitStep, PrefixSpaceStep>;
+
+/// Cuts a text into the words that byte pair encoding then works on. Immutable and thread-safe.
+class PreTokenizer {
+ public:
+  /// Takes a word, which is valid only during the call.
+  using Sink = std::function<void(std::string_view word)>;
+
+  explicit PreTokenizer(std::vector<PreTokenizerStep> steps) : steps_(std::move(steps)) {}
+
+  /// Of the family that a GGUF file names in `tokenizer.ggml.pre`: "gpt-2", "smollm", "starcoder",
+  /// "llama-bpe" or "qwen2", or another name of one of these.
+  static Result<PreTokenizer> named(std::string_view name);
+
+  /// Gives every word of `text`, which is well-formed UTF-8, to `sink`, in order; each step cuts
+  /// the pieces of the step before. False if a pattern gave up (see Regex::Outcome).
+  bool split(std::string_view text, RegexScratch& scratch, const Sink& sink) const;
+
+ private:
+  bool run(std::size_t step, std::string_view text, RegexScratch& scratch, const Sink& sink) const;
+  bool isolate(const SplitStep& step, std::size_t next, std::string_view text,
+               RegexScratch& scratch, const Sink& sink) const;
+  bool regroup(const SplitStep& step, std::size_t next, std::string_view text,
+               RegexScratch& scratch, const Sink& sink) const;
+
+  std::vector<PreTokenizerStep> steps_;
+};
+
+/// The steps of the usual parts.
+Result<SplitStep> gpt2_split();
+Result<SplitStep> digits_split(bool individual);
+
+}  // namespace tinkex::tokenizers

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/torch_ext/local/gguf_writer.h"
 #include "tinkex/wire/codec.h"
 
 namespace tinkex::fuzz {
@@ -197,12 +198,57 @@ void add_metrics(const Corpus& corpus) {
   }
 }
 
+void add_gguf(const Corpus& corpus) {
+  using namespace torch_ext::local::testing;  // NOLINT(google-build-using-namespace)
+  using torch_ext::local::GgufKind;
+  const auto add = [&](const std::string& name, const GgufWriter& file) {
+    corpus.add("gguf", "seed-" + name, file.bytes());
+  };
+  add("empty", GgufWriter());
+  add("llama", tiny_llama());
+  add("bias", tiny_llama().counting_tensor("blk.0.attn_q.bias", {8}));
+  add("divisors", tiny_llama().counting_tensor("rope_freqs.weight", {2}));
+  add("untied", tiny_llama().counting_tensor("output.weight", {5, 8}));
+  add("types", GgufWriter()
+                   .counting_tensor("a", {2, 3})
+                   .tensor("b", {4}, 1, std::string(8, '\x3C'))
+                   .tensor("c", {2, 32}, 2, std::string(36, '\x11'))
+                   .tensor("d", {32}, 3, std::string(20, '\x22'))
+                   .tensor("e", {32}, 8, std::string(34, '\x33'))
+                   .tensor("f", {2}, 30, "abcd")
+                   .tensor("g", {256}, 14, std::string(210, '\x44')));
+  add("scalar", GgufWriter().tensor("s", {}, 0, raw(1.0F)));
+  GgufWriter aligned;
+  aligned.alignment = 8;
+  add("aligned",
+      aligned.uint32("general.alignment", 8).counting_tensor("a", {1}).counting_tensor("b", {1}));
+  add("numbers", GgufWriter()
+                     .value("a", GgufKind::kUint8, "x")
+                     .value("b", GgufKind::kInt16, raw(std::int16_t{-2}))
+                     .value("c", GgufKind::kBool, "\x01")
+                     .value("d", GgufKind::kUint64, raw(~std::uint64_t{0}))
+                     .value("e", GgufKind::kFloat64, raw(0.5))
+                     .value("f", GgufKind::kInt8, "y"));
+  add("arrays", GgufWriter()
+                    .texts("tokenizer.ggml.tokens", {"a", "", "b c"})
+                    .array("i", GgufKind::kInt32, 2, raw(std::vector<std::int32_t>{1, -1}))
+                    .array("f", GgufKind::kFloat32, 1, raw(0.25F))
+                    .array("n", GgufKind::kArray, 1, raw(std::uint32_t{0}) + raw(~0ULL)));
+  add("nested", GgufWriter().array("n", GgufKind::kArray, 1,
+                                   raw(std::uint32_t{8}) + raw(1ULL) + raw_text("x")));
+  add("qwen", GgufWriter()
+                  .text("general.architecture", "qwen3")
+                  .text("qwen3.rope.scaling.type", "none")
+                  .uint32("qwen3.block_count", 1));
+}
+
 void write_all(const Corpus& corpus) {
   add_requests(corpus, wire::proto_codec(), "proto_request");
   add_requests(corpus, wire::json_codec(), "json_request");
   add_results(corpus, wire::proto_codec(), "proto_results");
   add_results(corpus, wire::json_codec(), "json_results");
   add_metrics(corpus);
+  add_gguf(corpus);
   const auto add_texts = [&corpus](const std::string& target,
                                    const std::vector<std::string>& texts) {
     for (std::size_t i = 0; i < texts.size(); ++i) {

@@ -135,6 +135,17 @@ at::Tensor draw(const std::string& name, const ModelConfig& config, std::uint64_
   return tensor;
 }
 
+/// What a configuration may ask for and the decoder does not do yet.
+Status refuse_unsupported(const ModelConfig& config) {
+  const char* feature = nullptr;
+  if (config.attention_bias) feature = "biases in the attention";
+  if (config.qk_norm) feature = "normalised queries and keys";
+  if (!config.rope_divisors.empty()) feature = "scaled rotary frequencies";
+  if (feature == nullptr) return ok_status();
+  return invalid_argument("model '" + config.name + "' has " + feature +
+                          ", which this backend does not support");
+}
+
 std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
 }
@@ -154,7 +165,8 @@ Result<std::shared_ptr<const BaseModel>> BaseModel::random(ModelConfig config, s
 Result<std::shared_ptr<const BaseModel>> BaseModel::from_tensors(ModelConfig config,
                                                                  const TensorSource& source,
                                                                  at::ScalarType dtype) {
-  const Status valid = validate(config);
+  Status valid = validate(config);
+  if (valid) valid = refuse_unsupported(config);
   if (!valid) return valid.error();
   return guarded([&]() -> Result<std::shared_ptr<const BaseModel>> {
     const std::shared_ptr<BaseModel> model(new BaseModel);

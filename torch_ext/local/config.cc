@@ -86,6 +86,15 @@ Status validate(const ModelConfig& config) {
   if (!(config.rope_theta > 0) || !std::isfinite(config.rope_theta)) {
     return refuse(config, "rope_theta must be a positive number");
   }
+  const auto divisors = static_cast<std::int64_t>(config.rope_divisors.size());
+  if (divisors != 0 && divisors != config.head_dim / 2) {
+    return refuse(config, "rope_divisors has " + std::to_string(divisors) + " numbers, expected " +
+                              std::to_string(config.head_dim / 2));
+  }
+  for (const double divisor : config.rope_divisors) {
+    if (divisor > 0 && std::isfinite(divisor)) continue;
+    return refuse(config, "rope_divisors must be positive numbers");
+  }
   for (const std::int64_t token : config.eos_token_ids) {
     if (token >= 0 && token < config.vocab_size) continue;
     return refuse(config, "eos_token_id " + std::to_string(token) + " is outside the vocabulary");

@@ -36,10 +36,17 @@ struct ModelConfig {
   std::int64_t head_dim = 0;
   double rms_norm_eps = 1e-5;
   double rope_theta = 10000.0;
+  /// Divisors of the rotary frequencies, head_dim / 2 of them; empty means 1 each. Llama 3.1 and
+  /// later stretch their context with them.
+  std::vector<double> rope_divisors;
   /// Longest sequence in tokens, prompt and continuation together.
   std::int64_t max_position_embeddings = 0;
   /// Whether the output projection is the embedding matrix.
   bool tie_word_embeddings = false;
+  /// Whether the projections of query, key and value add a bias, as in Qwen2.
+  bool attention_bias = false;
+  /// Whether each head of query and key is normalised before it is rotated, as in Qwen3.
+  bool qk_norm = false;
   /// Tokens that end a sequence unless the request names its own stops.
   std::vector<std::int64_t> eos_token_ids;
   InitConfig init;

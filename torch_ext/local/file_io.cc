@@ -60,15 +60,6 @@ fs::path parent_of(const fs::path& path) {
 
 }  // namespace
 
-Error io_error(const fs::path& path, std::string_view what, int error_number) {
-  std::string message = std::string(what) + " '" + path.string() + "'";
-  if (error_number != 0) message += ": " + std::generic_category().message(error_number);
-  if (error_number == ENOSPC || error_number == EDQUOT) {
-    message += "; free some space and save again, nothing was left behind";
-  }
-  return Error(ErrorCode::kIo, std::move(message));
-}
-
 Status write_file(const fs::path& path, std::span<const std::span<const std::byte>> parts) {
   Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file.ok()) return io_error(path, "cannot create", errno);

@@ -11,11 +11,9 @@
 #include <vector>
 
 #include "tinkex/error.h"
+#include "torch_ext/local/io_error.h"
 
 namespace tinkex::torch_ext::local {
-
-/// An error that names the path and what the system says about `error_number`.
-Error io_error(const std::filesystem::path& path, std::string_view what, int error_number);
 
 /// Creates `path`, writes the parts one after the other and waits until they are on the disk. An
 /// existing file is truncated.

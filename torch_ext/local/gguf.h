@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tinkex/error.h"
+#include "torch_ext/local/gguf_parser.h"
+
+namespace tinkex::torch_ext::local {
+
+/// A GGUF file: typed metadata, and tensors that can be widened to float32. Immutable, thread-safe.
+///
+/// Texts and bytes that it returns point into the file and live as long as the object. Errors are
+/// kIo and name the file and the key or tensor. Metadata of another type than asked for is an
+/// error, like metadata that is missing: ask contains() first where it may be.
+class GgufFile {
+ public:
+  /// Maps the file into memory and checks its tables; see MappedFile for who may change it.
+  static Result<std::shared_ptr<const GgufFile>> open(const std::filesystem::path& path);
+  /// The same for bytes that `owner` keeps alive; `path` is what errors call them.
+  static Result<std::shared_ptr<const GgufFile>> parse(std::filesystem::path path,
+                                                       std::span<const std::byte> bytes,
+                                                       std::shared_ptr<const void> owner);
+
+  const std::filesystem::path& path() const { return path_; }
+
+  std::vector<std::string> keys() const;
+  bool contains(std::string_view key) const { return tables_.metadata.count(key) > 0; }
+
+  Result<bool> flag(std::string_view key) const;
+  /// Of any integer type; one above 2^63 - 1 is an error.
+  Result<std::int64_t> integer(std::string_view key) const;
+  /// Of either float type.
+  Result<double> number(std::string_view key) const;
+  /// As it is in the file: it may hold any bytes.
+  Result<std::string_view> text(std::string_view key) const;
+
+  /// The elements of an array. Time and memory are linear in its bytes; nothing is kept.
+  Result<std::vector<std::int64_t>> integers(std::string_view key) const;
+  Result<std::vector<double>> numbers(std::string_view key) const;
+  Result<std::vector<std::string_view>> texts(std::string_view key) const;
+
+  /// In the file's order.
+  const std::vector<GgufTensor>& tensors() const { return tables_.tensors; }
+  /// Null if there is none of that name.
+  const GgufTensor* find(std::string_view name) const;
+
+  /// Fills `out`, which has as many elements, with a tensor of this file, row after row. A type
+  /// that cannot be widened is an error that names those which can.
+  Status widen(const GgufTensor& tensor, std::span<float> out) const;
+
+  /// An error about this file.
+  Error error(std::string_view what) const;
+
+ private:
+  GgufFile(std::filesystem::path path, GgufTables tables, std::shared_ptr<const void> owner)
+      : path_(std::move(path)), tables_(std::move(tables)), owner_(std::move(owner)) {}
+
+  Result<const GgufValue*> value(std::string_view key) const;
+  Error wrong_kind(std::string_view key, const GgufValue& value, std::string_view expected) const;
+
+  std::filesystem::path path_;
+  GgufTables tables_;
+  std::shared_ptr<const void> owner_;
+};
+
+}  // namespace tinkex::torch_ext::local

@@ -49,10 +49,12 @@ Future<std::vector<SupportedModel>> ServiceClient::get_supported_models(const Ca
   Call<std::vector<SupportedModel>> request{
       .what = "get_server_capabilities",
       .http = service->request("get_server_capabilities", "GET"),
-      .decode = [](const HttpResponse& reply) { return api::parse_supported_models(reply.body); }};
+      .decode = [](const HttpResponse& reply) { return api::parse_supported_models(reply.body); },
+      .last_word = internal::last_word_for(*service, call)};
+  const internal::LastWordPtr last_word = request.last_word;
   return internal::with_deadline(*service,
                                  internal::send_call(ServicePtr(service), std::move(request)), call,
-                                 "get_server_capabilities");
+                                 "get_server_capabilities", last_word);
 }
 
 Future<TrainingClient> ServiceClient::create_lora_training_client(std::string base_model,
@@ -64,8 +66,10 @@ Future<TrainingClient> ServiceClient::create_lora_training_client(std::string ba
   };
   if (Status valid = validate_base_model(base_model); !valid.ok()) return refuse(valid.error());
   if (Status valid = validate(config); !valid.ok()) return refuse(valid.error());
-  return internal::with_deadline(*service, internal::create_training(service, base_model, config),
-                                 call, "create_lora_training_client");
+  const internal::LastWordPtr last_word = internal::last_word_for(*service, call);
+  return internal::with_deadline(*service,
+                                 internal::create_training(service, base_model, config, last_word),
+                                 call, "create_lora_training_client", last_word);
 }
 
 Future<TrainingClient> ServiceClient::create_training_client_from_state(std::string path,
@@ -75,9 +79,10 @@ Future<TrainingClient> ServiceClient::create_training_client_from_state(std::str
   if (Status valid = validate_checkpoint_path(path, CheckpointKind::kTraining); !valid.ok()) {
     return Future<TrainingClient>::ready_with(valid.error(), service->runtime->executor);
   }
+  const internal::LastWordPtr last_word = internal::last_word_for(*service, call);
   return internal::with_deadline(
-      *service, internal::create_training_from(service, std::move(path), with_optimizer), call,
-      "create_training_client_from_state");
+      *service, internal::create_training_from(service, std::move(path), with_optimizer, last_word),
+      call, "create_training_client_from_state", last_word);
 }
 
 Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::string> base_model,
@@ -93,7 +98,9 @@ Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::
       .http = post(service, "create_sampling_session",
                    api::create_sampling_session_request(service->session_id, number, base_model,
                                                         model_path)),
-      .decode = [](const HttpResponse& r) { return api::parse_sampling_session_id(r.body); }};
+      .decode = [](const HttpResponse& r) { return api::parse_sampling_session_id(r.body); },
+      .last_word = internal::last_word_for(*service, call)};
+  const internal::LastWordPtr last_word = request.last_word;
   // Some servers answer with a future; the others at once.
   auto created =
       internal::send_call_and_poll(ServicePtr(service), std::move(request), "CreateSamplingSession")
@@ -101,7 +108,8 @@ Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::
             if (!session_id.ok()) return std::move(session_id).error();
             return internal::make_sampling_client(service, *std::move(session_id));
           });
-  return internal::with_deadline(*service, std::move(created), call, "create_sampling_client");
+  return internal::with_deadline(*service, std::move(created), call, "create_sampling_client",
+                                 last_word);
 }
 
 void ServiceClient::close() { core_->close(); }

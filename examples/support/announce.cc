@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "examples/support/counted.h"
 #include "examples/support/interrupt.h"
 #include "examples/support/server_name.h"
 #include "torch_ext/local/lora_layout.h"
@@ -71,8 +72,8 @@ void greet(const tinkex::torch_ext::Connection& connection, const tinkex::Traini
   std::printf("Model:   %s\n", describe_model(trainer.info(), plan.rank).c_str());
   std::printf("Data:    %s\n", task.description().c_str());
   if (!note.empty()) std::printf("         %s\n", note.c_str());
-  std::printf("Run:     %lld steps of %lld examples, learning rate %g, seed %lld\n",
-              static_cast<long long>(plan.steps), static_cast<long long>(plan.batch_size),
+  std::printf("Run:     %s of %s, learning rate %g, seed %lld\n",
+              counted(plan.steps, "step").c_str(), counted(plan.batch_size, "example").c_str(),
               plan.learning_rate, static_cast<long long>(plan.seed));
   if (run.resumed()) {
     std::printf("         going on after step %lld from %s\n", static_cast<long long>(run.step()),

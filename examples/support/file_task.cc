@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "examples/support/counted.h"
 #include "examples/support/dice.h"
 
 namespace sft {
@@ -71,7 +72,7 @@ class FileTask final : public Task {
   }
 
   std::string description() const override {
-    return name_ + ": " + std::to_string(examples_.size()) + " examples to learn from, " +
+    return name_ + ": " + counted(examples_.size(), "example") + " to learn from, " +
            (held_out_ > 0 ? std::to_string(held_out_) + " held out"
                           : "too few to hold any out: prompts are from the same");
   }

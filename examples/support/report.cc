@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "examples/support/counted.h"
 #include "examples/support/text_files.h"
 
 namespace sft {
@@ -83,8 +84,8 @@ std::string score(const std::vector<Prompt>& prompts, const std::vector<std::str
     ++asked;
     if (answers[i] == *prompts[i].expected) ++right;
   }
-  if (asked == 0) return std::to_string(answers.size()) + " prompts sampled";
-  return std::to_string(right) + " of " + std::to_string(asked) + " prompts exactly right (" +
+  if (asked == 0) return counted(answers.size(), "prompt") + " sampled";
+  return std::to_string(right) + " of " + counted(asked, "prompt") + " exactly right (" +
          std::to_string((100 * right + asked / 2) / asked) + " %)";
 }
 

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "examples/support/counted.h"
 #include "examples/support/files.h"
 #include "examples/support/text_files.h"
 
@@ -159,9 +160,9 @@ Status RunFolder::load(const Options& options) {
   }
   if (Status applied = apply(options, plan); !applied) return applied;
   if (step_ >= plan.steps) {
-    return invalid_argument(name + ": has all its " + std::to_string(plan.steps) +
-                            " steps; give a larger --steps to go on, it has " +
-                            std::to_string(step_));
+    return invalid_argument(name + ": has made " + counted(step_, "step") + ", and " +
+                            std::to_string(plan.steps) + " were asked for; give --steps above " +
+                            std::to_string(step_) + " to go on");
   }
   resumed_ = true;
   return tinkex::ok_status();

@@ -72,7 +72,7 @@ TEST(ReportTest, TextIsShownOnOneLineAndCut) {
 TEST(ReportTest, ScoreCountsExactMatchesOnly) {
   const std::vector<Prompt> prompts = {{"a", "x"}, {"b", "y"}, {"c", "z"}, {"d", std::nullopt}};
   EXPECT_EQ(score(prompts, {"x", "Y", "z ", "?"}), "1 of 3 prompts exactly right (33 %)");
-  EXPECT_EQ(score({{"d", std::nullopt}}, {"t"}), "1 prompts sampled");
+  EXPECT_EQ(score({{"d", std::nullopt}}, {"t"}), "1 prompt sampled");
 }
 
 TEST(ReportTest, ComparisonShowsSixPrompts) {

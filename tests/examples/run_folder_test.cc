@@ -76,7 +76,7 @@ TEST(RunFolderTest, WhatCannotBeResumedIsRefusedWithTheRemedy) {
   EXPECT_THAT(error_of(resume(fresh("none"))), HasSubstr("no saved run"));
   const fs::path done = fresh("done");
   make_run(done, 10);
-  EXPECT_THAT(error_of(resume(done)), HasSubstr("larger --steps"));
+  EXPECT_THAT(error_of(resume(done)), HasSubstr("give --steps above 10"));
   Options elsewhere = resume(done);
   elsewhere.base_url = "http://localhost:1";
   EXPECT_THAT(error_of(elsewhere), HasSubstr("leave out --base-url"));

@@ -87,6 +87,25 @@ class DocumentsTest(unittest.TestCase):
         for block in blocks:
             self.assertIn(bare_lines(block), program)
 
+    def test_the_snippets_of_the_service_guide_are_in_its_program(self):
+        program = bare_lines(checkout.read("examples/core_example.cc"))
+        blocks = re.findall(r"```cpp\n(.*?)```", checkout.read("docs/service_client.md"), re.S)
+        self.assertGreater(len(blocks), 3)
+        for block in blocks:
+            self.assertIn(bare_lines(block), program)
+
+    def test_the_service_guide_lists_every_call(self):
+        told = checkout.read("docs/service_client.md")
+        for header, name in (("tinkex/service_client.h", "ServiceClient"),
+                             ("tinkex/training_client.h", "TrainingClient"),
+                             ("tinkex/sampling_client.h", "SamplingClient")):
+            body = re.search(r"class %s \{(.*?)\n private:" % name, checkout.read(header), re.S)
+            calls = re.findall(r"^  [\w:<>&* ]+ (\w+)\(", body.group(1), re.M)
+            self.assertGreater(len(calls), 3)
+            for call in calls:
+                if call not in (name, "connection_"):
+                    self.assertIn("`%s(" % call, told)
+
     def test_the_testing_guide_names_every_part_of_a_plan_and_replies_that_exist(self):
         told = checkout.read("docs/testing.md")
         plan = re.search(r"struct OperationPlan \{(.*?)\n\};",

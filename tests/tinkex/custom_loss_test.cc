@@ -271,7 +271,7 @@ TEST_F(CustomLossTest, AnErrorOfTheFunctionIsTheCallsAndNothingIsTrained) {
                                                       return invalid_argument("no reward");
                                                     })
                           .get();
-  EXPECT_EQ(failed.error().message(), "no reward");
+  EXPECT_EQ(failed.error().message(), "the custom loss failed: no reward");
   const auto thrown = client
                           ->forward_backward_custom(batch(1),
                                                     [](auto, auto) -> Result<CustomLossOutput> {
@@ -279,7 +279,7 @@ TEST_F(CustomLossTest, AnErrorOfTheFunctionIsTheCallsAndNothingIsTrained) {
                                                     })
                           .get();
   EXPECT_EQ(thrown.error().code(), ErrorCode::kInternal);
-  EXPECT_THAT(thrown.error().what(), HasSubstr("a bad day"));
+  EXPECT_THAT(thrown.error().what(), HasSubstr("the custom loss failed: a bad day"));
   EXPECT_EQ(client
                 ->forward_backward_custom(batch(1),
                                           [](auto, auto) -> Result<CustomLossOutput> { throw 7; })

@@ -23,6 +23,7 @@ using ::testing::HasSubstr;
 using testing::held_by;
 
 const CallOptions kSoon{.deadline = 30ms};
+const CallOptions kLate{.deadline = 1s};
 
 class DeadlineTest : public testing::ScriptedServiceTest {
  protected:
@@ -97,6 +98,46 @@ TEST_F(DeadlineTest, TheDeadlineOfTheClientIsThatOfEveryCallWithoutItsOwn) {
   EXPECT_EQ(client->optim_step().get().error().code(), ErrorCode::kDeadlineExceeded);
   tinker.plan("optim_step", {.result_delay = 100ms});
   EXPECT_TRUE(client->optim_step({}, {.deadline = 10s}).get().ok());
+}
+
+// Spec C3: what the server said last is in the error of a call whose time is up.
+TEST_F(DeadlineTest, C3_AServerThatRefusesUntilTheTimeIsUpIsQuoted) {
+  ClientOptions options = tinker.options();
+  options.retry.max_attempts = 1'000'000;
+  options.retry.max_backoff = 20ms;
+  connect(options);
+  const std::string moving = R"({"detail":"the shard moves house"})";
+  tinker.plan("optim_step", {.refusals = std::vector(1'000, mocks::Reply::json(moving, 503))});
+  const auto late = client->optim_step({}, kLate).get();
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().code(), ErrorCode::kDeadlineExceeded);
+  EXPECT_THAT(late.error().what(), HasSubstr("last heard: optim_step: the server answered 503: "
+                                             "the shard moves house"));
+}
+
+TEST_F(DeadlineTest, C3_AQueueThatStandsIsQuotedAndOneThatMovesIsNot) {
+  const std::string standing = R"({"type":"try_again","request_id":"r","retry_after_ms":100,)"
+                               R"("queue_state":"paused_capacity","queue_state_reason":"busy"})";
+  tinker.plan("optim_step", {.polls = std::vector(1'000, mocks::Reply::json(standing))});
+  EXPECT_THAT(client->optim_step({}, kLate).get().error().what(),
+              HasSubstr("last heard: optim_step waits on the server: paused_capacity: busy"));
+
+  tinker.plan("optim_step",
+              {.polls = {mocks::Reply::json(standing), mocks::TinkerScript::try_again()},
+               .result_gate = gate});
+  EXPECT_THAT(client->optim_step({}, kLate).get().error().what(),
+              ::testing::Not(HasSubstr("last heard")));
+}
+
+TEST_F(DeadlineTest, C3_ASampleThatABackOffHoldsBackSaysSo) {
+  auto sampler = service->create_sampling_client("base", std::nullopt).get();
+  ASSERT_TRUE(sampler.ok());
+  tinker.plan("asample",
+              {.refusals = {mocks::Reply::json("{}", 429).with_header("retry-after", "60")}});
+  const auto prompt = ModelInput::from_tokens(std::vector<std::int64_t>{1, 2});
+  ASSERT_EQ(sampler->sample(prompt, 1, {.max_tokens = 4}).get().error().http_status(), 429);
+  EXPECT_THAT(sampler->sample(prompt, 1, {.max_tokens = 4}, {}, kSoon).get().error().what(),
+              HasSubstr("last heard: an earlier 429 holds back every sample"));
 }
 
 // Spec S5.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "tinkex/async/last_word.h"
 #include "tinkex/async/poll_gate.h"
 #include "tinkex/async/poll_reply.h"
 #include "tinkex/async/step_chain.h"
@@ -22,6 +23,8 @@ struct PollTarget {
   std::string what;
   /// Fed by every 429. May be null.
   std::shared_ptr<RateLimiter> limiter;
+  /// Told why the result is not there yet. May be null.
+  LastWordPtr last_word;
   /// Admits a result whose size the server announces, by its bytes. May be null.
   std::shared_ptr<PollGate> result_bytes;
   /// That size, where it is known from the start; else 0.
@@ -68,6 +71,7 @@ class PollLoop final : public StepChain {
   void asked_successfully();
   /// How long a condition has lasted; it begins now if it had not begun.
   Clock::duration time_since(std::optional<Clock::time_point>& begin);
+  void note(std::string last_word);
   void again_after(Clock::duration delay);
   void finish(Result<HttpResponse> result);
   std::shared_ptr<PollLoop> self() {

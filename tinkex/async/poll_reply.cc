@@ -42,7 +42,15 @@ PollReply failed(const json& object, const PollQuestion& question) {
   return reply;
 }
 
-PollReply pending(const json& object) {
+/// "paused_capacity: many are waiting"; empty for a queue that is not said to stand.
+std::string queue_text(const json& object, const PollQuestion& question) {
+  const std::string state = string_at(object, "queue_state");
+  const std::string reason = string_at(object, "queue_state_reason");
+  if (reason.empty() && (state.empty() || state == "active")) return "";
+  return tidy_server_text(reason.empty() ? state : state + ": " + reason, question.secrets);
+}
+
+PollReply pending(const json& object, const PollQuestion& question) {
   PollReply reply;
   const auto after = object.find("retry_after_ms");
   if (after != object.end() && after->is_number() && after->get<double>() >= 0 &&
@@ -51,6 +59,7 @@ PollReply pending(const json& object) {
   } else if (string_at(object, "queue_state").rfind("paused", 0) == 0) {
     reply.delay = kPausedDelay;
   }
+  reply.reason = queue_text(object, question);
   return reply;
 }
 
@@ -76,7 +85,8 @@ PollReply interpret_success(const HttpResponse& response, const PollQuestion& qu
     return reply;
   }
   const std::string status = string_at(object, "status");
-  if (string_at(object, "type") == "try_again" || status == "pending") return pending(object);
+  if (string_at(object, "type") == "try_again" || status == "pending")
+    return pending(object, question);
   if (status == "complete_metadata") {
     PollReply reply;
     reply.kind = PollReply::Kind::kMetadataOnly;
@@ -99,7 +109,7 @@ PollReply interpret_poll_reply(const HttpResponse& response, const PollQuestion&
   if (response.status == 408) {
     const json object =
         parse_bounded(std::string_view(response.body).substr(0, kMaxEnvelopeBytes), kMaxDepth);
-    return object.is_object() ? pending(object) : reply;
+    return object.is_object() ? pending(object, question) : reply;
   }
   reply.error = error_from_response(response, question.what, question.secrets)
                     .with_request_id(question.request_id);

@@ -23,6 +23,8 @@ struct PollReply {
   };
   Kind kind = Kind::kPending;
   std::optional<std::chrono::milliseconds> delay;
+  /// With kPending: what the server says of a queue that does not move, or nothing.
+  std::string reason;
   std::optional<Error> error;
   std::uint64_t bytes = 0;  ///< With kMetadataOnly: the announced size; 0 if unknown.
 };

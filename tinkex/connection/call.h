@@ -24,6 +24,7 @@ struct Call {
   std::function<Result<T>(const HttpResponse&)> decode;
   /// Lowers ClientOptions::retry where somebody waits for the answer.
   int most_attempts = std::numeric_limits<int>::max();
+  LastWordPtr last_word = nullptr;  ///< Of a call with a deadline.
 };
 
 /// Sends `call`, repeated as ClientOptions::retry says, and gives the decoded reply.
@@ -35,6 +36,7 @@ Future<T> send_call(const std::shared_ptr<const ServiceContext>& service, Call<T
   request.retry.max_attempts = std::min(request.retry.max_attempts, call.most_attempts);
   request.what = call.what;
   request.limiter = service->limiter;
+  request.last_word = call.last_word;
   auto loop = std::make_shared<RetryLoop>(service->runtime, std::move(request));
   auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor,
                                               [weak = std::weak_ptr<RetryLoop>(loop)] {
@@ -59,11 +61,13 @@ Future<T> send_call_and_poll(const std::shared_ptr<const ServiceContext>& servic
   ResultSpec<T> spec{.what = call.what,
                      .request_type = std::move(request_type),
                      .may_be_binary = false,
-                     .decode = call.decode};
+                     .decode = call.decode,
+                     .last_word = call.last_word};
   Call<HttpResponse> submit{
       .what = std::move(call.what),
       .http = std::move(call.http),
-      .decode = [](const HttpResponse& reply) -> Result<HttpResponse> { return reply; }};
+      .decode = [](const HttpResponse& reply) -> Result<HttpResponse> { return reply; },
+      .last_word = std::move(call.last_word)};
   return send_call(service, std::move(submit))
       .then([service, spec](Result<HttpResponse> reply) -> Future<T> {
         auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor);

@@ -22,11 +22,13 @@ HttpRequest post(const ServicePtr& service, std::string_view path, api::Body bod
 }
 
 /// Asks for the model's description and makes the client; the model exists already.
-Future<TrainingClient> training_client_for(const ServicePtr& service, std::string model_id) {
+Future<TrainingClient> training_client_for(const ServicePtr& service, std::string model_id,
+                                           const LastWordPtr& last_word) {
   Call<ModelInfo> call{
       .what = "get_info",
       .http = post(service, "get_info", api::get_info_request(model_id)),
-      .decode = [](const HttpResponse& reply) { return api::parse_model_info(reply.body); }};
+      .decode = [](const HttpResponse& reply) { return api::parse_model_info(reply.body); },
+      .last_word = last_word};
   return send_call(ServicePtr(service), std::move(call))
       .then([service, model_id](Result<ModelInfo> info) -> Result<TrainingClient> {
         if (!info.ok()) return std::move(info).error();
@@ -36,16 +38,18 @@ Future<TrainingClient> training_client_for(const ServicePtr& service, std::strin
 }
 
 Future<TrainingClient> create_numbered(const ServicePtr& service, std::int64_t number,
-                                       std::string_view base_model, const LoraConfig& config) {
+                                       std::string_view base_model, const LoraConfig& config,
+                                       const LastWordPtr& last_word) {
   Call<std::string> call{
       .what = "create_model",
       .http = post(service, "create_model",
                    api::create_model_request(service->session_id, number, base_model, config)),
-      .decode = [](const HttpResponse& reply) { return api::parse_model_id(reply.body); }};
+      .decode = [](const HttpResponse& reply) { return api::parse_model_id(reply.body); },
+      .last_word = last_word};
   return send_call_and_poll(ServicePtr(service), std::move(call), "CreateModel")
-      .then([service](Result<std::string> model_id) -> Future<TrainingClient> {
+      .then([service, last_word](Result<std::string> model_id) -> Future<TrainingClient> {
         if (!model_id.ok()) return failed(service, std::move(model_id).error());
-        return training_client_for(service, *std::move(model_id));
+        return training_client_for(service, *std::move(model_id), last_word);
       });
 }
 
@@ -63,15 +67,17 @@ Future<TrainingClient> load_into(Result<TrainingClient> created, const std::stri
 
 /// Asks for the checkpoint's shape, creates a model of it, loads the weights.
 Future<TrainingClient> in_two_steps(const ServicePtr& service, std::int64_t number,
-                                    const std::string& path, bool with_optimizer) {
+                                    const std::string& path, bool with_optimizer,
+                                    const LastWordPtr& last_word) {
   Call<api::WeightsInfo> call{
       .what = "weights_info",
       .http = post(service, "weights_info", api::weights_info_request(path)),
-      .decode = [](const HttpResponse& reply) { return api::parse_weights_info(reply.body); }};
+      .decode = [](const HttpResponse& reply) { return api::parse_weights_info(reply.body); },
+      .last_word = last_word};
   return send_call(ServicePtr(service), std::move(call))
-      .then([service, number](Result<api::WeightsInfo> info) -> Future<TrainingClient> {
+      .then([service, number, last_word](Result<api::WeightsInfo> info) -> Future<TrainingClient> {
         if (!info.ok()) return failed(service, std::move(info).error());
-        return create_numbered(service, number, info->base_model, info->lora);
+        return create_numbered(service, number, info->base_model, info->lora, last_word);
       })
       .then([path, with_optimizer](Result<TrainingClient> created) {
         return load_into(std::move(created), path, with_optimizer);
@@ -84,7 +90,8 @@ Future<TrainingClient> in_two_steps(const ServicePtr& service, std::int64_t numb
 
 /// The new model's id.
 Future<std::string> in_one_step(const ServicePtr& service, std::int64_t number,
-                                std::string_view path, bool with_optimizer) {
+                                std::string_view path, bool with_optimizer,
+                                const LastWordPtr& last_word) {
   // Where the reply does not name the model, its id follows from the session and the number.
   Call<std::string> call{
       .what = "load_weights",
@@ -95,7 +102,8 @@ Future<std::string> in_one_step(const ServicePtr& service, std::int64_t number,
         Result<LoadWeightsResponse> loaded = api::parse_load_weights(reply.body);
         if (!loaded.ok()) return std::move(loaded).error();
         return loaded->model_id.empty() ? derived : loaded->model_id;
-      }};
+      },
+      .last_word = last_word};
   return send_call_and_poll(ServicePtr(service), std::move(call), "LoadWeights");
 }
 
@@ -109,22 +117,23 @@ bool may_not_know_the_form(const Error& error) {
 }  // namespace
 
 Future<TrainingClient> create_training(const ServicePtr& service, std::string_view base_model,
-                                       const LoraConfig& config) {
-  return create_numbered(service, service->next_model_seq_id.fetch_add(1), base_model, config);
+                                       const LoraConfig& config, const LastWordPtr& last_word) {
+  return create_numbered(service, service->next_model_seq_id.fetch_add(1), base_model, config,
+                         last_word);
 }
 
 Future<TrainingClient> create_training_from(const ServicePtr& service, std::string path,
-                                            bool with_optimizer) {
+                                            bool with_optimizer, const LastWordPtr& last_word) {
   const std::int64_t number = service->next_model_seq_id.fetch_add(1);
   if (service->load_form.load() == LoadForm::kTwoSteps) {
-    return in_two_steps(service, number, path, with_optimizer);
+    return in_two_steps(service, number, path, with_optimizer, last_word);
   }
-  return in_one_step(service, number, path, with_optimizer)
-      .then([service, number, path,
-             with_optimizer](Result<std::string> model_id) -> Future<TrainingClient> {
+  return in_one_step(service, number, path, with_optimizer, last_word)
+      .then([service, number, path, with_optimizer,
+             last_word](Result<std::string> model_id) -> Future<TrainingClient> {
         if (model_id.ok()) {
           service->load_form.store(LoadForm::kOneStep);
-          return training_client_for(service, *std::move(model_id));
+          return training_client_for(service, *std::move(model_id), last_word);
         }
         const Error& error = model_id.error();
         if (!may_not_know_the_form(error) || service->load_form.load() == LoadForm::kOneStep) {
@@ -133,7 +142,7 @@ Future<TrainingClient> create_training_from(const ServicePtr& service, std::stri
         // After a lost reply the number may have been taken.
         return in_two_steps(service,
                             error.not_accepted() ? number : service->next_model_seq_id.fetch_add(1),
-                            path, with_optimizer);
+                            path, with_optimizer, last_word);
       });
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "tinkex/async/last_word.h"
 #include "tinkex/connection/service_context.h"
 #include "tinkex/future.h"
 #include "tinkex/params.h"
@@ -12,8 +13,10 @@
 namespace tinkex::internal {
 
 /// Makes a model with fresh adapters, and the client for it. The arguments are valid.
+/// `last_word`, of a call with a deadline, may be null.
 Future<TrainingClient> create_training(const std::shared_ptr<ServiceContext>& service,
-                                       std::string_view base_model, const LoraConfig& config);
+                                       std::string_view base_model, const LoraConfig& config,
+                                       const LastWordPtr& last_word);
 
 /// Makes a model with the shape and weights of a checkpoint, and the client for it.
 ///
@@ -22,6 +25,7 @@ Future<TrainingClient> create_training(const std::shared_ptr<ServiceContext>& se
 /// for the service; a call that fails in both forms decides nothing, because then the checkpoint
 /// may be at fault, and gives the error of the older form, which names the step that failed.
 Future<TrainingClient> create_training_from(const std::shared_ptr<ServiceContext>& service,
-                                            std::string path, bool with_optimizer);
+                                            std::string path, bool with_optimizer,
+                                            const LastWordPtr& last_word);
 
 }  // namespace tinkex::internal

@@ -116,7 +116,7 @@ Result<CustomLossOutput> CustomLossBatch::differentiate(const CustomLoss& loss,
   for (std::size_t i = 0; i < data_.size(); ++i) data_[i].loss_fn_inputs = std::move(inputs_[i]);
   auto output = invoke_guarded<CustomLossOutput>(loss, std::span<const Datum>(data_),
                                                  std::span<const TensorData>(*logprobs));
-  if (!output.ok()) return output;
+  if (!output.ok()) return std::move(output).error().with_context("the custom loss failed");
   if (Status valid = check_output(*output, *logprobs); !valid.ok()) return std::move(valid).error();
   set_gradients(output->gradients);
   output->gradients.clear();

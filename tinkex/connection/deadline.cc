@@ -7,11 +7,17 @@ std::optional<std::chrono::milliseconds> deadline_of(const ServiceContext& servi
   return call.deadline ? call.deadline : service.options.default_deadline;
 }
 
-Error deadline_error(const std::string& what, std::chrono::milliseconds deadline) {
-  return Error(ErrorCode::kDeadlineExceeded, what + ": the deadline of " +
-                                                 std::to_string(deadline.count()) +
-                                                 " ms passed before the result was there")
-      .with_retryable(true);
+LastWordPtr last_word_for(const ServiceContext& service, const CallOptions& call) {
+  return deadline_of(service, call) ? std::make_shared<LastWord>() : nullptr;
+}
+
+Error deadline_error(const std::string& what, std::chrono::milliseconds deadline,
+                     const LastWordPtr& last_word) {
+  std::string text = what + ": the deadline of " + std::to_string(deadline.count()) +
+                     " ms passed before the result was there";
+  const std::string heard = last_word ? last_word->text() : "";
+  if (!heard.empty()) text += "; last heard: " + heard;
+  return Error(ErrorCode::kDeadlineExceeded, std::move(text)).with_retryable(true);
 }
 
 }  // namespace tinkex::internal

@@ -85,9 +85,10 @@ void RemoteTraining::start_custom(std::shared_ptr<CustomCall> custom, const Call
   using Output = ForwardBackwardOutput;
   const wire::ForwardBackwardInput forward = custom->input(info_.model_id, true);
   const wire::ForwardBackwardInput backward = custom->input(info_.model_id, false);
-  std::tie(custom->first, custom->second) =
-      strand_->open_together(batch_spec(forward, custom->codec, custom->chunks, custom->forward),
-                             batch_spec(backward, custom->codec, custom->chunks, custom->backward));
+  const LastWordPtr last_word = last_word_for(*service_, call);
+  std::tie(custom->first, custom->second) = strand_->open_together(
+      batch_spec(forward, custom->codec, custom->chunks, custom->forward, last_word),
+      batch_spec(backward, custom->codec, custom->chunks, custom->backward, last_word));
   custom->forward->on_cancel(aborter(custom->first));
   custom->backward->on_cancel(aborter(custom->second));
 
@@ -112,7 +113,7 @@ void RemoteTraining::start_custom(std::shared_ptr<CustomCall> custom, const Call
       if (const auto cell = weak.lock()) cell->cancel();
     }
   });
-  arm_deadline(*service_, custom->result, call, "forward_backward_custom",
+  arm_deadline(*service_, custom->result, call, "forward_backward_custom", last_word,
                [strand = strand_, second = custom->second](Error error) {
                  return std::move(error).with_accepted(strand->accepted_ids(second));
                });

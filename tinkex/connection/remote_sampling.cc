@@ -31,7 +31,7 @@ Result<SampleResponse> decode_samples(const HttpResponse& reply,
 /// share.
 RetryableRequest submission_of(const ServiceContext& service,
                                std::shared_ptr<const ByteBuffer> body,
-                               std::shared_ptr<RateLimiter> limiter) {
+                               std::shared_ptr<RateLimiter> limiter, LastWordPtr last_word) {
   RetryableRequest request;
   request.http = service.request("asample");
   request.http.headers.emplace_back("X-Tinker-Sampling-Backpressure", "1");
@@ -40,6 +40,7 @@ RetryableRequest submission_of(const ServiceContext& service,
   request.what = "sample";
   request.limiter = std::move(limiter);
   request.wait_for_limiter = true;
+  request.last_word = std::move(last_word);
   return request;
 }
 
@@ -62,7 +63,7 @@ void fetch_when_settled(const std::shared_ptr<const ServiceContext>& service,
 
 void on_submitted(const std::shared_ptr<const ServiceContext>& service,
                   const std::shared_ptr<SessionPoll>& futures, Result<HttpResponse> reply,
-                  const std::shared_ptr<Cell>& cell) {
+                  const std::shared_ptr<Cell>& cell, const LastWordPtr& last_word) {
   if (!reply.ok()) {
     cell->set(std::move(reply).error());
     return;
@@ -77,9 +78,9 @@ void on_submitted(const std::shared_ptr<const ServiceContext>& service,
       .request_type = "Sample",
       .may_be_binary = true,
       .cancellable = true,
-      .decode = [ids = std::move(accepted->sequence_ids)](const HttpResponse& result) {
-        return decode_samples(result, ids);
-      }};
+      .decode = [ids = std::move(accepted->sequence_ids)](
+                    const HttpResponse& result) { return decode_samples(result, ids); },
+      .last_word = last_word};
   if (futures) return fetch_when_settled(service, futures, accepted->request_id, spec, cell);
   poll_into(service, accepted->request_id, spec, cell);
 }
@@ -119,16 +120,18 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
 
   // The hook is given at construction and the loop starts last: no lock, and no reply can be
   // earlier.
+  const LastWordPtr last_word = last_word_for(*service, call);
   auto submission = std::make_shared<RetryLoop>(
-      service->runtime, submission_of(*service, *std::move(body), entry->limiter));
+      service->runtime, submission_of(*service, *std::move(body), entry->limiter, last_word));
   auto cell = std::make_shared<Cell>(service->runtime->executor,
                                      [weak = std::weak_ptr<RetryLoop>(submission)] {
                                        if (auto loop = weak.lock()) loop->cancel();
                                      });
-  arm_deadline(*service, cell, call, "sample");
-  submission->start([service, futures = entry->futures, cell](Result<HttpResponse> reply) {
-    on_submitted(service, futures, std::move(reply), cell);
-  });
+  arm_deadline(*service, cell, call, "sample", last_word);
+  submission->start(
+      [service, futures = entry->futures, cell, last_word](Result<HttpResponse> reply) {
+        on_submitted(service, futures, std::move(reply), cell, last_word);
+      });
   return Future<SampleResponse>(std::move(cell));
 }
 

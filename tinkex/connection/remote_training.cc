@@ -117,18 +117,21 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
                                          .loss_fn = loss_fn,
                                          .loss_fn_config = config,
                                          .forward_only = forward_only};
-  const auto submission = open(batch_spec(input, codec, chunks, cell), cell, call);
+  const auto submission =
+      open(batch_spec(input, codec, chunks, cell, last_word_for(*service_, call)), cell, call);
   encode_chunks(submission, input, codec, chunks);
   return future;
 }
 
 SubmissionSpec RemoteTraining::batch_spec(const wire::ForwardBackwardInput& input,
                                           const wire::Codec& codec, std::vector<ChunkRange> chunks,
-                                          const std::shared_ptr<OutputCell>& cell) const {
+                                          const std::shared_ptr<OutputCell>& cell,
+                                          LastWordPtr last_word) const {
   using Output = ForwardBackwardOutput;
   SubmissionSpec spec;
   spec.what = input.forward_only ? "forward" : "forward_backward";
   spec.total_chunks = chunks.size();
+  spec.last_word = std::move(last_word);
   if (service_->options.parallel_chunks && chunks.size() > 1)
     spec.filler = filler_for(input, codec);
   spec.prepare = [batch = BatchRequest(service_, codec, input.forward_only)](
@@ -140,7 +143,8 @@ SubmissionSpec RemoteTraining::batch_spec(const wire::ForwardBackwardInput& inpu
       .what = spec.what,
       .request_type = input.forward_only ? "Forward" : "ForwardBackward",
       .may_be_binary = true,
-      .decode = decode_output};
+      .decode = decode_output,
+      .last_word = spec.last_word};
   spec.done = [service = service_, cell, results, chunks](std::vector<Accepted> accepted,
                                                           std::optional<Error> error) {
     settle_guarded(*cell, [&] {
@@ -179,11 +183,13 @@ std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec,
   const std::string what = spec.what;
   // Side by side, the number of accepted chunks does not tell which one comes next.
   const std::size_t total = spec.filler ? 1 : spec.total_chunks;
+  const LastWordPtr last_word = spec.last_word;
   auto submission = strand_->open(std::move(spec));
   cell->on_cancel(aborter(submission));
-  arm_deadline(*service_, cell, call, what, [strand = strand_, submission, total](Error error) {
-    return progress_error(std::move(error), strand->accepted_ids(submission), total);
-  });
+  arm_deadline(*service_, cell, call, what, last_word,
+               [strand = strand_, submission, total](Error error) {
+                 return progress_error(std::move(error), strand->accepted_ids(submission), total);
+               });
   return submission;
 }
 
@@ -235,6 +241,7 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
   Future<T> future(cell);
   SubmissionSpec spec;
   spec.what = path;
+  spec.last_word = last_word_for(*service_, call);
   spec.prepare = [http = service_->request(path)](std::int64_t seq_id,
                                                   std::shared_ptr<ByteBuffer> open_body,
                                                   RetryableRequest& request) {
@@ -242,12 +249,12 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
     request.http = http;
     request.http.body = std::move(open_body);
   };
-  const ResultSpec<T> result{.what = spec.what,
-                             .request_type = std::string(request_type),
-                             .may_be_binary = false,
-                             .decode = [parse = std::move(parse)](const HttpResponse& reply) {
-                               return parse(reply.body);
-                             }};
+  const ResultSpec<T> result{
+      .what = spec.what,
+      .request_type = std::string(request_type),
+      .may_be_binary = false,
+      .decode = [parse = std::move(parse)](const HttpResponse& reply) { return parse(reply.body); },
+      .last_word = spec.last_word};
   spec.reply_if_done_before = std::move(reply_if_done_before);
   spec.done = [service = service_, cell, result](std::vector<Accepted> accepted,
                                                  std::optional<Error> error) {

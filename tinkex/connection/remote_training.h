@@ -51,8 +51,8 @@ class RemoteTraining final : public TrainingConnection,
   /// A batch's place in the order: once its chunks are accepted, their combined result settles
   /// `cell`. `input` is read before it returns.
   SubmissionSpec batch_spec(const wire::ForwardBackwardInput& input, const wire::Codec& codec,
-                            std::vector<ChunkRange> chunks,
-                            const std::shared_ptr<OutputCell>& cell) const;
+                            std::vector<ChunkRange> chunks, const std::shared_ptr<OutputCell>& cell,
+                            LastWordPtr last_word) const;
 
   template <class T>
   Future<T> submit_one(std::string_view path, std::string_view request_type,

@@ -20,6 +20,7 @@ struct ResultSpec {
   bool may_be_binary = false;
   bool cancellable = false;  ///< The server may be told that nobody waits any more.
   std::function<Result<T>(const HttpResponse&)> decode;
+  LastWordPtr last_word = nullptr;  ///< Of the call. May be null.
 };
 
 /// The poll request of `spec`, without id and iteration.
@@ -39,6 +40,7 @@ void poll_into(const std::shared_ptr<const ServiceContext>& service, const std::
   target.http = poll_request(*service, spec.request_type, spec.may_be_binary);
   target.what = spec.what;
   target.limiter = service->limiter;
+  target.last_word = spec.last_word;
   auto loop =
       PollLoop::start(service->runtime, service->polls, std::move(target),
                       [cell, decode = spec.decode,

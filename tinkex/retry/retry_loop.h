@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "tinkex/async/last_word.h"
 #include "tinkex/async/step_chain.h"
 #include "tinkex/limits/rate_limiter.h"
 #include "tinkex/options.h"
@@ -36,6 +37,8 @@ struct RetryableRequest {
   /// Sent after a 415 or 422, once. If it is refused as well, the error is the refusal that tells
   /// more.
   std::optional<OtherForm> other_form = std::nullopt;
+  /// Told why the request is repeated or held back. May be null.
+  LastWordPtr last_word = nullptr;
 };
 
 /// Sends a request until it succeeds, is refused for good, or the budget in count and time is
@@ -65,6 +68,7 @@ class RetryLoop final : public StepChain {
   void succeed(HttpResponse reply);
   void retry_or_fail(Error error);
   void fail(Error error);
+  void note(std::string last_word);
   std::shared_ptr<RetryLoop> self() {
     return std::static_pointer_cast<RetryLoop>(shared_from_this());
   }

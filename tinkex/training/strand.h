@@ -39,6 +39,7 @@
 #include <utility>
 #include <vector>
 
+#include "tinkex/async/last_word.h"
 #include "tinkex/async/runtime.h"
 #include "tinkex/base/mutex.h"
 #include "tinkex/error.h"
@@ -64,6 +65,8 @@ struct SubmissionSpec {
   std::function<std::shared_ptr<ByteBuffer>()> filler = nullptr;
   /// RetryableRequest::reply_if_done_before.
   std::optional<std::string> reply_if_done_before = std::nullopt;
+  /// RetryableRequest::last_word.
+  LastWordPtr last_word = nullptr;
   /// Runs on the executor, once: all chunks accepted, or the error that stopped the batch, with
   /// what was accepted before.
   std::function<void(std::vector<Accepted> accepted, std::optional<Error> error)> done;

@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <initializer_list>
 #include <string>
+#include <system_error>
 
 #include "torch_ext/local/config.h"
 #include "torch_ext/local/local_server.h"
@@ -58,7 +60,19 @@ sigset_t block_signals() {
   return signals;
 }
 
-/// CLI11 shows the text that it returns after the option's name.
+/// From 0 to `most`. CLI11 shows the text that it returns after the option's name.
+CLI::Validator whole_number(int most) {
+  return CLI::Validator(
+      [most](std::string& text) -> std::string {
+        int value = -1;
+        const char* const end = text.data() + text.size();
+        const auto read = std::from_chars(text.data(), end, value);
+        if (read.ec == std::errc() && read.ptr == end && value >= 0 && value <= most) return "";
+        return "'" + text + "' is not a whole number from 0 to " + std::to_string(most);
+      },
+      "");
+}
+
 CLI::Validator host_alone() {
   return CLI::Validator(
       [](std::string& text) -> std::string {
@@ -75,7 +89,7 @@ CLI::Validator host_alone() {
 void add_options(CLI::App& app, LocalServerOptions& options, std::string& data_dir) {
   options.port = 8080;
   app.add_option("--port", options.port, "TCP port; 0 takes a free one")
-      ->check(CLI::Range(0, 65535))
+      ->check(whole_number(65535))
       ->capture_default_str();
   app.add_option("--host", options.host,
                  "address to listen on; one that other machines can reach needs --api-key")
@@ -89,7 +103,7 @@ void add_options(CLI::App& app, LocalServerOptions& options, std::string& data_d
       ->envname("TINKEX_LOCAL_API_KEY");
   app.add_option("--threads", options.backend.threads,
                  "threads of the model's arithmetic; 0 leaves LibTorch's choice")
-      ->check(CLI::Range(0, 1024))
+      ->check(whole_number(1024))
       ->capture_default_str();
   app.add_flag("--verbose", options.backend.verbose, "print a line for every operation");
 }

@@ -9,11 +9,13 @@ fi
 unset TINKER_BASE_URL TINKER_API_KEY
 TINKEX_TORCH_LIBRARY=$PWD/torch_ext/libtinkex_torch.so
 export TINKEX_TORCH_LIBRARY
-# AddressSanitizer wants to be loaded first, and Python itself keeps memory to its end.
-asan=$(ldd "$TINKEX_TORCH_LIBRARY" | sed -n 's/.* => \(.*libasan[^ ]*\) .*/\1/p')
+# AddressSanitizer wants to be loaded first, with the library whose exceptions it watches, and Python
+# itself keeps memory to its end.
+loaded_as() { ldd "$TINKEX_TORCH_LIBRARY" | sed -n "s/.* => \(.*$1[^ ]*\) .*/\1/p"; }
+asan=$(loaded_as libasan)
 if [ -n "$asan" ]; then
   ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0
-  LD_PRELOAD=$asan
+  LD_PRELOAD=$asan:$(loaded_as 'libstdc++')
   export ASAN_OPTIONS LD_PRELOAD
 fi
 exec "$python" -W ignore "$@"

@@ -1,6 +1,7 @@
 #include "tests/torch_ext/local/gguf_writer.h"
 
 #include <initializer_list>
+#include <span>
 #include <utility>
 
 namespace tinkex::torch_ext::local::testing {
@@ -78,8 +79,8 @@ std::string GgufWriter::bytes() const {
 }
 
 Result<std::shared_ptr<const GgufFile>> parsed(std::string_view bytes) {
-  const auto copy = std::make_shared<std::vector<std::byte>>(bytes.size());
-  std::memcpy(copy->data(), bytes.data(), bytes.size());
+  const auto source = std::as_bytes(std::span(bytes));
+  const auto copy = std::make_shared<std::vector<std::byte>>(source.begin(), source.end());
   return GgufFile::parse("test.gguf", *copy, copy);
 }
 

@@ -34,12 +34,13 @@ bool is_safe_run(std::string_view id) {
 }
 
 Error io_error(const std::string& what, int error) {
-  return Error(ErrorCode::kIo, what + ": " + std::strerror(error));
+  return Error(ErrorCode::kIo, what + ": " + std::generic_category().message(error));
 }
 
 Result<fs::path> make_temporary() {
-  const char* parent = std::getenv("TMPDIR");
-  std::string pattern = std::string(parent && *parent ? parent : "/tmp") + "/tinkex-XXXXXX";
+  std::error_code problem;
+  const fs::path parent = fs::temp_directory_path(problem);
+  std::string pattern = (problem ? fs::path("/tmp") : parent) / "tinkex-XXXXXX";
   if (::mkdtemp(pattern.data()) == nullptr) {
     return io_error("cannot make a temporary directory " + pattern, errno);
   }
@@ -110,8 +111,9 @@ Result<CheckpointPath> CheckpointPath::parse(std::string_view text) {
   if (!text.starts_with(kScheme)) return refuse();
   const std::string_view rest = text.substr(kScheme.size());
   const std::size_t first = rest.find('/');
-  const std::size_t second = first == rest.npos ? rest.npos : rest.find('/', first + 1);
-  if (second == rest.npos) return refuse();
+  const std::size_t second =
+      first == std::string_view::npos ? std::string_view::npos : rest.find('/', first + 1);
+  if (second == std::string_view::npos) return refuse();
   CheckpointPath path;
   path.run_id = rest.substr(0, first);
   path.name = rest.substr(second + 1);

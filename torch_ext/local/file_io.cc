@@ -1,7 +1,7 @@
 #include "torch_ext/local/file_io.h"
 
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdio.h>  // NOLINT(modernize-deprecated-headers): renameat2 is of POSIX
 #include <sys/stat.h>
 #include <unistd.h>
 

@@ -14,7 +14,7 @@ template <class Stored, class Number>
 bool take_as(ByteCursor& cursor, Number& out) {
   Stored stored{};
   if (!cursor.number(stored)) return false;
-  out = static_cast<Number>(stored);
+  out = static_cast<Number>(stored);  // NOLINT(bugprone-signed-char-misuse): it is a number
   return true;
 }
 

@@ -70,7 +70,7 @@ Status head_logprobs(const BaseModel& model, const AdapterViews& adapter, const 
                      const std::function<Status(const LogprobChunk&)>& visit) {
   ChunkedHead head(model, adapter, x);
   for (std::int64_t first = 0; first < x.size(0); first += head.chunk_rows()) {
-    const Status status = visit(head.forward(first));
+    Status status = visit(head.forward(first));
     if (!status) return status;
   }
   return ok_status();

@@ -42,8 +42,8 @@ using Commands = internal::CommandQueue<Command>;
 
 std::string_view target_of(std::string_view url) {
   const std::size_t scheme = url.find("://");
-  const std::size_t path = url.find('/', scheme == url.npos ? 0 : scheme + 3);
-  return path == url.npos ? std::string_view("/") : url.substr(path);
+  const std::size_t path = url.find('/', scheme == std::string_view::npos ? 0 : scheme + 3);
+  return path == std::string_view::npos ? std::string_view("/") : url.substr(path);
 }
 
 std::string_view header_of(const HttpRequest& request, std::string_view name) {

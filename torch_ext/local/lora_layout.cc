@@ -89,7 +89,7 @@ std::vector<std::string> LoraLayout::target_modules() const {
   std::vector<std::string> modules;
   if (config_.train_attn) modules.insert(modules.end(), {"q_proj", "k_proj", "v_proj", "o_proj"});
   if (config_.train_mlp) modules.insert(modules.end(), {"gate_proj", "up_proj", "down_proj"});
-  if (config_.train_unembed) modules.push_back("lm_head");
+  if (config_.train_unembed) modules.emplace_back("lm_head");
   return modules;
 }
 

@@ -50,6 +50,6 @@ struct NewModel {
   nlohmann::json result;
 };
 /// Queues the creation and answers with the request id and the model id.
-Reply create(Service& service, const Call& call, NewModel model);
+Reply create(Service& service, const Call& call, NewModel wanted);
 
 }  // namespace tinkex::torch_ext::local

@@ -87,7 +87,7 @@ class Lane {
       if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) {
         return Error(ErrorCode::kCancelled, "the batch was cancelled before it was computed");
       }
-      const Status status = run(batches[i]);
+      Status status = run(batches[i]);
       if (!status) return status;
     }
     return ok_status();

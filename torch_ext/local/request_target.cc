@@ -29,7 +29,7 @@ std::optional<std::string> percent_decode(std::string_view text) {
 std::string_view take_until(std::string_view& text, char separator) {
   const std::size_t at = text.find(separator);
   const std::string_view part = text.substr(0, at);
-  text = at == text.npos ? std::string_view() : text.substr(at + 1);
+  text = at == std::string_view::npos ? std::string_view() : text.substr(at + 1);
   return part;
 }
 
@@ -49,7 +49,7 @@ bool parse_query(std::string_view text, TextMap& query) {
 std::optional<RequestTarget> parse_target(std::string_view target) {
   std::string_view path = take_until(target, '?');
   const std::size_t root = path.find(kRoot);
-  if (root == path.npos) return std::nullopt;
+  if (root == std::string_view::npos) return std::nullopt;
   path.remove_prefix(root + kRoot.size());
   RequestTarget parsed;
   while (!path.empty()) {

@@ -122,6 +122,7 @@ Reply list_runs(Service& service, const Call& call) {
   for (const auto& model : service.registry().models()) add(model->id);
   for (const std::string& id : service.checkpoints().runs()) add(id);
   std::vector<Run> newest;
+  newest.reserve(runs.size());
   for (auto& [id, run] : runs) newest.push_back(std::move(run));
   std::stable_sort(newest.begin(), newest.end(),
                    [](const Run& a, const Run& b) { return a.time > b.time; });

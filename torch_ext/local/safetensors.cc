@@ -93,7 +93,7 @@ class SafetensorsHeader {
     const Json json = parse_strictly(text);
     if (!json.is_object()) return refuse("the header is not a JSON object, or a key comes twice");
     for (const auto& [name, value] : json.items()) {
-      const Status status = name == "__metadata__" ? take_metadata(value) : take_entry(name, value);
+      Status status = name == "__metadata__" ? take_metadata(value) : take_entry(name, value);
       if (!status) return status;
     }
     return check_cover();
@@ -219,6 +219,7 @@ Status write_safetensors(const std::filesystem::path& path,
                          const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                          std::map<std::string, std::string> metadata) {
   std::vector<std::pair<std::string, at::Tensor>> sorted;
+  sorted.reserve(tensors.size());
   for (const auto& [name, tensor] : tensors) sorted.emplace_back(name, tensor.contiguous());
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
     const auto key = [](const auto& x) {

@@ -163,7 +163,7 @@ class Sampling {
     return run_lanes(static_cast<std::size_t>(lanes), threads, [&](std::size_t lane) -> Status {
       for (auto group = static_cast<std::int64_t>(lane); group < groups; group += lanes) {
         const std::int64_t begin = group * size;
-        const Status status = decode_group(begin, std::min(size, samples - begin), first);
+        Status status = decode_group(begin, std::min(size, samples - begin), first);
         if (!status) return status;
       }
       return ok_status();
@@ -185,7 +185,7 @@ class Sampling {
       if (is_cancelled()) return cancelled_error();
       std::vector<std::int64_t> tokens;
       std::vector<std::int64_t> rows;
-      const Status status = extend(growing, logprobs, step, tokens, rows);
+      Status status = extend(growing, logprobs, step, tokens, rows);
       if (!status || rows.empty() || step + 1 == plan_.max_tokens) return status;
       keep_rows(growing, rows);
       if (static_cast<std::int64_t>(rows.size()) < cache.batch()) {

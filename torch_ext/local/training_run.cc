@@ -141,7 +141,7 @@ Status TrainingRun::save(const std::filesystem::path& dir, bool overwrite) const
 Status TrainingRun::load(const std::filesystem::path& dir, bool with_optimizer) {
   const Result<CheckpointInfo> info = read_checkpoint_info(dir);
   if (!info) return info.error();
-  const Status same = same_shape(*info, lora_);
+  Status same = same_shape(*info, lora_);
   if (!same) return same;
   Result<std::shared_ptr<const Adapter>> adapter = read_adapter(dir, *model_);
   if (!adapter) return adapter.error();

@@ -32,7 +32,8 @@ bool shows_a_key(std::string_view message) {
   };
   for (std::size_t at = message.find("tml-"); at != std::string_view::npos;
        at = message.find("tml-", at + 1)) {
-    const std::string_view key = message.substr(at + 4);
+    // What was cut ends in dots, which a key may hold as well.
+    const std::string_view key = message.substr(at + 4, message.find("...", at) - at - 4);
     const auto end = std::find_if_not(key.begin(), key.end(), is_key_character);
     if (end - key.begin() >= 8) return true;
   }

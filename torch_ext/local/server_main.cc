@@ -78,8 +78,8 @@ CLI::Validator host_alone() {
       [](std::string& text) -> std::string {
         if (text.empty()) return "is empty; give an address such as 127.0.0.1";
         const std::size_t colon = text.find(':');  // An IPv6 address has more than one.
-        const bool has_port = colon != text.npos && text.rfind(':') == colon;
-        if (!has_port && text.find_first_of("/[") == text.npos) return "";
+        const bool has_port = colon != std::string::npos && text.rfind(':') == colon;
+        if (!has_port && text.find_first_of("/[") == std::string::npos) return "";
         return "'" + text +
                "' is not an address alone; give one such as 127.0.0.1, and the port by --port";
       },

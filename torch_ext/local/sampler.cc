@@ -229,6 +229,7 @@ class Sampling {
 
   static void keep_rows(std::vector<Growing>& growing, const std::vector<std::int64_t>& rows) {
     std::vector<Growing> kept;
+    kept.reserve(rows.size());
     for (const std::int64_t row : rows) {
       kept.push_back(std::move(growing[static_cast<std::size_t>(row)]));
     }

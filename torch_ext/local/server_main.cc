@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): sigset_t is of POSIX
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -43,6 +43,7 @@ void ignore_write_signals() {
 
 /// `bazel run` starts programs elsewhere; relative paths mean the caller's directory.
 void enter_callers_directory() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here sets it
   const char* const directory = std::getenv("BUILD_WORKING_DIRECTORY");
   if (directory != nullptr && ::chdir(directory) != 0) {
     std::fprintf(stderr, "local_server: cannot enter %s; give absolute paths\n", directory);

@@ -75,7 +75,7 @@ Status same_shape(const CheckpointInfo& info, const LoraConfig& run) {
 
 TrainingRun::TrainingRun(std::shared_ptr<const BaseModel> model, LoraConfig lora,
                          std::shared_ptr<const Adapter> adapter)
-    : model_(std::move(model)), lora_(std::move(lora)), adapter_(std::move(adapter)) {}
+    : model_(std::move(model)), lora_(lora), adapter_(std::move(adapter)) {}
 
 Result<std::unique_ptr<TrainingRun>> TrainingRun::create(std::shared_ptr<const BaseModel> model,
                                                          const LoraConfig& config) {
@@ -86,7 +86,7 @@ Result<std::unique_ptr<TrainingRun>> TrainingRun::create(std::shared_ptr<const B
     if (!layout) return layout.error();
     auto adapter = Adapter::random(*layout, static_cast<std::uint64_t>(*lora.seed), model->dtype());
     return std::unique_ptr<TrainingRun>(
-        new TrainingRun(std::move(model), std::move(lora), std::move(adapter)));
+        new TrainingRun(std::move(model), lora, std::move(adapter)));
   });
 }
 

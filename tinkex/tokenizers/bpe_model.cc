@@ -146,7 +146,8 @@ void BpeModel::consider(std::uint32_t position, Scratch& scratch) const {
 }
 
 void BpeModel::merge(Scratch& scratch) const {
-  auto& [symbols, heap, text] = scratch;
+  auto& symbols = scratch.symbols;
+  auto& heap = scratch.heap;
   const auto later = [](const auto& a, const auto& b) { return a.order > b.order; };
   heap.clear();
   for (std::uint32_t i = 0; i < symbols.size(); ++i) consider(i, scratch);

@@ -27,8 +27,8 @@ at::Tensor vector_to_tensor(const std::vector<From>& values, at::ScalarType type
 
 auto Script<ForwardBackwardOutput>::from(const ForwardBackwardOutput& output) -> type {
   TensorListDict outputs;
-  for (auto& [name, list] : value_or_throw(outputs_to_tensors(output.loss_fn_outputs))) {
-    outputs.insert(name, c10::List<at::Tensor>(std::move(list)));
+  for (const auto& [name, list] : value_or_throw(outputs_to_tensors(output.loss_fn_outputs))) {
+    outputs.insert(name, c10::List<at::Tensor>(list));
   }
   return {std::move(outputs), to_dict(output.metrics)};
 }

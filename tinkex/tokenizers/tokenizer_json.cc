@@ -111,6 +111,7 @@ class Interpreter {
     }
     for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
       const Json* value = member(*model, affix);
+      // NOLINTNEXTLINE(readability-container-size-empty): a JSON text is never empty()
       if (value != nullptr && *value != "") unsupported(affix, *value);
     }
     if (boolean(*model, "byte_fallback", false)) fail("byte_fallback is not supported");

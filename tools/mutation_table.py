@@ -85,9 +85,9 @@ MUTATIONS = [
     ("the head of the queue passes the byte budget when it has nothing to send",
      [(STRAND_CC, "  return !starving_head;", "  (void)starving_head;\n  return true;")],
      STRAND, "StrandTest.TheHeadPassesTheByteBudgetWhenItHasNothingToSend"),
-    ("closing wakes who waits for the byte budget",
+    ("who calls after the close does not wait for the byte budget",
      [(STRAND_CC, "!submission->error && !runtime_->closed.load() &&", "!submission->error &&")],
-     STRAND, "StrandTest.ClosingWakesACallerThatWaitsForTheBudget"),
+     STRAND, "StrandTest.WhoCallsAfterTheCloseDoesNotWaitForTheBudget"),
     ("results of accepted chunks are fetched after a failed send",
      [("tinkex/connection/remote_training.cc",
        "      auto polled = results_of(service, std::move(accepted), results);\n"

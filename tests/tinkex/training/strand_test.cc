@@ -228,6 +228,17 @@ TEST_F(StrandTest, ClosingWakesACallerThatWaitsForTheBudget) {
   EXPECT_EQ(second->error->code(), ErrorCode::kClosed);
 }
 
+TEST_F(StrandTest, WhoCallsAfterTheCloseDoesNotWaitForTheBudget) {
+  strand->add(open(1, first), body(std::string(90, 'a')));
+  world.runtime->closed.store(true);
+  world.transport->shutdown();
+  strand->wake();
+  strand->add(open(1, second), body(std::string(90, 'b')));  // the first one's bytes still count
+  world.executor->run_all();
+  ASSERT_TRUE(second && second->error);
+  EXPECT_EQ(second->error->code(), ErrorCode::kClosed);
+}
+
 TEST_F(StrandTest, AnAbortedBatchLetsTheNextOneGo) {
   auto batch = open(2, first);
   strand->add(batch, body("a"));

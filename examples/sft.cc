@@ -53,8 +53,6 @@ using tinkex::Future;
 using tinkex::TrainingClient;
 using namespace sft;  // NOLINT(google-build-using-namespace): this example's own helpers.
 
-const tinkex::ByteTokenizer kTokenizer;
-
 /// A step whose requests have left, and whose results will arrive.
 struct PendingStep {
   std::int64_t number;  ///< Counts from 1.
@@ -64,10 +62,16 @@ struct PendingStep {
   Future<tinkex::OptimStepResponse> update;
 };
 
+/// What a run works with.
+struct Workshop {
+  TrainingClient trainer;
+  const Task& task;
+  const tinkex::Tokenizer& tokenizer;
+};
+
 /// Sends one step: a batch of tensors becomes Datums, then gradients, then an update.
-PendingStep submit_step(TrainingClient& trainer, const Task& task, const Plan& plan,
-                        std::int64_t step) {
-  const Batch batch = make_batch(task.batch(step, plan.batch_size), kTokenizer);
+PendingStep submit_step(Workshop& shop, const Plan& plan, std::int64_t step) {
+  const Batch batch = make_batch(shop.task.batch(step, plan.batch_size), shop.tokenizer);
 
   // Datums borrow the tensors' memory: nothing is copied here.
   const std::vector<tinkex::Datum> datums =
@@ -81,8 +85,8 @@ PendingStep submit_step(TrainingClient& trainer, const Task& task, const Plan& p
 
   // Two requests back to back. Neither waits for the network; the tensors may go at once.
   Future<tinkex::ForwardBackwardOutput> gradient =
-      trainer.forward_backward(datums, tinkex::loss::kCrossEntropy);
-  Future<tinkex::OptimStepResponse> update = trainer.optim_step(adam);
+      shop.trainer.forward_backward(datums, tinkex::loss::kCrossEntropy);
+  Future<tinkex::OptimStepResponse> update = shop.trainer.optim_step(adam);
   return {step + 1, batch.token_count, adam.learning_rate, std::move(gradient), std::move(update)};
 }
 
@@ -104,8 +108,7 @@ double finish_step(PendingStep& step) {
 
 /// Trains until the last step or Ctrl-C, SIGTERM or SIGHUP. Gives the steps that the model has
 /// taken.
-std::int64_t train(TrainingClient& trainer, const Task& task, const RunFolder& run,
-                   std::int64_t last_step, MetricsLog& log) {
+std::int64_t train(Workshop& shop, const RunFolder& run, std::int64_t last_step, MetricsLog& log) {
   ProgressDisplay display(run.step(), run.plan.steps);
   const auto finish = [&](PendingStep& step) {
     const double loss = finish_step(step);
@@ -117,7 +120,7 @@ std::int64_t train(TrainingClient& trainer, const Task& task, const RunFolder& r
   std::optional<PendingStep> previous;
   std::int64_t done = run.step();
   while (done < last_step && stop_signal() == 0) {
-    PendingStep next = submit_step(trainer, task, run.plan, done++);
+    PendingStep next = submit_step(shop, run.plan, done++);
     if (previous) finish(*previous);
     previous = std::move(next);
   }
@@ -127,19 +130,21 @@ std::int64_t train(TrainingClient& trainer, const Task& task, const RunFolder& r
 }
 
 /// What the model, as it is now, says to each prompt. All prompts are on their way at once.
-std::vector<std::string> sample(TrainingClient& trainer, const Task& task) {
-  tinkex::SamplingClient sampler = trainer.save_weights_and_get_sampling_client().get().value();
+std::vector<std::string> sample(Workshop& shop) {
+  const Task& task = shop.task;
+  tinkex::SamplingClient sampler =
+      shop.trainer.save_weights_and_get_sampling_client().get().value();
   const tinkex::SamplingParams greedy = {.max_tokens = task.answer_tokens(), .temperature = 0};
   std::vector<Future<tinkex::SampleResponse>> pending;
   for (const Prompt& prompt : task.prompts()) {
-    const auto tokens = tinkex::ModelInput::from_tokens(prompt_tokens(prompt, kTokenizer));
+    const auto tokens = tinkex::ModelInput::from_tokens(prompt_tokens(prompt, shop.tokenizer));
     pending.push_back(sampler.sample(tokens, 1, greedy));
   }
   std::vector<std::string> texts;
   for (Future<tinkex::SampleResponse>& future : pending) {
     const tinkex::SampleResponse response = std::move(future).get().value();
     const std::vector<std::int32_t>& tokens = response.sequences.at(0).tokens;
-    texts.push_back(kTokenizer.decode(std::vector<std::int64_t>(tokens.begin(), tokens.end())));
+    texts.push_back(shop.tokenizer.decode(std::vector<std::int64_t>(tokens.begin(), tokens.end())));
   }
   return texts;
 }
@@ -193,21 +198,22 @@ int fine_tune(const Options& options) {
   if (plan.learning_rate == 0) plan.learning_rate = default_learning_rate(plan.base_model);
   const std::string cut = task->fit(context_length(service, plan.base_model).value()).value();
   TrainingClient trainer = open_model(service, *run);
-  check_tokenizer(trainer.info(), options).value();
+  const auto tokenizer = open_tokenizer(trainer.info(), plan).value();
+  Workshop shop{trainer, *task, *tokenizer};
   greet(connection, trainer, *task, *run, cut);
   watch_for_stop();  // Only now: until there is a model, nothing would be saved by a later stop.
 
-  const std::vector<std::string> before = sample(trainer, *task);
+  const std::vector<std::string> before = sample(shop);
   std::printf("Before:  %s\n\n", score(task->prompts(), before).c_str());
 
   const auto log = MetricsLog::open(run->file("metrics.jsonl"), run->step()).value();
   const std::int64_t last_step =
       options.stop_after > 0 ? std::min(plan.steps, run->step() + options.stop_after) : plan.steps;
-  const std::int64_t done = train(trainer, *task, *run, last_step, *log);
+  const std::int64_t done = train(shop, *run, last_step, *log);
   save(trainer, *run, *log, *task, done);
   const bool stopped = done < last_step;
   if (!stopped) {
-    const std::vector<std::string> after = sample(trainer, *task);
+    const std::vector<std::string> after = sample(shop);
     std::printf("\n%s\n", compare(task->prompts(), before, after).c_str());
     std::printf("After:   %s\n", score(task->prompts(), after).c_str());
   }

@@ -17,6 +17,8 @@ class Tokenizer {
   virtual std::vector<std::int64_t> encode(std::string_view text) const = 0;
   /// Bytes of the tokens, not necessarily whole UTF-8 characters. Special tokens give nothing.
   virtual std::string decode(std::span<const std::int64_t> tokens) const = 0;
+  /// What a model of this tokenizer expects before a text: a token for its beginning, or nothing.
+  virtual std::vector<std::int64_t> begin_of_text() const = 0;
   /// The token that ends a text.
   virtual std::int64_t eos_token() const = 0;
   /// Ids are below this.
@@ -34,6 +36,7 @@ class ByteTokenizer final : public Tokenizer {
 
   std::vector<std::int64_t> encode(std::string_view text) const override;
   std::string decode(std::span<const std::int64_t> tokens) const override;
+  std::vector<std::int64_t> begin_of_text() const override { return {kBeginOfText}; }
   std::int64_t eos_token() const override { return kEndOfText; }
   std::int64_t vocab_size() const override { return kVocabSize; }
 };

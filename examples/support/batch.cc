@@ -5,11 +5,12 @@
 namespace sft {
 
 Batch make_batch(const std::vector<Example>& examples, const tinkex::Tokenizer& tokenizer) {
+  const std::vector<std::int64_t> begin = tokenizer.begin_of_text();
   Batch batch;
   double trained = 0;
   for (const Example& example : examples) {
-    std::vector<std::int64_t> ids = {tinkex::ByteTokenizer::kBeginOfText};
-    std::vector<float> learned = {0};
+    std::vector<std::int64_t> ids = begin;
+    std::vector<float> learned(begin.size(), 0.0F);
     for (const Part& part : example.parts) {
       const std::vector<std::int64_t> text = tokenizer.encode(part.text);
       ids.insert(ids.end(), text.begin(), text.end());
@@ -30,9 +31,11 @@ Batch make_batch(const std::vector<Example>& examples, const tinkex::Tokenizer& 
 }
 
 std::vector<std::int64_t> prompt_tokens(const Prompt& prompt, const tinkex::Tokenizer& tokenizer) {
-  std::vector<std::int64_t> ids = {tinkex::ByteTokenizer::kBeginOfText};
+  std::vector<std::int64_t> ids = tokenizer.begin_of_text();
   const std::vector<std::int64_t> text = tokenizer.encode(prompt.text);
   ids.insert(ids.end(), text.begin(), text.end());
+  // A model goes on from something.
+  if (ids.empty()) ids.push_back(tokenizer.eos_token());
   return ids;
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
 #include <system_error>
 
@@ -84,7 +85,9 @@ void add_training_options(CLI::App& app, Options& options) {
       ->check(positive_number());
   app.add_option("--rank", options.rank, "rank of the LoRA adapters (default 32)")
       ->check(whole_number(1, "adapters need a rank of at least 1"));
-  app.add_option("--base-model", options.base_model, "model to adapt (default tinkex/tiny)")
+  app.add_option("--base-model", options.base_model,
+                 "model to adapt: a name, or a folder of Hugging Face's or a GGUF file\n"
+                 "(default tinkex/tiny)")
       ->check(not_empty());
   app.add_option("--seed", options.seed, "same seed, same losses (default 1)")
       ->check(whole_number(0, "seeds are not negative"));
@@ -104,10 +107,13 @@ void add_other_options(CLI::App& app, Options& options) {
   app.add_option("--base-url", options.base_url, "server (default: TINKER_BASE_URL)")
       ->check(not_empty());
   app.add_option("--tokenizer", options.tokenizer,
-                 "'bytes' sends bytes as token ids to a model that has another tokenizer")
+                 "a tokenizer.json, or a model that has one (default: the model's own); 'bytes' "
+                 "sends bytes as token ids whatever the model")
       ->check(CLI::Validator(
           [](std::string& text) -> std::string {
-            return text == "bytes" ? "" : "'" + text + "' is unknown; the only one is bytes";
+            std::error_code missing;
+            if (text == "bytes" || std::filesystem::exists(text, missing)) return "";
+            return "'" + text + "' is not there; give a tokenizer.json, a model or bytes";
           },
           ""));
 }

@@ -34,22 +34,46 @@ bool has_state(const fs::path& folder) {
   return fs::exists(folder / kState, missing);
 }
 
+/// Makes a path mean the same from everywhere.
+Status place(const char* option, const std::string& path, std::string& to) {
+  std::error_code error;
+  fs::path absolute = fs::absolute(path, error).lexically_normal();
+  if (error) return file_error("find", path, error.value());
+  if (!absolute.has_filename()) absolute = absolute.parent_path();  // a slash at the end
+  to = absolute.string();
+  // It will be recorded as JSON, which can hold nothing else.
+  if (is_utf8(to)) return tinkex::ok_status();
+  return invalid_argument(std::string(option) + " " + path + ": the name is not UTF-8; rename it");
+}
+
+/// The same for what may be a name instead.
+Status place_if_there(const char* option, const std::string& text, std::string& to) {
+  std::error_code missing;
+  if (fs::exists(text, missing)) return place(option, text, to);
+  to = text;
+  return tinkex::ok_status();
+}
+
 Status apply(const Options& options, Plan& plan) {
   if (options.data) {
-    std::error_code error;
-    const fs::path data = fs::absolute(*options.data, error);
-    if (error) return file_error("find", *options.data, error.value());
-    plan.data = data.lexically_normal().string();
-    // It will be recorded as JSON, which can hold nothing else.
-    if (!is_utf8(plan.data)) {
-      return invalid_argument("--data " + *options.data + ": the name is not UTF-8; rename it");
+    if (Status placed = place("--data", *options.data, plan.data); !placed) return placed;
+  }
+  if (options.base_model) {
+    if (Status placed = place_if_there("--base-model", *options.base_model, plan.base_model);
+        !placed) {
+      return placed;
+    }
+  }
+  if (options.tokenizer) {
+    if (Status placed = place_if_there("--tokenizer", *options.tokenizer, plan.tokenizer);
+        !placed) {
+      return placed;
     }
   }
   if (options.steps) plan.steps = *options.steps;
   if (options.batch_size) plan.batch_size = *options.batch_size;
   if (options.learning_rate) plan.learning_rate = *options.learning_rate;
   if (options.rank) plan.rank = *options.rank;
-  if (options.base_model) plan.base_model = *options.base_model;
   if (options.seed) plan.seed = *options.seed;
   if (options.base_url) plan.base_url = *options.base_url;
   return tinkex::ok_status();
@@ -75,6 +99,7 @@ json to_json(const Plan& plan) {
           {"learning_rate", plan.learning_rate},
           {"rank", plan.rank},
           {"base_model", plan.base_model},
+          {"tokenizer", plan.tokenizer},
           {"seed", plan.seed},
           {"base_url", plan.base_url}};
 }
@@ -88,6 +113,7 @@ Plan plan_from(const json& value) {
   value.at("learning_rate").get_to(plan.learning_rate);
   value.at("rank").get_to(plan.rank);
   value.at("base_model").get_to(plan.base_model);
+  plan.tokenizer = value.value("tokenizer", "");  // Runs of older versions have none.
   value.at("seed").get_to(plan.seed);
   value.at("base_url").get_to(plan.base_url);
   return plan;

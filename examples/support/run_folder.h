@@ -18,7 +18,8 @@ struct Plan {
   std::int64_t batch_size = 64;
   double learning_rate = 0;  ///< 0: by model.
   std::int64_t rank = 32;
-  std::string base_model = "tinkex/tiny";
+  std::string base_model = "tinkex/tiny";  ///< A name, or the absolute path of a model.
+  std::string tokenizer;                   ///< "bytes" or an absolute path; empty: the model's own.
   std::int64_t seed = 1;
   std::string base_url;  ///< Empty: the embedded backend.
 };

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "examples/support/options.h"
 #include "examples/support/run_folder.h"
 #include "tinkex/outputs.h"
 #include "tinkex/service_client.h"
+#include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
 
 namespace sft {
@@ -25,8 +27,10 @@ tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run);
 tinkex::Result<std::int64_t> context_length(tinkex::ServiceClient& service,
                                             const std::string& base_model);
 
-/// Refuses a model whose tokens are not bytes, unless the options insist.
-tinkex::Status check_tokenizer(const tinkex::ModelInfo& info, const Options& options);
+/// The tokenizer that --tokenizer names, else the model's own: bytes, or a file on this machine.
+/// Errors: kInvalidArgument with the remedy if it is neither; kIo if its file cannot be used.
+tinkex::Result<std::shared_ptr<const tinkex::Tokenizer>> open_tokenizer(
+    const tinkex::ModelInfo& info, const Plan& plan);
 
 /// The learning rate that suits a model if none was asked for.
 double default_learning_rate(const std::string& base_model);

@@ -78,7 +78,7 @@ TEST(OptionsTest, BadValuesAreNamedWithTheRemedy) {
   EXPECT_THAT(complaint({"--steps", "1.5"}), HasSubstr("'1.5'"));
   EXPECT_THAT(complaint({"--steps", "99999999999999999999"}), HasSubstr("--steps"));
   EXPECT_THAT(complaint({"--seed", "-1"}), HasSubstr("'-1'"));
-  EXPECT_THAT(complaint({"--tokenizer", "bpe"}), HasSubstr("the only one is bytes"));
+  EXPECT_THAT(complaint({"--tokenizer", "bpe"}), HasSubstr("give a tokenizer.json, a model or bytes"));
   EXPECT_THAT(complaint({"--data", ""}), HasSubstr("--data"));
 }
 

@@ -3,6 +3,7 @@
 set -u
 sft=$PWD/$1
 server=$PWD/$2
+models=$PWD/tests/torch_ext/local/testdata
 work=$TEST_TMPDIR/sft
 mkdir -p "$work"
 cd "$work" || exit 1
@@ -190,6 +191,34 @@ test_own_data() {
   refused 2 "every example's prompt alone fills" "${small[@]}" --data full.jsonl
 }
 
+# Models from files, with their own tokenizers: in this process, and on a server of this machine.
+test_pretrained() {
+  cp -rL "$models/models/qwen3" .
+  cp -L "$models/llama.gguf" .
+  local run=(--rank 2 --batch-size 4 --threads 1)
+  "$sft" "${run[@]}" --base-model qwen3/ --steps 2 --stop-after 1 --out folder >out.txt 2>err.txt ||
+    fail "a model from a folder: $(cat err.txt)"
+  grep -q "^Model: *qwen3, LoRA rank 2" out.txt || fail "the model's name: $(cat out.txt)"
+  mkdir -p elsewhere
+  (cd elsewhere && "$sft" --resume ../folder --threads 1) >out.txt 2>err.txt ||
+    fail "to go on with a model from a folder: $(cat err.txt)"
+  [ "$(wc -l <folder/metrics.jsonl)" = 2 ] || fail "steps with a model from a folder"
+  "$sft" "${run[@]}" --base-model llama.gguf --steps 1 --out gguf >out.txt 2>err.txt ||
+    fail "a model from a GGUF file: $(cat err.txt)"
+  "$server" --port 0 --base-model llama.gguf >server.txt 2>err.txt &
+  local pid=$!
+  eventually grep -q "Press Ctrl-C" server.txt
+  TINKER_BASE_URL=$(sed -n 's/^Serving .* on //p' server.txt) \
+    "$sft" "${run[@]}" --base-model llama --tokenizer llama.gguf --steps 1 --out served >out.txt \
+    2>err.txt || fail "a model on local_server: $(cat err.txt)"
+  kill "$pid"
+  rm qwen3/model.safetensors
+  refused 1 "qwen3/model.safetensors" --base-model qwen3
+  refused 2 "is not there; give a tokenizer.json" --tokenizer nowhere.json
+  "$server" --base-model qwen3 >/dev/null 2>err.txt && fail "local_server began without weights"
+  grep -q "qwen3/model.safetensors" err.txt || fail "local_server about weights: $(cat err.txt)"
+}
+
 test_bad_data() {
   : >empty.jsonl
   printf '{"prompt": "a", "completion": "b"}\nnot json\n' >bad.jsonl
@@ -293,7 +322,7 @@ test_full_disk() {
 }
 
 for each in results repeatable resume interrupt ignored_hangup interrupt_while_connecting \
-  damaged_checkpoint closed_streams lost_output own_data bad_data bad_options bad_server \
+  damaged_checkpoint closed_streams lost_output own_data pretrained bad_data bad_options bad_server \
   bad_server_options nonsense_server server full_disk; do
   echo "test_$each"
   "test_$each"

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/fuzz/tokenizer_seeds.h"
 #include "tests/torch_ext/local/gguf_writer.h"
 #include "tinkex/wire/codec.h"
 
@@ -132,6 +133,25 @@ const std::vector<std::string> kPollReplies = {
     "429\nretry-after:Sun, 06 Nov 2094 08:49:37 GMT\n\n",
     "503\nretry-after:2.5\n\n<html>tml-0123456789abcdef</html>",
     "500\nx-should-retry:true\n\n{\"error\":{\"message\":\"boom\"}}",
+};
+
+// Two bytes, how many follow the header, and the header.
+const std::vector<std::string> kSafetensors = {
+    std::string("\0\4", 2) + R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+    std::string("\0\6", 2) + R"({"__metadata__":{"format":"pt"},)" +
+        R"("a":{"dtype":"BF16","shape":[2],"data_offsets":[2,6]},)" +
+        R"("b":{"dtype":"U8","shape":[1,2],"data_offsets":[0,2]}})",
+    std::string("\0\0", 2) + R"({"a":{"dtype":"BOOL","shape":[0],"data_offsets":[0,0]}})",
+    std::string("\0\0", 2) + R"({"a":1,"a":2})",
+    std::string("\0\0", 2) + "{}",
+    std::string("\1\0", 2) + R"({"a":{"dtype":"F64","shape":[4,8],"data_offsets":[0,256]}})",
+    std::string("\0\4", 2) + R"({"a":{"dtype":"F9","shape":[1],"data_offsets":[0,4]}})",
+    std::string("\0\4", 2) + R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})",
+    std::string("\0\x10", 2) +
+        R"({"a":{"dtype":"F32","shape":[4611686018427387905,4],"data_offsets":[0,16]}})",
+    std::string("\0\0", 2) + R"({"__metadata__":{"a":1}})",
+    std::string("\0\0", 2) +
+        R"({"a":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]})",
 };
 
 const std::vector<std::string> kSessionReplies = {
@@ -259,6 +279,10 @@ void write_all(const Corpus& corpus) {
   add_texts("poll_reply", kPollReplies);
   add_texts("http_response", kHttpReplies);
   add_texts("session_poll", kSessionReplies);
+  add_texts("safetensors", kSafetensors);
+  add_texts("tokenizer_json", tokenizer_json_seeds());
+  add_texts("tokenizer_pattern", tokenizer_pattern_seeds());
+  add_texts("tokenizer_text", tokenizer_text_seeds());
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ LAYERS = {
     "clients": "base values validation api connection session",
     "mocks": "base values wire http",
     "convert": "base values",
-    "local": "base values validation wire async http",
+    "local": "base values validation wire async http tokenizers",
     "connect": "base values limits config clients local",
     "ops": "base values clients convert connect",
 }
@@ -36,6 +36,7 @@ LAYERS = {
 NAMED = {
     "tinkex/service_client": "clients",
     "torch_ext/connect": "connect",
+    "torch_ext/load_tokenizer": "connect",
 }
 
 

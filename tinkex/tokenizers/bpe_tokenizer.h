@@ -87,6 +87,7 @@ class BpeTokenizer final : public Tokenizer {
   std::optional<std::string> id_to_token(std::int64_t id) const;
   std::optional<std::int64_t> token_to_id(std::string_view token) const;
 
+  std::vector<std::int64_t> begin_of_text() const override { return prefix_; }
   std::int64_t vocab_size() const override { return static_cast<std::int64_t>(bytes_.size()); }
   /// What a GGUF file or set_eos_token told; -1 if nothing did. A tokenizer.json does not tell it.
   std::int64_t eos_token() const override { return eos_; }

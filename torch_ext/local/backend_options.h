@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tinkex/async/timer_service.h"
 #include "tinkex/clock.h"
@@ -19,6 +20,10 @@ struct BackendOptions {
   /// is made if missing, persists, and is used by one backend at a time. Empty: a fresh temporary
   /// directory that is removed at the end.
   std::filesystem::path data_dir;
+  /// Models to offer beside the built-in ones, each a GGUF file or a folder of Hugging Face's
+  /// (config.json, safetensors, tokenizer.json). They are loaded when the backend starts and called
+  /// after the folder, or the file without its extension. Nothing is downloaded.
+  std::vector<std::filesystem::path> base_models;
   /// Required as X-API-Key on every request but healthz. Empty: requests need no key.
   Secret api_key;
   /// Threads of the model's arithmetic; 0 leaves LibTorch's own choice.

@@ -12,6 +12,7 @@
 #include "torch_ext/local/digest.h"
 #include "torch_ext/local/guard.h"
 #include "torch_ext/local/random.h"
+#include "torch_ext/local/rotary.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -68,6 +69,17 @@ LayerWeights take_layer(Collector& from, const ModelConfig& c, const std::string
       from.take(attention + "k_proj.weight", {c.key_value_size(), c.hidden_size}),
       from.take(attention + "v_proj.weight", {c.key_value_size(), c.hidden_size}),
   });
+  if (c.attention_bias) {
+    layer.qkv_bias = at::cat({
+        from.take(attention + "q_proj.bias", {c.query_size()}),
+        from.take(attention + "k_proj.bias", {c.key_value_size()}),
+        from.take(attention + "v_proj.bias", {c.key_value_size()}),
+    });
+  }
+  if (c.qk_norm) {
+    layer.q_norm = from.take(attention + "q_norm.weight", {c.head_dim});
+    layer.k_norm = from.take(attention + "k_norm.weight", {c.head_dim});
+  }
   layer.o = from.take(attention + "o_proj.weight", {c.hidden_size, c.query_size()});
   layer.post_attention_norm =
       from.take(prefix + "post_attention_layernorm.weight", {c.hidden_size});
@@ -77,24 +89,6 @@ LayerWeights take_layer(Collector& from, const ModelConfig& c, const std::string
   });
   layer.down = from.take(mlp + "down_proj.weight", {c.hidden_size, c.intermediate_size});
   return layer;
-}
-
-/// Angles in double, so that both element types get the nearest value.
-at::Tensor make_rotary_table(const ModelConfig& config, at::ScalarType dtype) {
-  const std::int64_t half = config.head_dim / 2;
-  at::Tensor table =
-      at::empty({config.max_position_embeddings, config.head_dim}, at::ScalarType::Double);
-  double* out = table.mutable_data_ptr<double>();
-  for (std::int64_t position = 0; position < config.max_position_embeddings; ++position) {
-    double* row = out + position * config.head_dim;
-    for (std::int64_t i = 0; i < half; ++i) {
-      const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim);
-      const double angle = static_cast<double>(position) * std::pow(config.rope_theta, exponent);
-      row[i] = std::cos(angle);
-      row[half + i] = std::sin(angle);
-    }
-  }
-  return table.to(dtype);
 }
 
 double std_of(const std::string& name, std::int64_t in, const ModelConfig& config) {
@@ -113,7 +107,10 @@ double std_of(const std::string& name, std::int64_t in, const ModelConfig& confi
 }
 
 std::vector<std::int64_t> shape_of(const std::string& name, const ModelConfig& c) {
+  if (ends_with(name, "q_norm.weight") || ends_with(name, "k_norm.weight")) return {c.head_dim};
   if (ends_with(name, "norm.weight")) return {c.hidden_size};
+  if (ends_with(name, "q_proj.bias")) return {c.query_size()};
+  if (ends_with(name, ".bias")) return {c.key_value_size()};
   if (ends_with(name, "q_proj.weight")) return {c.query_size(), c.hidden_size};
   if (ends_with(name, "k_proj.weight") || ends_with(name, "v_proj.weight")) {
     return {c.key_value_size(), c.hidden_size};
@@ -129,21 +126,10 @@ std::vector<std::int64_t> shape_of(const std::string& name, const ModelConfig& c
 at::Tensor draw(const std::string& name, const ModelConfig& config, std::uint64_t seed,
                 at::ScalarType dtype) {
   const std::vector<std::int64_t> shape = shape_of(name, config);
-  if (shape.size() == 1) return at::ones(shape, dtype);
+  if (ends_with(name, "norm.weight")) return at::ones(shape, dtype);
   at::Tensor tensor = at::empty(shape, dtype);
-  fill_normal(tensor, RandomStream::named(seed, name), std_of(name, shape[1], config));
+  fill_normal(tensor, RandomStream::named(seed, name), std_of(name, shape.back(), config));
   return tensor;
-}
-
-/// What a configuration may ask for and the decoder does not do yet.
-Status refuse_unsupported(const ModelConfig& config) {
-  const char* feature = nullptr;
-  if (config.attention_bias) feature = "biases in the attention";
-  if (config.qk_norm) feature = "normalised queries and keys";
-  if (!config.rope_divisors.empty()) feature = "scaled rotary frequencies";
-  if (feature == nullptr) return ok_status();
-  return invalid_argument("model '" + config.name + "' has " + feature +
-                          ", which this backend does not support");
 }
 
 std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
@@ -162,15 +148,14 @@ Result<std::shared_ptr<const BaseModel>> BaseModel::random(ModelConfig config, s
       dtype);
 }
 
-Result<std::shared_ptr<const BaseModel>> BaseModel::from_tensors(ModelConfig config,
-                                                                 const TensorSource& source,
-                                                                 at::ScalarType dtype) {
-  Status valid = validate(config);
-  if (valid) valid = refuse_unsupported(config);
-  if (!valid) return valid.error();
+Result<std::shared_ptr<const BaseModel>> BaseModel::from_tensors(
+    ModelConfig config, const TensorSource& source, at::ScalarType dtype,
+    std::shared_ptr<const Tokenizer> tokenizer) {
+  if (const Status valid = validate(config); !valid) return valid.error();
   return guarded([&]() -> Result<std::shared_ptr<const BaseModel>> {
     const std::shared_ptr<BaseModel> model(new BaseModel);
     model->config_ = std::move(config);
+    model->tokenizer_ = tokenizer ? std::move(tokenizer) : std::make_shared<ByteTokenizer>();
     const ModelConfig& c = model->config_;
     Collector from(source, dtype);
     model->embedding_ = from.take("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
@@ -193,10 +178,14 @@ void BaseModel::finish() {
   std::vector<at::Tensor> all{embedding_, final_norm_};
   if (!config_.tie_word_embeddings) all.push_back(unembed_);
   for (const LayerWeights& layer : layers_) {
-    all.insert(all.end(), {layer.input_norm, layer.qkv, layer.o, layer.post_attention_norm,
-                           layer.gate_up, layer.down});
+    for (const at::Tensor& each :
+         {layer.input_norm, layer.qkv, layer.qkv_bias, layer.q_norm, layer.k_norm, layer.o,
+          layer.post_attention_norm, layer.gate_up, layer.down}) {
+      if (each.defined()) all.push_back(each);
+    }
   }
-  const double numbers[] = {config_.rms_norm_eps, config_.rope_theta};
+  std::vector<double> numbers{config_.rms_norm_eps, config_.rope_theta};
+  numbers.insert(numbers.end(), config_.rope_divisors.begin(), config_.rope_divisors.end());
   const std::int64_t sizes[] = {config_.num_attention_heads, config_.num_key_value_heads,
                                 config_.head_dim};
   std::uint64_t hash = hash64(std::as_bytes(std::span(numbers)));

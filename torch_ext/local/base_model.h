@@ -19,6 +19,9 @@ namespace tinkex::torch_ext::local {
 struct LayerWeights {
   at::Tensor input_norm;           ///< (d)
   at::Tensor qkv;                  ///< ((heads + 2 kv heads) * head_dim, d)
+  at::Tensor qkv_bias;             ///< Its rows'; undefined without ModelConfig::attention_bias.
+  at::Tensor q_norm;               ///< (head_dim); undefined without ModelConfig::qk_norm.
+  at::Tensor k_norm;               ///< The same.
   at::Tensor o;                    ///< (d, heads * head_dim)
   at::Tensor post_attention_norm;  ///< (d)
   at::Tensor gate_up;              ///< (2 * intermediate, d)
@@ -38,12 +41,13 @@ class BaseModel {
       ModelConfig config, std::uint64_t seed, at::ScalarType dtype = at::ScalarType::Float);
 
   /// Takes the weights from `source`; they are copied and converted to `dtype`. Every missing
-  /// tensor and every wrong shape is named in one error.
+  /// tensor and every wrong shape is named in one error. Without a tokenizer, bytes are the tokens.
   static Result<std::shared_ptr<const BaseModel>> from_tensors(
-      ModelConfig config, const TensorSource& source, at::ScalarType dtype = at::ScalarType::Float);
+      ModelConfig config, const TensorSource& source, at::ScalarType dtype = at::ScalarType::Float,
+      std::shared_ptr<const Tokenizer> tokenizer = nullptr);
 
   const ModelConfig& config() const { return config_; }
-  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
   at::ScalarType dtype() const { return embedding_.scalar_type(); }
   /// Weights of the model; a tied embedding counts once.
   std::int64_t parameter_count() const { return parameter_count_; }
@@ -62,7 +66,7 @@ class BaseModel {
   void finish();
 
   ModelConfig config_;
-  ByteTokenizer tokenizer_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
   std::int64_t parameter_count_ = 0;
   std::string digest_;
   at::Tensor embedding_;

@@ -117,7 +117,7 @@ Reply save_weights_for_sampler(Service& service, const Call& call) {
   return submit(service, save.target, OperationKind::kSave, call,
                 [&service, save](Model& model, TrainingRun& run) -> OperationResult {
                   if (save.name) return save_sampler(service.checkpoints(), model, run, save);
-                  const auto base = service.base_model(model.base_model);
+                  const auto base = service.models().model(model.base_model);
                   if (!base) return base.error();
                   return open_snapshot(service, model, run, *base, save);
                 });
@@ -154,7 +154,7 @@ Result<std::unique_ptr<TrainingRun>> run_from(Service& service, const LoadCall& 
   if (!directory) return directory.error();
   const auto info = read_checkpoint_info(*directory);
   if (!info) return info.error();
-  auto base = service.base_model(info->base_model);
+  auto base = service.models().model(info->base_model);
   if (!base) return base.error();
   auto run = TrainingRun::create(*std::move(base), info->lora);
   if (!run) return run;

@@ -102,6 +102,18 @@ Status validate(const ModelConfig& config) {
   return ok_status();
 }
 
+double ModelConfig::parameter_count() const {
+  const auto d = static_cast<double>(hidden_size);
+  const auto heads = static_cast<double>(query_size());
+  const auto stacked = heads + 2 * static_cast<double>(key_value_size());
+  const double attention = d * stacked + d * heads + (attention_bias ? stacked : 0) +
+                           (qk_norm ? 2 * static_cast<double>(head_dim) : 0);
+  const double layer = attention + 3 * d * static_cast<double>(intermediate_size) + 2 * d;
+  const double embedding = d * static_cast<double>(vocab_size);
+  return layer * static_cast<double>(num_hidden_layers) +
+         embedding * (tie_word_embeddings ? 1 : 2) + d;
+}
+
 std::vector<std::string> built_in_model_names() { return {"tinkex/tiny", "tinkex/nano"}; }
 
 Result<ModelConfig> built_in_config(std::string_view name) {

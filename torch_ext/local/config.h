@@ -53,6 +53,9 @@ struct ModelConfig {
 
   std::int64_t query_size() const { return num_attention_heads * head_dim; }
   std::int64_t key_value_size() const { return num_key_value_heads * head_dim; }
+  /// Weights of the model; a tied embedding counts once. Of a valid configuration; as a floating
+  /// number, because the largest would not fit an integer.
+  double parameter_count() const;
 };
 
 /// Refuses sizes that no model can have; the message names the field and its value.

@@ -30,6 +30,10 @@ struct LayerPass {
 
   const LayerWeights& weights() const { return model.layers()[index]; }
   double eps() const { return model.config().rms_norm_eps; }
+  HeadNorm queries() const { return {0, model.config().num_attention_heads}; }
+  HeadNorm keys() const {
+    return {model.config().num_attention_heads, model.config().num_key_value_heads};
+  }
 
   at::Tensor attend(const HeadViews& heads, AttentionRecord* record) const {
     if (cache == nullptr) return attention(heads.q, heads.k, heads.v, true, record);
@@ -42,7 +46,12 @@ struct LayerPass {
   at::Tensor attention_half(const at::Tensor& x, LayerRecord& r) const {
     r.input = x;
     r.attention_input = rms_norm(x, weights().input_norm, eps(), &r.input_inverse);
-    r.qkv = linear(r.attention_input, weights().qkv, adapter.qkv, {}, &r.qkv_low_rank);
+    r.qkv =
+        linear(r.attention_input, weights().qkv, adapter.qkv, weights().qkv_bias, &r.qkv_low_rank);
+    if (model.config().qk_norm) {
+      normalize_heads(r.qkv, weights().q_norm, eps(), queries(), r.q_norm);
+      normalize_heads(r.qkv, weights().k_norm, eps(), keys(), r.k_norm);
+    }
     const std::int64_t first = cache != nullptr ? cache->length() : 0;
     rotate_heads(r.qkv, model.rotary_table(), rotation_of(model.config(), length, first));
     r.attention_rows = attend(HeadViews::of(r.qkv, model.config(), length), &r.attention);
@@ -89,6 +98,10 @@ struct LayerPass {
     Rotation back = rotation_of(model.config(), length, 0);
     back.inverse = true;
     rotate_heads(d_qkv, model.rotary_table(), back);
+    if (model.config().qk_norm) {
+      normalize_heads_backward(d_qkv, weights().q_norm, queries(), r.q_norm);
+      normalize_heads_backward(d_qkv, weights().k_norm, keys(), r.k_norm);
+    }
     const at::Tensor d_input = linear_backward(d_qkv, r.attention_input, r.qkv_low_rank,
                                                weights().qkv, adapter.qkv, gradient.qkv, !first);
     if (!first) add_rms_norm_backward(d_input, r.input, weights().input_norm, r.input_inverse, dx);

@@ -7,6 +7,7 @@
 
 #include "torch_ext/local/attention.h"
 #include "torch_ext/local/base_model.h"
+#include "torch_ext/local/kernels.h"
 #include "torch_ext/local/kv_cache.h"
 #include "torch_ext/local/linear.h"
 
@@ -15,6 +16,7 @@ namespace tinkex::torch_ext::local {
 /// What the forward pass of a layer leaves for its backward pass.
 struct LayerRecord {
   at::Tensor input, input_inverse, attention_input, qkv, qkv_low_rank;
+  HeadNormRecord q_norm, k_norm;
   AttentionRecord attention;
   at::Tensor attention_rows, o_low_rank;
   at::Tensor middle, middle_inverse, mlp_input, gate_up, gate_up_low_rank, activation,

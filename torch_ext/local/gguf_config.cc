@@ -1,6 +1,7 @@
 #include "torch_ext/local/gguf_config.h"
 
 #include <algorithm>
+#include <charconv>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,7 +54,7 @@ class ConfigReader {
     config_.num_attention_heads = integer("attention.head_count");
     config_.num_key_value_heads = integer("attention.head_count_kv", config_.num_attention_heads);
     config_.max_position_embeddings = integer("context_length");
-    config_.rms_norm_eps = take(file_.number(key("attention.layer_norm_rms_epsilon")));
+    config_.rms_norm_eps = take_decimal(key("attention.layer_norm_rms_epsilon"));
     config_.head_dim = integer("attention.key_length", default_head_dim());
     require_head_dim("attention.value_length");
     require_head_dim("rope.dimension_count");
@@ -90,7 +91,7 @@ class ConfigReader {
 
   void take_positions() {
     if (file_.contains(key("rope.freq_base"))) {
-      config_.rope_theta = take(file_.number(key("rope.freq_base")));
+      config_.rope_theta = take_decimal(key("rope.freq_base"));
     }
     if (file_.contains(key("rope.scaling.type"))) {
       const std::string_view scaling = take(file_.text(key("rope.scaling.type")));
@@ -126,6 +127,18 @@ class ConfigReader {
   std::int64_t integer(std::string_view name, std::optional<std::int64_t> absent = std::nullopt) {
     if (absent && !file_.contains(key(name))) return *absent;
     return take(file_.integer(key(name)));
+  }
+
+  /// The decimal number that somebody wrote, 1e-5 for example, which the file has as float32.
+  double take_decimal(const std::string& key) {
+    const double stored = take(file_.number(key));
+    const auto narrow = static_cast<float>(stored);
+    if (static_cast<double>(narrow) != stored) return stored;  // it has float64
+    char text[32];
+    const auto written = std::to_chars(text, text + sizeof(text), narrow);
+    double decimal = stored;
+    std::from_chars(text, written.ptr, decimal);
+    return decimal;
   }
 
   template <class T>

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <array>
@@ -50,6 +51,15 @@ void for_each_row(std::int64_t rows, std::int64_t row_size, const F& f) {
   at::parallel_for(0, rows, grain, [&f](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) f(row);
   });
+}
+
+at::Tensor columns_of(const at::Tensor& rows, std::int64_t head_dim, const HeadNorm& which) {
+  return rows.narrow(1, which.first_head * head_dim, which.heads * head_dim);
+}
+
+/// A row for each head, in memory of its own.
+at::Tensor rows_of_heads(const at::Tensor& heads, std::int64_t head_dim) {
+  return at::empty(heads.sizes(), heads.options()).copy_(heads).view({-1, head_dim});
 }
 
 template <class T>
@@ -116,6 +126,22 @@ void add_rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::
       for (std::int64_t i = 0; i < d; ++i) to[i] += g[i] * w[i] * f - from[i] * correction;
     });
   });
+}
+
+void normalize_heads(at::Tensor& rows, const at::Tensor& weight, double eps, const HeadNorm& which,
+                     HeadNormRecord& record) {
+  at::Tensor heads = columns_of(rows, weight.size(0), which);
+  record.rows = rows_of_heads(heads, weight.size(0));
+  heads.copy_(rms_norm(record.rows, weight, eps, &record.inverse).view(heads.sizes()));
+}
+
+void normalize_heads_backward(at::Tensor& d_rows, const at::Tensor& weight, const HeadNorm& which,
+                              const HeadNormRecord& record) {
+  at::Tensor heads = columns_of(d_rows, weight.size(0), which);
+  at::Tensor dx = at::zeros_like(record.rows);
+  add_rms_norm_backward(rows_of_heads(heads, weight.size(0)), record.rows, weight, record.inverse,
+                        dx);
+  heads.copy_(dx.view(heads.sizes()));
 }
 
 void rotate_heads(at::Tensor& rows, const at::Tensor& table, const Rotation& rotation) {

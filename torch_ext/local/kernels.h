@@ -17,6 +17,22 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, a
 void add_rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
                            const at::Tensor& inverse, at::Tensor& dx);
 
+/// Normalises some heads of every row of `rows` (n, columns) in place, each as rms_norm does a row.
+/// `record` receives what the backward pass needs.
+struct HeadNorm {
+  std::int64_t first_head = 0;
+  std::int64_t heads = 0;
+};
+struct HeadNormRecord {
+  at::Tensor rows;     ///< (n * heads, head_dim), as they came in.
+  at::Tensor inverse;  ///< (n * heads)
+};
+void normalize_heads(at::Tensor& rows, const at::Tensor& weight, double eps, const HeadNorm& which,
+                     HeadNormRecord& record);
+/// Turns the gradient of the result, in place, into that of the input.
+void normalize_heads_backward(at::Tensor& d_rows, const at::Tensor& weight, const HeadNorm& which,
+                              const HeadNormRecord& record);
+
 /// Turns the first `heads` heads of every row of `rows` (n, columns) in place, by the angle of the
 /// row's position: first_position + row % length. `inverse` turns back, which is the backward pass.
 /// `table` is BaseModel::rotary_table().

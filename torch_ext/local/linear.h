@@ -30,8 +30,9 @@ struct AdapterViews {
   static AdapterViews of(const LoraLayout* layout, const at::Tensor& flat, std::int64_t num_layers);
 };
 
-/// y = x W^T + scale * (x A^T) B^T for the rows of x (n, in), with W (out, in). If `residual` is
-/// defined it is added. `low_rank` receives x A^T, which the backward pass needs.
+/// y = x W^T + scale * (x A^T) B^T for the rows of x (n, in), with W (out, in). If `residual`, (n,
+/// out) or a bias (out), is defined it is added. `low_rank` receives x A^T, which the backward pass
+/// needs.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LoraViews& lora,
                   const at::Tensor& residual, at::Tensor* low_rank);
 

@@ -11,37 +11,30 @@
 
 #include "tinkex/error.h"
 #include "torch_ext/local/file_io.h"
+#include "torch_ext/local/safetensors_header.h"
 
 namespace tinkex::torch_ext::local {
 
-/// A safetensors file open for reading. The header is untrusted: every length, type, shape and
-/// offset is checked before memory is reserved for it.
+/// A safetensors file open for reading. Memory is reserved for what its header has been checked to
+/// hold.
 class SafetensorsFile {
  public:
   /// Reads and checks the header; errors are kIo and name the file.
   static Result<SafetensorsFile> open(const std::filesystem::path& path);
 
+  const std::filesystem::path& path() const { return file_.path(); }
   std::vector<std::string> names() const;
-  bool contains(const std::string& name) const { return entries_.count(name) > 0; }
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  bool contains(const std::string& name) const { return header_.entries.count(name) > 0; }
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
 
   /// The tensor of that name in its own type. A missing one is an error.
   Result<at::Tensor> read(const std::string& name) const;
 
  private:
-  struct Entry {
-    at::ScalarType dtype;
-    std::vector<std::int64_t> shape;
-    std::uint64_t begin;  ///< From the start of the file.
-    std::uint64_t size;
-  };
-  friend class SafetensorsHeader;
-
   explicit SafetensorsFile(ReadableFile file) : file_(std::move(file)) {}
 
   ReadableFile file_;
-  std::map<std::string, Entry> entries_;
-  std::map<std::string, std::string> metadata_;
+  SafetensorsHeader header_;
 };
 
 /// Writes tensors (float32, float64, float16, bfloat16 or int64) with `metadata`, to which

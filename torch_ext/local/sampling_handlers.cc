@@ -33,7 +33,7 @@ Reply opened(const std::string& id) {
 }
 
 /// Which weights a request wants; exactly one of the two. A complaint is left in `in`.
-void read_weights(JsonFields& in, SamplingSession& sampler) {
+void read_weights(const Service& service, JsonFields& in, SamplingSession& sampler) {
   const auto base_model = in.optional_string("base_model");
   sampler.model_path = in.optional_string("model_path");
   if (sampler.model_path) {  // It says which base model it belongs to.
@@ -42,10 +42,10 @@ void read_weights(JsonFields& in, SamplingSession& sampler) {
     }
   } else if (!base_model) {
     in.refuse("base_model", "give either base_model or model_path");
-  } else if (const auto config = built_in_config(*base_model); !config) {
+  } else if (const auto config = service.models().config(*base_model); !config) {
     in.refuse("base_model", config.error().message());
   } else {
-    sampler.base_model = *base_model;
+    sampler.base_model = config->name;
   }
 }
 
@@ -71,7 +71,7 @@ void create_sampling_session(Service& service, const Call& call, const Responder
   auto sampler = std::make_shared<SamplingSession>();
   sampler->session_id = in.string("session_id");
   const std::int64_t number = in.integer("sampling_session_seq_id");
-  read_weights(in, *sampler);
+  read_weights(service, in, *sampler);
   if (!in.ok()) return respond(unprocessable(in.error()));
   const auto [state, creation] = service.registry().begin_creation(
       Registry::Kind::kSampler, sampler->session_id, number, BodyDigest::of(call.body), [&] {
@@ -155,7 +155,7 @@ Reply asample(Service& service, const Call& call) {
   JsonFields in(call.body);
   SampleCall wanted = SampleCall::read(in);
   auto sampler = std::make_shared<SamplingSession>();
-  if (!wanted.sampling_session_id) read_weights(in, *sampler);
+  if (!wanted.sampling_session_id) read_weights(service, in, *sampler);
   if (!in.ok()) return unprocessable(in.error());
   if (wanted.sampling_session_id) {
     sampler = service.registry().find_sampler(*wanted.sampling_session_id);

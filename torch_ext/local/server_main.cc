@@ -10,15 +10,18 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <initializer_list>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "torch_ext/local/config.h"
 #include "torch_ext/local/local_server.h"
 
 namespace {
 
+using tinkex::torch_ext::local::BackendOptions;
 using tinkex::torch_ext::local::LocalServer;
 using tinkex::torch_ext::local::LocalServerOptions;
 
@@ -87,7 +90,15 @@ CLI::Validator host_alone() {
       "");
 }
 
-void add_options(CLI::App& app, LocalServerOptions& options, std::string& data_dir) {
+/// The command line. Paths are taken over when the caller's directory has been entered.
+struct Arguments {
+  LocalServerOptions options;
+  std::string data_dir;
+  std::vector<std::string> base_models;
+};
+
+void add_options(CLI::App& app, Arguments& arguments) {
+  LocalServerOptions& options = arguments.options;
   options.port = 8080;
   app.add_option("--port", options.port, "TCP port; 0 takes a free one")
       ->check(whole_number(65535))
@@ -96,7 +107,10 @@ void add_options(CLI::App& app, LocalServerOptions& options, std::string& data_d
                  "address to listen on; one that other machines can reach needs --api-key")
       ->check(host_alone())
       ->capture_default_str();
-  app.add_option("--data-dir", data_dir,
+  app.add_option("--base-model", arguments.base_models,
+                 "model to serve beside the built-in ones, may be repeated: a GGUF file, or a "
+                 "folder of Hugging Face's");
+  app.add_option("--data-dir", arguments.data_dir,
                  "where checkpoints are kept (default: a temporary directory, removed at the end)");
   app.add_option_function<std::string>(
          "--api-key", [&options](const std::string& key) { options.backend.api_key = key; },
@@ -111,8 +125,12 @@ void add_options(CLI::App& app, LocalServerOptions& options, std::string& data_d
 
 void greet(const LocalServer& server, const LocalServerOptions& options) {
   std::string models;
+  for (const std::filesystem::path& path : options.backend.base_models) {
+    models += path.string() + ", ";
+  }
+  const std::size_t given = models.size();
   for (const std::string& name : tinkex::torch_ext::local::built_in_model_names()) {
-    models += (models.empty() ? "" : ", ") + name;
+    models += (models.size() == given ? "" : ", ") + name;
   }
   std::printf(
       "Serving the Tinker API on %s\n"
@@ -146,15 +164,16 @@ int serve(const LocalServerOptions& options) {
 }
 
 int run(int argc, char** argv) {
-  LocalServerOptions options;
-  std::string data_dir;
+  Arguments arguments;
   CLI::App app{"Trains and samples small language models behind the Tinker API, on this machine."};
-  add_options(app, options, data_dir);
+  add_options(app, arguments);
   try {
     app.parse(argc, argv);
     enter_callers_directory();
-    options.backend.data_dir = data_dir;
-    return serve(options);
+    BackendOptions& backend = arguments.options.backend;
+    backend.data_dir = arguments.data_dir;
+    backend.base_models.assign(arguments.base_models.begin(), arguments.base_models.end());
+    return serve(arguments.options);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   } catch (const std::exception& error) {

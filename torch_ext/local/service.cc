@@ -44,12 +44,17 @@ std::string iso_time(std::int64_t seconds) {
 Result<std::shared_ptr<Service>> Service::create(BackendOptions options) {
   Result<std::unique_ptr<CheckpointTree>> tree = CheckpointTree::open(options.data_dir);
   if (!tree) return tree.error();
-  return std::shared_ptr<Service>(new Service(std::move(options), *std::move(tree)));
+  Result<std::unique_ptr<ModelShelf>> models = ModelShelf::load(options.base_models);
+  if (!models) return models.error();
+  return std::shared_ptr<Service>(
+      new Service(std::move(options), *std::move(tree), *std::move(models)));
 }
 
-Service::Service(BackendOptions options, std::unique_ptr<CheckpointTree> checkpoints)
+Service::Service(BackendOptions options, std::unique_ptr<CheckpointTree> checkpoints,
+                 std::unique_ptr<ModelShelf> models)
     : options_(std::move(options)),
       checkpoints_(std::move(checkpoints)),
+      models_(std::move(models)),
       registry_(options_.max_sampling_sessions),
       clock_(options_.clock ? options_.clock : std::make_shared<SteadyClock>()),
       timers_(options_.timers ? options_.timers : std::make_shared<TimerThread>()),
@@ -116,17 +121,9 @@ void Service::finish_session(const std::string& session_id) {
   futures_->close_session(session_id, reason);
 }
 
-Result<std::shared_ptr<const BaseModel>> Service::base_model(const std::string& name) {
-  const auto found = base_models_.find(name);
-  if (found != base_models_.end()) return found->second;
-  auto model = built_in_model(name);
-  if (model) base_models_.emplace(name, *model);
-  return model;
-}
-
 Status Service::load_sampler(SamplingSession& sampler) {
   if (!sampler.model_path) {
-    auto model = base_model(sampler.base_model);
+    auto model = models_->model(sampler.base_model);
     if (!model) return model.error();
     sampler.model = *std::move(model);
     return ok_status();
@@ -137,7 +134,7 @@ Status Service::load_sampler(SamplingSession& sampler) {
   if (!directory) return directory.error();
   const auto info = read_checkpoint_info(*directory);
   if (!info) return info.error();
-  auto model = base_model(info->base_model);
+  auto model = models_->model(info->base_model);
   if (!model) return model.error();
   auto adapter = read_adapter(*directory, **model);
   if (!adapter) return adapter.error();

@@ -11,10 +11,10 @@
 #include "tinkex/clock.h"
 #include "torch_ext/local/api.h"
 #include "torch_ext/local/backend_options.h"
-#include "torch_ext/local/base_model.h"
 #include "torch_ext/local/checkpoint_tree.h"
 #include "torch_ext/local/compute_thread.h"
 #include "torch_ext/local/future_store.h"
+#include "torch_ext/local/model_shelf.h"
 #include "torch_ext/local/registry.h"
 
 namespace tinkex::torch_ext::local {
@@ -41,8 +41,7 @@ class Service {
   /// Lets go of what a session had; its operations fail.
   void finish_session(const std::string& session_id);
 
-  /// The weights of a base model, made on first use. Compute thread only.
-  Result<std::shared_ptr<const BaseModel>> base_model(const std::string& name);
+  ModelShelf& models() const noexcept { return *models_; }
   /// Fills `model` and `adapter` of a session from its `model_path` or `base_model`. Compute thread
   /// only.
   Status load_sampler(SamplingSession& sampler);
@@ -55,16 +54,17 @@ class Service {
   void log(const std::string& line) const;
 
  private:
-  Service(BackendOptions options, std::unique_ptr<CheckpointTree> checkpoints);
+  Service(BackendOptions options, std::unique_ptr<CheckpointTree> checkpoints,
+          std::unique_ptr<ModelShelf> models);
 
   const BackendOptions options_;
   const std::unique_ptr<CheckpointTree> checkpoints_;
+  const std::unique_ptr<ModelShelf> models_;
   Registry registry_;
   const std::shared_ptr<Clock> clock_;
   const std::shared_ptr<internal::TimerService> timers_;
   const std::shared_ptr<FutureStore> futures_;
   std::atomic<std::size_t> waiting_samples_{0};
-  std::map<std::string, std::shared_ptr<const BaseModel>> base_models_;
   /// Last: its tasks use everything above.
   const std::shared_ptr<ComputeThread> compute_;
 };

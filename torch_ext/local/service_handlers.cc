@@ -33,11 +33,11 @@ Reply dynamic_config(Service&, const Call&) {
   return json_reply({{"refresh_interval_sec", 300}, {"sample_cancel_enabled", false}});
 }
 
-Reply capabilities(Service&, const Call&) {
+Reply capabilities(Service& service, const Call&) {
   json models = json::array();
-  for (const std::string& name : built_in_model_names()) {
+  for (const std::string& name : service.models().names()) {
     json model = {{"model_name", name}, {"trainable", true}, {"sampleable", true}};
-    if (const auto config = built_in_config(name)) {
+    if (const auto config = service.models().config(name)) {
       model["max_context_length"] = config->max_position_embeddings;
     }
     models.push_back(std::move(model));

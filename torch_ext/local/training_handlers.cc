@@ -43,31 +43,31 @@ Reply create_model(Service& service, const Call& call) {
   wanted.session_id = in.string("session_id");
   wanted.number = in.integer("model_seq_id");
   wanted.user_metadata = in.string_map("user_metadata");
-  const std::string base_model = in.string("base_model");
+  const std::string asked = in.string("base_model");
   const LoraConfig lora = read_lora(in);
   check_optimizer(in);
   if (!in.ok()) return unprocessable(in.error());
-  if (const auto config = built_in_config(base_model); !config) {
-    return error_reply(404, "base_model: " + config.error().message());
-  }
+  const auto config = service.models().config(asked);
+  if (!config) return error_reply(404, "base_model: " + config.error().message());
   if (service.registry().model_count() >= service.options().max_models) {
     return error_reply(400, std::to_string(service.options().max_models) +
                                 " models are loaded, which is the limit; unload one or finish a "
                                 "session");
   }
   wanted.result = {{"type", "create_model"}};
-  wanted.make = [&service, base_model, lora]() -> Result<std::unique_ptr<TrainingRun>> {
-    auto base = service.base_model(base_model);
+  wanted.make = [&service, base_model = config->name, lora]() -> Result<std::unique_ptr<TrainingRun>> {
+    auto base = service.models().model(base_model);
     if (!base) return base.error();
     return TrainingRun::create(*std::move(base), lora);
   };
   return create(service, call, std::move(wanted));
 }
 
-Reply describe(const Model& model) {
+Reply describe(const Service& service, const Model& model) {
   if (!model.ready.load(std::memory_order_acquire)) return unknown_model(model.id);
-  const json data = {
-      {"arch", "llama"}, {"model_name", model.base_model}, {"tokenizer_id", ByteTokenizer::kId}};
+  const json data = {{"arch", "llama"},
+                     {"model_name", model.base_model},
+                     {"tokenizer_id", service.models().tokenizer_id(model.base_model)}};
   return json_reply({{"type", "get_info"},
                      {"model_id", model.id},
                      {"model_data", data},
@@ -83,10 +83,11 @@ void get_info(Service& service, const Call& call, const Responder& respond) {
   if (!in.ok()) return respond(unprocessable(in.error()));
   const std::shared_ptr<Model> model = service.registry().find_model(id);
   if (model == nullptr) return respond(unknown_model(id));
-  if (model->ready.load(std::memory_order_acquire)) return respond(describe(*model));
+  if (model->ready.load(std::memory_order_acquire)) return respond(describe(service, *model));
   // Behind its creation, which is the first in the lane.
-  const bool waits = service.compute().post(
-      model->id, [model, respond] { respond_with(respond, [&] { return describe(*model); }); });
+  const bool waits = service.compute().post(model->id, [&service, model, respond] {
+    respond_with(respond, [&] { return describe(service, *model); });
+  });
   if (!waits) respond(error_reply(503, "the server is shutting down"));
 }
 

@@ -66,7 +66,7 @@ def run(tokenizer, strings):
     lines = "\n".join(json.dumps(text) for text in strings)
     done = subprocess.run([PROGRAM, tokenizer], input=lines, stdout=subprocess.PIPE, text=True,
                           check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.split("\n") if line]
 
 
 def compare(name, path, reference, strings):

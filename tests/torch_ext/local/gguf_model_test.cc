@@ -17,7 +17,7 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr char kLlama[] = "tests/torch_ext/local/testdata/llama.gguf";
-constexpr char kSafetensors[] = "tests/torch_ext/local/testdata/llama_lora.safetensors";
+constexpr char kSafetensors[] = "tests/torch_ext/local/testdata/models/llama/model.safetensors";
 
 TEST(GgufModelTest, EveryWeightIsWhereHuggingFaceHasIt) {
   const GgufModel model = GgufModel::open(kLlama).value();
@@ -31,35 +31,12 @@ TEST(GgufModelTest, EveryWeightIsWhereHuggingFaceHasIt) {
   }
 }
 
-TEST(GgufModelTest, ABaseModelIsMadeOfIt) {
-  const GgufModel model = GgufModel::open(kLlama).value();
-  const auto base = BaseModel::from_tensors(model.config(), [&](const std::string& name) {
-    return model.contains(name) ? model.read(name).value() : at::Tensor();
-  });
-  ASSERT_TRUE(base) << base.error().message();
-  EXPECT_EQ((*base)->config().name, "llama");
-  EXPECT_EQ((*base)->parameter_count(), 5968);
-}
-
 TEST(GgufModelTest, AMissingWeightIsNamed) {
   const GgufModel model = GgufModel::open(kLlama).value();
   EXPECT_FALSE(model.contains("model.norm.bias"));
   const auto tensor = model.read("model.norm.bias");
   ASSERT_FALSE(tensor);
   EXPECT_THAT(tensor.error().message(), HasSubstr("weight 'model.norm.bias' is missing"));
-}
-
-TEST(GgufModelTest, WhatTheDecoderCannotDoIsRefused) {
-  const auto refused = [](auto change) {
-    ModelConfig config = small_config();
-    change(config);
-    const auto model = BaseModel::random(config, 1);
-    return model ? std::string("accepted") : model.error().message();
-  };
-  EXPECT_THAT(refused([](ModelConfig& c) { c.attention_bias = true; }), HasSubstr("biases"));
-  EXPECT_THAT(refused([](ModelConfig& c) { c.qk_norm = true; }), HasSubstr("normalised queries"));
-  EXPECT_THAT(refused([](ModelConfig& c) { c.rope_divisors.assign(3, 2.0); }),
-              HasSubstr("scaled rotary frequencies"));
 }
 
 }  // namespace

@@ -78,7 +78,7 @@ TEST(GgufConfigTest, ALlamaIsDescribed) {
   EXPECT_EQ(config.num_key_value_heads, 1);
   EXPECT_EQ(config.head_dim, 4);
   EXPECT_EQ(config.max_position_embeddings, 16);
-  EXPECT_EQ(config.rms_norm_eps, 1e-5F);
+  EXPECT_EQ(config.rms_norm_eps, 1e-5);
   EXPECT_EQ(config.rope_theta, 10000.0);
   EXPECT_TRUE(config.tie_word_embeddings);
   EXPECT_FALSE(config.attention_bias);

@@ -1,21 +1,22 @@
 """Makes types.gguf and llama.gguf with the Python package gguf, the reference for the reader.
 
 types.gguf holds a tensor of every type that is read, NAME, and what gguf dequantises it to,
-NAME.expected; the metadata has a value of every type. llama.gguf holds the weights of
-llama_lora.safetensors under llama.cpp's names, in float32, with the rows of the query and key
-projections reordered as its converter does it. Written with gguf 0.19; needs no network.
+NAME.expected; the metadata has a value of every type. llama.gguf holds the model of
+models/llama under llama.cpp's names, in float32, with the rows of the query and key projections
+reordered as its converter does it, and its tokenizer. Written with gguf 0.19; needs no network.
 
-    python3 make_gguf.py FOLDER
+    python3 make_gguf.py FOLDER   # that has models/llama
 """
 
 import json
+import os
 import sys
 
 import gguf
 import numpy
 from gguf import GGMLQuantizationType as Type
 
-HEADS, KV_HEADS = 4, 2
+HEADS, KV_HEADS, VOCAB = 4, 2, 280
 
 
 def read_safetensors(path):
@@ -79,10 +80,29 @@ def reorder(weights, heads):
             .swapaxes(1, 2).reshape(weights.shape))
 
 
-def make_llama(path, source):
-    weights = read_safetensors(source)
+def add_tokenizer(writer, path):
+    with open(path, encoding="utf-8") as file:
+        document = json.load(file)
+    special = {token["id"]: token["content"] for token in document["added_tokens"]}
+    ids = {number: token for token, number in document["model"]["vocab"].items()}
+    tokens, types = [], []
+    for number in range(VOCAB):
+        known = number in ids or number in special
+        tokens.append(special.get(number) or ids.get(number) or "[PAD%d]" % number)
+        types.append(gguf.TokenType.CONTROL if number in special else
+                     gguf.TokenType.NORMAL if known else gguf.TokenType.UNUSED)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges([" ".join(pair) for pair in document["model"]["merges"]])
+    writer.add_eos_token_id(next(iter(special)))
+
+
+def make_llama(path, folder):
+    weights = read_safetensors(os.path.join(folder, "model.safetensors"))
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(32)
+    writer.add_context_length(64)
     writer.add_embedding_length(16)
     writer.add_block_count(2)
     writer.add_feed_forward_length(24)
@@ -93,7 +113,8 @@ def make_llama(path, source):
     writer.add_rope_dimension_count(6)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
-    writer.add_vocab_size(40)
+    writer.add_vocab_size(VOCAB)
+    add_tokenizer(writer, os.path.join(folder, "tokenizer.json"))
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 2)
     for name, data in weights.items():
         if name.endswith("q_proj.weight"):
@@ -113,4 +134,4 @@ def finish(writer):
 
 if __name__ == "__main__":
     make_types(sys.argv[1] + "/types.gguf")
-    make_llama(sys.argv[1] + "/llama.gguf", sys.argv[1] + "/llama_lora.safetensors")
+    make_llama(sys.argv[1] + "/llama.gguf", sys.argv[1] + "/models/llama")

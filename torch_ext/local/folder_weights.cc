@@ -1,0 +1,103 @@
+#include "torch_ext/local/folder_weights.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
+
+#include "tinkex/base/text.h"
+#include "torch_ext/local/strict_json.h"
+
+namespace tinkex::torch_ext::local {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr char kSingle[] = "model.safetensors";
+constexpr char kList[] = "model.safetensors.index.json";
+constexpr std::uint64_t kLargestList = std::uint64_t{64} << 20;
+constexpr std::size_t kMostFiles = 4096;
+
+Error about(const fs::path& file, const std::string& what) {
+  return Error(ErrorCode::kIo, "'" + file.string() + "': " + what);
+}
+
+/// Tensor to file, as the list tells.
+Result<std::map<std::string, std::string>> read_list(const fs::path& path) {
+  const Result<std::string> text = read_file(path, kLargestList);
+  if (!text) return text.error();
+  const Json json = parse_strict_json(*text);
+  const auto found = json.is_object() ? json.find("weight_map") : json.end();
+  if (found == json.end() || !found->is_object() || found->empty()) {
+    return about(path, "it has no list of tensors (weight_map), or gives a key twice");
+  }
+  std::map<std::string, std::string> files;
+  for (const auto& [tensor, file] : found->items()) {
+    const std::string name = file.is_string() ? file.get<std::string>() : "";
+    // A list must not lead out of its folder.
+    if (name.empty() || fs::path(name).filename() != fs::path(name) || name == "..") {
+      return about(path, "tensor " + internal::quoted(tensor) + " is not in a file of this folder");
+    }
+    files.emplace(tensor, name);
+  }
+  return files;
+}
+
+}  // namespace
+
+Result<FolderWeights> FolderWeights::open(const fs::path& folder) {
+  FolderWeights weights;
+  weights.folder_ = folder;
+  std::error_code problem;
+  if (!fs::exists(folder / kList, problem)) {
+    if (Status added = weights.add(folder / kSingle); !added) return added.error();
+    return weights;
+  }
+  const auto list = read_list(folder / kList);
+  if (!list) return list.error();
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : *list) names.insert(file);
+  if (names.size() > kMostFiles) return about(folder / kList, "it lists more than 4096 files");
+  for (const std::string& name : names) {
+    if (Status added = weights.add(folder / name); !added) return added.error();
+  }
+  for (const auto& [tensor, file] : *list) {
+    const auto found = weights.file_of_.find(tensor);
+    if (found != weights.file_of_.end() &&
+        weights.files_[found->second].path().filename() == file) {
+      continue;
+    }
+    return about(folder / file, "tensor " + internal::quoted(tensor) + " is missing, which " +
+                                    kList + " says is there");
+  }
+  return weights;
+}
+
+Status FolderWeights::add(const fs::path& path) {
+  Result<SafetensorsFile> file = SafetensorsFile::open(path);
+  if (!file) return file.error();
+  for (const std::string& name : file->names()) {
+    if (!file_of_.emplace(name, files_.size()).second) {
+      return about(path, "tensor " + internal::quoted(name) + " is in another file too");
+    }
+  }
+  files_.push_back(*std::move(file));
+  return ok_status();
+}
+
+std::vector<std::string> FolderWeights::names() const {
+  std::vector<std::string> names;
+  names.reserve(file_of_.size());
+  for (const auto& [name, file] : file_of_) names.push_back(name);
+  return names;
+}
+
+Result<at::Tensor> FolderWeights::read(const std::string& name) const {
+  const auto found = file_of_.find(name);
+  if (found == file_of_.end()) {
+    return about(folder_, "tensor " + internal::quoted(name) + " is missing");
+  }
+  return files_[found->second].read(name);
+}
+
+}  // namespace tinkex::torch_ext::local

@@ -73,26 +73,21 @@ class DocumentsTest(unittest.TestCase):
         block = re.search(r"```cpp\n(.*?)```", checkout.read("README.md"), re.S).group(1)
         self.assertEqual(block, checkout.read("examples/readme_example.cc"))
 
+    def expect_snippets(self, guide, program, least):
+        told = re.findall(r"```cpp\n(.*?)```", checkout.read(guide), re.S)
+        self.assertGreater(len(told), least)
+        lines = bare_lines(checkout.read(program))
+        for block in told:
+            self.assertIn(bare_lines(block), lines)
+
     def test_the_snippets_of_the_testing_guide_are_in_its_program(self):
-        program = bare_lines(checkout.read("examples/testing_example.cc"))
-        blocks = re.findall(r"```cpp\n(.*?)```", checkout.read("docs/testing.md"), re.S)
-        self.assertGreater(len(blocks), 5)
-        for block in blocks:
-            self.assertIn(bare_lines(block), program)
+        self.expect_snippets("docs/testing.md", "examples/testing_example.cc", 5)
 
     def test_the_snippets_of_the_training_guide_are_in_its_program(self):
-        program = bare_lines(checkout.read("examples/training_example.cc"))
-        blocks = re.findall(r"```cpp\n(.*?)```", checkout.read("docs/training_client.md"), re.S)
-        self.assertGreater(len(blocks), 3)
-        for block in blocks:
-            self.assertIn(bare_lines(block), program)
+        self.expect_snippets("docs/training_client.md", "examples/training_example.cc", 3)
 
     def test_the_snippets_of_the_service_guide_are_in_its_program(self):
-        program = bare_lines(checkout.read("examples/core_example.cc"))
-        blocks = re.findall(r"```cpp\n(.*?)```", checkout.read("docs/service_client.md"), re.S)
-        self.assertGreater(len(blocks), 3)
-        for block in blocks:
-            self.assertIn(bare_lines(block), program)
+        self.expect_snippets("docs/service_client.md", "examples/core_example.cc", 3)
 
     def test_the_service_guide_lists_every_call(self):
         told = checkout.read("docs/service_client.md")

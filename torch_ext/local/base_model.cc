@@ -9,6 +9,7 @@
 #include <span>
 #include <utility>
 
+#include "tinkex/base/shape.h"
 #include "torch_ext/local/digest.h"
 #include "torch_ext/local/guard.h"
 #include "torch_ext/local/random.h"
@@ -36,7 +37,8 @@ class Collector {
       problems_ += (problems_.empty() ? "" : "; ") + name + " is missing";
     } else if (tensor.sizes() != at::IntArrayRef(shape)) {
       problems_ += (problems_.empty() ? "" : "; ") + name + " has shape " +
-                   text_of(tensor.sizes()) + ", expected " + text_of(shape);
+                   internal::shape_text(tensor.sizes().vec()) + ", expected " +
+                   internal::shape_text(shape);
     } else {
       return tensor.detach().to(dtype_, /*non_blocking=*/false, /*copy=*/true).contiguous();
     }
@@ -46,14 +48,6 @@ class Collector {
   const std::string& problems() const { return problems_; }
 
  private:
-  static std::string text_of(at::IntArrayRef shape) {
-    std::string text = "[";
-    for (std::size_t i = 0; i < shape.size(); ++i) {
-      text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-    }
-    return text + "]";
-  }
-
   const BaseModel::TensorSource& source_;
   at::ScalarType dtype_;
   std::string problems_;

@@ -25,15 +25,11 @@ using Json = nlohmann::json;
 constexpr std::uint64_t kLargestFile = std::uint64_t{16} << 20;
 constexpr std::string_view kFamilies[] = {"llama", "qwen2", "qwen3"};
 
-Error about(const fs::path& file, const std::string& what) {
-  return Error(ErrorCode::kIo, "'" + file.string() + "': " + what);
-}
-
 Result<Json> read_object(const fs::path& file) {
   const Result<std::string> text = read_file(file, kLargestFile);
   if (!text) return text.error();
   Json json = parse_strict_json(*text);
-  if (!json.is_object()) return about(file, "it is not a JSON object, or gives a key twice");
+  if (!json.is_object()) return file_error(file, "it is not a JSON object, or gives a key twice");
   return json;
 }
 
@@ -105,7 +101,7 @@ class ConfigReader {
       take_rotary();
       take_ends(fields_);
     }
-    if (fields_.problem()) return about(file, *fields_.problem());
+    if (fields_.problem()) return file_error(file, *fields_.problem());
     return std::move(config_);
   }
 
@@ -115,7 +111,7 @@ class ConfigReader {
     if (!json) return json.error();
     ConfigReader reader(*json);
     reader.take_ends(reader.fields_);
-    if (reader.fields_.problem()) return about(file, *reader.fields_.problem());
+    if (reader.fields_.problem()) return file_error(file, *reader.fields_.problem());
     if (!reader.config_.eos_token_ids.empty()) {
       config.eos_token_ids = std::move(reader.config_.eos_token_ids);
     }
@@ -251,7 +247,7 @@ Result<ModelConfig> folder_config(const fs::path& folder) {
   }
   config->name =
       internal::printable(fs::weakly_canonical(folder, problem).filename().string(), 200);
-  if (Status valid = validate(*config); !valid) return about(file, valid.error().message());
+  if (Status valid = validate(*config); !valid) return file_error(file, valid.error().message());
   return config;
 }
 

@@ -18,10 +18,6 @@ constexpr char kList[] = "model.safetensors.index.json";
 constexpr std::uint64_t kLargestList = std::uint64_t{64} << 20;
 constexpr std::size_t kMostFiles = 4096;
 
-Error about(const fs::path& file, const std::string& what) {
-  return Error(ErrorCode::kIo, "'" + file.string() + "': " + what);
-}
-
 /// Tensor to file, as the list tells.
 Result<std::map<std::string, std::string>> read_list(const fs::path& path) {
   const Result<std::string> text = read_file(path, kLargestList);
@@ -29,14 +25,15 @@ Result<std::map<std::string, std::string>> read_list(const fs::path& path) {
   const Json json = parse_strict_json(*text);
   const auto found = json.is_object() ? json.find("weight_map") : json.end();
   if (found == json.end() || !found->is_object() || found->empty()) {
-    return about(path, "it has no list of tensors (weight_map), or gives a key twice");
+    return file_error(path, "it has no list of tensors (weight_map), or gives a key twice");
   }
   std::map<std::string, std::string> files;
   for (const auto& [tensor, file] : found->items()) {
     const std::string name = file.is_string() ? file.get<std::string>() : "";
     // A list must not lead out of its folder.
     if (name.empty() || fs::path(name).filename() != fs::path(name) || name == "..") {
-      return about(path, "tensor " + internal::quoted(tensor) + " is not in a file of this folder");
+      return file_error(path,
+                        "tensor " + internal::quoted(tensor) + " is not in a file of this folder");
     }
     files.emplace(tensor, name);
   }
@@ -57,7 +54,7 @@ Result<FolderWeights> FolderWeights::open(const fs::path& folder) {
   if (!list) return list.error();
   std::set<std::string> names;
   for (const auto& [tensor, file] : *list) names.insert(file);
-  if (names.size() > kMostFiles) return about(folder / kList, "it lists more than 4096 files");
+  if (names.size() > kMostFiles) return file_error(folder / kList, "it lists more than 4096 files");
   for (const std::string& name : names) {
     if (Status added = weights.add(folder / name); !added) return added.error();
   }
@@ -67,8 +64,8 @@ Result<FolderWeights> FolderWeights::open(const fs::path& folder) {
         weights.files_[found->second].path().filename() == file) {
       continue;
     }
-    return about(folder / file, "tensor " + internal::quoted(tensor) + " is missing, which " +
-                                    kList + " says is there");
+    return file_error(folder / file, "tensor " + internal::quoted(tensor) + " is missing, which " +
+                                         kList + " says is there");
   }
   return weights;
 }
@@ -78,7 +75,7 @@ Status FolderWeights::add(const fs::path& path) {
   if (!file) return file.error();
   for (const std::string& name : file->names()) {
     if (!file_of_.emplace(name, files_.size()).second) {
-      return about(path, "tensor " + internal::quoted(name) + " is in another file too");
+      return file_error(path, "tensor " + internal::quoted(name) + " is in another file too");
     }
   }
   files_.push_back(*std::move(file));
@@ -95,7 +92,7 @@ std::vector<std::string> FolderWeights::names() const {
 Result<at::Tensor> FolderWeights::read(const std::string& name) const {
   const auto found = file_of_.find(name);
   if (found == file_of_.end()) {
-    return about(folder_, "tensor " + internal::quoted(name) + " is missing");
+    return file_error(folder_, "tensor " + internal::quoted(name) + " is missing");
   }
   return files_[found->second].read(name);
 }

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "tinkex/base/shape.h"
 #include "tinkex/base/text.h"
 
 namespace tinkex::torch_ext::local {
@@ -12,14 +13,6 @@ namespace {
 
 /// Problems that an error spells out; it only counts the others.
 constexpr std::size_t kNamedProblems = 8;
-
-std::string text_of(const std::vector<std::int64_t>& shape) {
-  std::string text;
-  for (const std::int64_t extent : shape) {
-    text += (text.empty() ? "[" : ", ") + std::to_string(extent);
-  }
-  return (text.empty() ? "[" : text) + "]";
-}
 
 /// Finds the weights in the file, remembers what was wrong with them.
 class Collector {
@@ -32,8 +25,8 @@ class Collector {
     if (tensor == nullptr) return complain(stored_name, " is missing");
     known_.insert(stored_name);
     if (tensor->shape != shape) {
-      return complain(stored_name,
-                      " has shape " + text_of(tensor->shape) + ", expected " + text_of(shape));
+      return complain(stored_name, " has shape " + internal::shape_text(tensor->shape) +
+                                       ", expected " + internal::shape_text(shape));
     }
     if (tensor->type->widen == nullptr ||
         (interleaved_heads > 0 && shape.size() == 1 && tensor->type->block_elements > 1)) {

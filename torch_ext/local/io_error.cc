@@ -16,4 +16,8 @@ Error io_error(const std::filesystem::path& path, std::string_view what, int err
   return Error(ErrorCode::kIo, std::move(message));
 }
 
+Error file_error(const std::filesystem::path& path, const std::string& what) {
+  return Error(ErrorCode::kIo, "'" + path.string() + "': " + what);
+}
+
 }  // namespace tinkex::torch_ext::local

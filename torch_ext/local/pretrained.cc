@@ -30,21 +30,17 @@ using ModelResult = Result<std::shared_ptr<const BaseModel>>;
 constexpr char kTokenizerFile[] = "tokenizer.json";
 constexpr std::uint64_t kLargestTokenizer = std::uint64_t{256} << 20;
 
-Error about(const fs::path& file, const std::string& what) {
-  return Error(ErrorCode::kIo, "'" + file.string() + "': " + what);
-}
-
 /// The tokenizer, if it fits the model; it learns from the model what ends a text.
 TokenizerResult fitting(Result<BpeTokenizer> tokenizer, const ModelConfig& config,
                         const fs::path& file) {
   if (!tokenizer) return tokenizer.error();
   if (tokenizer->vocab_size() > config.vocab_size) {
-    return about(file, "the tokenizer has " + std::to_string(tokenizer->vocab_size()) +
-                           " tokens, the model only " + std::to_string(config.vocab_size));
+    return file_error(file, "the tokenizer has " + std::to_string(tokenizer->vocab_size()) +
+                                " tokens, the model only " + std::to_string(config.vocab_size));
   }
   if (!config.eos_token_ids.empty()) {
     if (Status set = tokenizer->set_eos_token(config.eos_token_ids.front()); !set) {
-      return about(file, set.error().message());
+      return file_error(file, set.error().message());
     }
   }
   return std::shared_ptr<const Tokenizer>(std::make_shared<BpeTokenizer>(*std::move(tokenizer)));
@@ -105,10 +101,10 @@ Status check_memory(const fs::path& path, const ModelConfig& config, at::ScalarT
   const double needed = config.parameter_count() * static_cast<double>(c10::elementSize(dtype));
   if (needed <= static_cast<double>(*available)) return ok_status();
   const auto mebibytes = [](double bytes) { return std::to_string(std::llround(bytes / 1048576)); };
-  return about(path, "its weights need " + mebibytes(needed) + " MiB as " +
-                         std::string(c10::toString(dtype)) + ", but only " +
-                         mebibytes(static_cast<double>(*available)) +
-                         " MiB of memory are free; use a smaller model");
+  return file_error(path, "its weights need " + mebibytes(needed) + " MiB as " +
+                              std::string(c10::toString(dtype)) + ", but only " +
+                              mebibytes(static_cast<double>(*available)) +
+                              " MiB of memory are free; use a smaller model");
 }
 
 /// What happens while the weights are taken.
@@ -132,7 +128,7 @@ ModelResult assemble(const fs::path& path, const Weights& weights, const ModelCo
   };
   auto model = BaseModel::from_tensors(config, source, dtype, std::move(tokenizer));
   if (loading.problem) return *std::move(loading.problem);
-  if (!model) return about(path, model.error().message());
+  if (!model) return file_error(path, model.error().message());
   return model;
 }
 
@@ -140,7 +136,7 @@ Result<BpeTokenizer> gguf_tokenizer(const GgufFile& file) {
   Result<GgufVocabulary> vocabulary = VocabularyReader(file).read();
   if (!vocabulary) return vocabulary.error();
   Result<BpeTokenizer> tokenizer = BpeTokenizer::from_gguf(*std::move(vocabulary));
-  if (!tokenizer) return about(file.path(), tokenizer.error().message());
+  if (!tokenizer) return file_error(file.path(), tokenizer.error().message());
   return tokenizer;
 }
 
@@ -148,7 +144,7 @@ Result<BpeTokenizer> json_tokenizer(const fs::path& file) {
   const Result<std::string> json = read_file(file, kLargestTokenizer);
   if (!json) return json.error();
   Result<BpeTokenizer> tokenizer = BpeTokenizer::from_json(*json);
-  if (!tokenizer) return about(file, tokenizer.error().message());
+  if (!tokenizer) return file_error(file, tokenizer.error().message());
   return tokenizer;
 }
 
@@ -172,7 +168,8 @@ Status check_all_known(const fs::path& path, const FolderWeights& weights,
                        const std::set<std::string>& asked, const ModelConfig& config) {
   for (const std::string& name : weights.names()) {
     if (asked.count(name) == 0 && !is_redundant(name, config)) {
-      return about(path, "tensor " + internal::quoted(name) + " is not expected in this model");
+      return file_error(path,
+                        "tensor " + internal::quoted(name) + " is not expected in this model");
     }
   }
   return ok_status();

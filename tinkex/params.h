@@ -16,6 +16,7 @@ inline constexpr char kImportanceSampling[] = "importance_sampling";
 inline constexpr char kPpo[] = "ppo";
 inline constexpr char kCispo[] = "cispo";
 inline constexpr char kDro[] = "dro";
+inline constexpr char kGspo[] = "gspo";
 }  // namespace loss
 
 /// Settings of a loss by name: a number, or (since SDK 0.38) a text.

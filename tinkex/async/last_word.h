@@ -31,4 +31,9 @@ class LastWord {
 
 using LastWordPtr = std::shared_ptr<LastWord>;
 
+/// Sets it where somebody listens.
+inline void note(const LastWordPtr& last_word, std::string text) {
+  if (last_word) last_word->set(std::move(text));
+}
+
 }  // namespace tinkex::internal

@@ -98,7 +98,7 @@ void PollLoop::on_reply(Result<HttpResponse> result) {
       if (time_since(paused_since_) > target_.max_billing_pause) {
         return finish(*std::move(reply.error));
       }
-      note(reply.error->message());
+      note(target_.last_word, reply.error->message());
       return again_after(kBillingRecheck);
     case PollReply::Kind::kMetadataOnly: return on_metadata(reply.bytes);
   }
@@ -112,7 +112,7 @@ void PollLoop::on_no_answer(Error error) {
   // The server took the question and holds it for longer than we wait: it is asked again at once.
   asked_successfully();
   paused_since_.reset();
-  note({});
+  note(target_.last_word, {});
   if (time_since(silent_since_) > target_.max_silence) {
     return finish(std::move(error).with_context(target_.what + ": the server took every poll for " +
                                                 milliseconds_text(target_.max_silence) +
@@ -150,7 +150,8 @@ Clock::duration PollLoop::time_since(std::optional<Clock::time_point>& begin) {
 }
 
 void PollLoop::on_pending(const PollReply& reply) {
-  note(reply.reason.empty() ? "" : target_.what + " waits on the server: " + reply.reason);
+  note(target_.last_word,
+       reply.reason.empty() ? "" : target_.what + " waits on the server: " + reply.reason);
   // A hint to ask at once is taken for none: it would make a hot loop.
   if (reply.delay && *reply.delay >= kQuickBackoff) {
     quick_answers_ = 0;
@@ -175,12 +176,8 @@ void PollLoop::on_failure_to_ask(Error error) {
                                     milliseconds_text(failing))
                       .with_request_id(target_.request_id));
   }
-  note("asking for the result failed: " + error.message());
+  note(target_.last_word, "asking for the result failed: " + error.message());
   again_after(delay);
-}
-
-void PollLoop::note(std::string last_word) {
-  if (target_.last_word) target_.last_word->set(std::move(last_word));
 }
 
 void PollLoop::again_after(Clock::duration delay) {

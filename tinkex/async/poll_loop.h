@@ -71,7 +71,6 @@ class PollLoop final : public StepChain {
   void asked_successfully();
   /// How long a condition has lasted; it begins now if it had not begun.
   Clock::duration time_since(std::optional<Clock::time_point>& begin);
-  void note(std::string last_word);
   void again_after(Clock::duration delay);
   void finish(Result<HttpResponse> result);
   std::shared_ptr<PollLoop> self() {

@@ -50,7 +50,7 @@ void RetryLoop::attempt() {
     // Looked at again after every wait: the window may have grown meanwhile.
     const Clock::time_point until = request_.limiter->until();
     if (runtime().clock->now() < until) {
-      note("an earlier 429 holds back every sample of this server and API key");
+      note(request_.last_word, "an earlier 429 holds back every sample of this server and API key");
       return pause_until(until, [self = self()] { self->attempt(); });
     }
   }
@@ -72,7 +72,7 @@ void RetryLoop::on_reply(Result<HttpResponse> reply) {
 
 void RetryLoop::succeed(HttpResponse reply) {
   if (request_.other_form) request_.other_form->taken(first_refusal_.has_value());
-  note({});
+  note(request_.last_word, {});
   const Done done = std::move(done_);
   done(std::move(reply));
 }
@@ -129,12 +129,8 @@ void RetryLoop::retry_or_fail(Error error) {
                               std::to_string(budget.max_elapsed.count()) + " ms";
     return fail(std::move(error).with_context(spent).with_retryable(true));
   }
-  note(error.message());
+  note(request_.last_word, error.message());
   pause_until(now + delay, [self = self()] { self->attempt(); });
-}
-
-void RetryLoop::note(std::string last_word) {
-  if (request_.last_word) request_.last_word->set(std::move(last_word));
 }
 
 void RetryLoop::fail(Error error) {

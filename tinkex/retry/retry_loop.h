@@ -68,7 +68,6 @@ class RetryLoop final : public StepChain {
   void succeed(HttpResponse reply);
   void retry_or_fail(Error error);
   void fail(Error error);
-  void note(std::string last_word);
   std::shared_ptr<RetryLoop> self() {
     return std::static_pointer_cast<RetryLoop>(shared_from_this());
   }

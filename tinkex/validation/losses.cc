@@ -45,7 +45,7 @@ constexpr std::array<LossRules, 8> kLosses{{
     policy_loss(loss::kPpo, kPpoSettings),
     policy_loss(loss::kCispo, kClipSettings),
     policy_loss(loss::kDro, kDroSettings),
-    policy_loss("gspo", kClipSettings),
+    policy_loss(loss::kGspo, kClipSettings),
     {.name = "stable_reinforce",
      .required = kTargetsOnly,
      .optional = Names{},

@@ -98,7 +98,7 @@ void PollLoop::on_reply(Result<HttpResponse> result) {
       if (time_since(paused_since_) > target_.max_billing_pause) {
         return finish(*std::move(reply.error));
       }
-      note(target_.last_word, reply.error->message());
+      note(target_.last_word, this, reply.error->message());
       return again_after(kBillingRecheck);
     case PollReply::Kind::kMetadataOnly: return on_metadata(reply.bytes);
   }
@@ -112,7 +112,7 @@ void PollLoop::on_no_answer(Error error) {
   // The server took the question and holds it for longer than we wait: it is asked again at once.
   asked_successfully();
   paused_since_.reset();
-  note(target_.last_word, {});
+  take_back(target_.last_word, this);
   if (time_since(silent_since_) > target_.max_silence) {
     return finish(std::move(error).with_context(target_.what + ": the server took every poll for " +
                                                 milliseconds_text(target_.max_silence) +
@@ -127,6 +127,7 @@ void PollLoop::on_metadata(std::uint64_t bytes) {
                                                            "the result twice instead of sending it")
                       .with_request_id(target_.request_id));
   }
+  take_back(target_.last_word, this);
   fetch(bytes);
 }
 
@@ -150,8 +151,11 @@ Clock::duration PollLoop::time_since(std::optional<Clock::time_point>& begin) {
 }
 
 void PollLoop::on_pending(const PollReply& reply) {
-  note(target_.last_word,
-       reply.reason.empty() ? "" : target_.what + " waits on the server: " + reply.reason);
+  if (reply.reason.empty()) {
+    take_back(target_.last_word, this);
+  } else {
+    note(target_.last_word, this, target_.what, " waits on the server: ", reply.reason);
+  }
   // A hint to ask at once is taken for none: it would make a hot loop.
   if (reply.delay && *reply.delay >= kQuickBackoff) {
     quick_answers_ = 0;
@@ -176,7 +180,7 @@ void PollLoop::on_failure_to_ask(Error error) {
                                     milliseconds_text(failing))
                       .with_request_id(target_.request_id));
   }
-  note(target_.last_word, "asking for the result failed: " + error.message());
+  note(target_.last_word, this, "asking for the result failed: ", error.message());
   again_after(delay);
 }
 
@@ -186,6 +190,7 @@ void PollLoop::again_after(Clock::duration delay) {
 }
 
 void PollLoop::finish(Result<HttpResponse> result) {
+  take_back(target_.last_word, this);  // what follows, a function of the caller's perhaps, may last
   const Done done = std::move(done_);
   done(std::move(result));
   if (reserved_ > 0) target_.result_bytes->leave(reserved_);

@@ -12,10 +12,9 @@ LastWordPtr last_word_for(const ServiceContext& service, const CallOptions& call
 }
 
 Error deadline_error(const std::string& what, std::chrono::milliseconds deadline,
-                     const LastWordPtr& last_word) {
+                     const std::string& heard) {
   std::string text = what + ": the deadline of " + std::to_string(deadline.count()) +
                      " ms passed before the result was there";
-  const std::string heard = last_word ? last_word->text() : "";
   if (!heard.empty()) text += "; last heard: " + heard;
   return Error(ErrorCode::kDeadlineExceeded, std::move(text)).with_retryable(true);
 }

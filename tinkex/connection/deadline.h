@@ -18,10 +18,10 @@ std::optional<std::chrono::milliseconds> deadline_of(const ServiceContext& servi
 /// What the requests of a call with a deadline tell their last word; null for a call without.
 LastWordPtr last_word_for(const ServiceContext& service, const CallOptions& call);
 
-/// "forward_backward: the deadline of 500 ms passed before the result was there", and the last
-/// word, if there is one.
+/// "forward_backward: the deadline of 500 ms passed before the result was there", and what was last
+/// heard, unless that is empty.
 Error deadline_error(const std::string& what, std::chrono::milliseconds deadline,
-                     const LastWordPtr& last_word = nullptr);
+                     const std::string& heard = {});
 
 /// Lets `cell` end with kDeadlineExceeded, and its producer stop as if it were cancelled, when the
 /// deadline of the call has passed; now, if it is zero or less. Call it before anything is sent.
@@ -46,8 +46,10 @@ void arm_deadline(const ServiceContext& service, const std::shared_ptr<ResultCel
                        last_word = std::move(last_word), describe = std::move(describe)] {
     const auto waiting = weak.lock();
     if (!waiting) return;
+    // What is told to stop takes its word back.
+    const std::string heard = last_word ? last_word->text() : "";
     waiting->end_with([&] {
-      Error error = deadline_error(what, deadline, last_word);
+      Error error = deadline_error(what, deadline, heard);
       return describe ? describe(std::move(error)) : error;
     });
   };

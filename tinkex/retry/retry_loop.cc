@@ -50,10 +50,15 @@ void RetryLoop::attempt() {
     // Looked at again after every wait: the window may have grown meanwhile.
     const Clock::time_point until = request_.limiter->until();
     if (runtime().clock->now() < until) {
-      note(request_.last_word, "an earlier 429 holds back every sample of this server and API key");
+      // What the server said of this very request tells more.
+      if (attempts_ == 0) {
+        note(request_.last_word, this,
+             "an earlier 429 holds back every sample of this server and API key");
+      }
       return pause_until(until, [self = self()] { self->attempt(); });
     }
   }
+  if (attempts_ == 0) take_back(request_.last_word, this);  // nothing holds it back any more
   ++attempts_;
   exchange(request_.http,
            [self = self()](Result<HttpResponse> reply) { self->on_reply(std::move(reply)); });
@@ -72,9 +77,7 @@ void RetryLoop::on_reply(Result<HttpResponse> reply) {
 
 void RetryLoop::succeed(HttpResponse reply) {
   if (request_.other_form) request_.other_form->taken(first_refusal_.has_value());
-  note(request_.last_word, {});
-  const Done done = std::move(done_);
-  done(std::move(reply));
+  finish(std::move(reply));
 }
 
 void RetryLoop::on_refusal(const HttpResponse& reply) {
@@ -129,7 +132,7 @@ void RetryLoop::retry_or_fail(Error error) {
                               std::to_string(budget.max_elapsed.count()) + " ms";
     return fail(std::move(error).with_context(spent).with_retryable(true));
   }
-  note(request_.last_word, error.message());
+  note(request_.last_word, this, error.message());
   pause_until(now + delay, [self = self()] { self->attempt(); });
 }
 
@@ -140,8 +143,13 @@ void RetryLoop::fail(Error error) {
   }
   const bool not_accepted =
       !outcome_unknown_.load() && (attempts_ == 0 || refused || error.not_accepted());
+  finish(std::move(error).with_not_accepted(not_accepted));
+}
+
+void RetryLoop::finish(Result<HttpResponse> result) {
+  take_back(request_.last_word, this);
   const Done done = std::move(done_);
-  done(std::move(error).with_not_accepted(not_accepted));
+  done(std::move(result));
 }
 
 }  // namespace tinkex::internal

@@ -68,6 +68,7 @@ class RetryLoop final : public StepChain {
   void succeed(HttpResponse reply);
   void retry_or_fail(Error error);
   void fail(Error error);
+  void finish(Result<HttpResponse> result);
   std::shared_ptr<RetryLoop> self() {
     return std::static_pointer_cast<RetryLoop>(shared_from_this());
   }

@@ -17,14 +17,15 @@ using testing::ManualRuntime;
 class PollLoopTest : public ::testing::Test {
  protected:
   void TearDown() override { world.close(); }
-  void start() {
+  void start(const std::string& request_id = "r1") {
     PollTarget target;
-    target.request_id = "r1";
+    target.request_id = request_id;
     target.what = "optim_step";
     target.limiter = limiter;
     target.max_failing = 60s;
     target.result_bytes = result_bytes;
     target.announced_bytes = announced_bytes;
+    target.last_word = last_word;
     loop = PollLoop::start(world.runtime, gate, std::move(target),
                            [this](Result<HttpResponse> reply) { outcome = std::move(reply); });
   }
@@ -35,6 +36,7 @@ class PollLoopTest : public ::testing::Test {
   std::shared_ptr<PollGate> result_bytes = std::make_shared<PollGate>(100, world.executor);
   std::uint64_t announced_bytes = 0;
   std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
+  LastWordPtr last_word = std::make_shared<LastWord>();
   std::shared_ptr<PollLoop> loop;
   std::optional<Result<HttpResponse>> outcome;
 };
@@ -317,6 +319,56 @@ TEST_F(PollLoopTest, T12_ACancelledFetchLeavesItsPlaceInTheQueueForBytes) {
   bool next_is_in = false;
   result_bytes->enter([&next_is_in] { next_is_in = true; }, 100);
   EXPECT_TRUE(next_is_in);
+}
+
+// Spec C3.
+TEST_F(PollLoopTest, C3_AResultTakesTheLastWordBackBeforeAnybodyGoesOnWithIt) {
+  const std::string paused = R"({"type":"try_again","queue_state":"paused_capacity"})";
+  for (const std::string end : {R"({"metrics":{}})", R"({"error":"bad","category":"user"})"}) {
+    outcome.reset();
+    start();
+    world.reply(200, paused);
+    EXPECT_EQ(last_word->text(), "optim_step waits on the server: paused_capacity");
+    world.advance(1s);
+    world.reply(200, end);
+    ASSERT_TRUE(outcome);
+    EXPECT_EQ(last_word->text(), "") << end;
+  }
+}
+
+// Spec C3.
+TEST_F(PollLoopTest, C3_AResultThatWaitsForRoomIsNotHeldUpByTheServer) {
+  result_bytes->enter([] {}, 100);
+  start();
+  world.reply(503, "{}");
+  EXPECT_NE(last_word->text(), "");
+  world.advance(world.timers->next_delay());
+  world.reply(200, R"({"status":"complete_metadata","response_payload_size":50})");
+  EXPECT_EQ(last_word->text(), "");
+  result_bytes->leave(100);
+}
+
+// Spec C3.
+TEST_F(PollLoopTest, C3_AChunkThatIsWellDoesNotHushAnothersTrouble) {
+  const auto body = [](const std::string& id) {
+    return R"({"allow_metadata_only":true,"request_id":")" + id + "\"}";
+  };
+  const auto answer = [&](const std::string& id, Result<HttpResponse> reply) {
+    world.transport->answer(body(id), std::move(reply));
+    world.executor->run_all();
+  };
+  start("ill");
+  start("well");
+  answer("ill", HttpResponse{.status = 503, .headers = {}, .body = R"({"detail":"moving"})"});
+  const std::string trouble = last_word->text();
+  EXPECT_NE(trouble.find("moving"), std::string::npos) << trouble;
+  answer("well", Error(ErrorCode::kTimeout, "held").with_retryable(true));
+  EXPECT_EQ(last_word->text(), trouble);
+  answer("well", HttpResponse{.status = 503, .headers = {}, .body = R"({"detail":"later"})"});
+  EXPECT_NE(last_word->text().find("later"), std::string::npos) << "the latest word counts";
+  world.advance(500ms);
+  answer("well", HttpResponse{.status = 200, .headers = {}, .body = R"({"metrics":{}})"});
+  EXPECT_EQ(last_word->text(), trouble) << "the other one's still stands";
 }
 
 // Spec T9.

@@ -25,12 +25,14 @@ class RetryLoopTest : public ::testing::Test {
     request.wait_for_limiter = wait_for_limiter;
     request.reply_if_done_before = reply_if_done_before;
     request.other_form = other_form;
+    request.last_word = last_word;
     loop = std::make_shared<RetryLoop>(world.runtime, std::move(request));
     loop->start([this](Result<HttpResponse> reply) { outcome = std::move(reply); });
   }
 
   ManualRuntime world;
   std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
+  LastWordPtr last_word = std::make_shared<LastWord>();
   std::shared_ptr<RetryLoop> loop;
   std::optional<std::string> reply_if_done_before;
   std::optional<OtherForm> other_form;
@@ -103,6 +105,41 @@ TEST_F(RetryLoopTest, S7_AWindowThatGrowsDuringTheWaitIsRespected) {
   EXPECT_EQ(world.transport->open(), 0u);
   world.advance(200ms);
   EXPECT_EQ(world.transport->open(), 1u);
+}
+
+// Spec C3.
+TEST_F(RetryLoopTest, C3_ThatABackOffHoldsItBackIsSaidUntilItLeaves) {
+  limiter->extend_until(world.clock->now() + 100ms);
+  start({.max_attempts = 1}, /*wait_for_limiter=*/true);
+  EXPECT_NE(last_word->text().find("an earlier 429"), std::string::npos) << last_word->text();
+  world.advance(100ms);
+  ASSERT_EQ(world.transport->open(), 1u);
+  EXPECT_EQ(last_word->text(), "");
+}
+
+// Spec C3.
+TEST_F(RetryLoopTest, C3_WhatTheServerSaidOfTheRequestItselfOutlivesALongerBackOff) {
+  start({.max_attempts = 3}, /*wait_for_limiter=*/true);
+  world.reply(429, R"({"detail":"too many tokens"})", {{"retry-after", "1"}});
+  limiter->extend_until(world.clock->now() + 60s);
+  world.advance(10s);
+  EXPECT_EQ(world.transport->open(), 0u) << "it is held back";
+  EXPECT_NE(last_word->text().find("too many tokens"), std::string::npos) << last_word->text();
+}
+
+// Spec C3.
+TEST_F(RetryLoopTest, C3_ARequestThatSucceedsDoesNotHushAnothersTrouble) {
+  start({.max_attempts = 3});
+  world.reply(503, R"({"detail":"moving"})");
+  const auto ill = loop;
+  const std::string trouble = last_word->text();
+  EXPECT_NE(trouble.find("moving"), std::string::npos) << trouble;
+  start({.max_attempts = 3});
+  world.reply(200, "{}");
+  EXPECT_EQ(last_word->text(), trouble);
+  world.advance(20s);
+  world.reply(400, "{}");
+  EXPECT_EQ(last_word->text(), "") << "who is refused has an error to tell";
 }
 
 TEST_F(RetryLoopTest, AConflictIsRepeatedOnlyAfterAnUnknownOutcome) {

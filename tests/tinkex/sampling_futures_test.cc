@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -121,6 +122,20 @@ TEST_F(SamplingFuturesTest, AServerThatAnnouncesItAndRefusesItIsAskedForEachResu
   EXPECT_TRUE(client->sample(prompt).get().ok());
   EXPECT_TRUE(client->sample(prompt).get().ok());
   EXPECT_EQ(count("retrieve_futures"), 1u);
+}
+
+// Spec C3.
+TEST_F(SamplingFuturesTest, C3_TroubleOfTheCommonPollIsInTheErrorOfEveryDeadline) {
+  tinker.server().handle("POST", TinkerScript::path("retrieve_futures"), [](const LoggedRequest&) {
+    return Reply::json(R"({"detail":"the shard moves"})", 503);
+  });
+  connect(R"({"sample_use_retrieve_futures":true})", "{}");
+  const auto late = client->sample(prompt, 1, {}, {}, {.deadline = std::chrono::seconds(1)}).get();
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().code(), ErrorCode::kDeadlineExceeded);
+  EXPECT_NE(std::string(late.error().what()).find("last heard: asking for the session's results"),
+            std::string::npos)
+      << late.error().what();
 }
 
 TEST_F(SamplingFuturesTest, ClosingWhileAllWaitInOnePollSettlesThem) {

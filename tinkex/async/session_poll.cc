@@ -30,6 +30,7 @@ constexpr std::size_t kMostEarly = 65'536;
 // A future with a longer id is asked for on its own, so that what is remembered stays small.
 constexpr std::size_t kLongestId = 256;
 constexpr int kMaxDepth = 16;
+constexpr char kAskingFailed[] = "asking for the session's results failed: ";
 
 bool is_transient(int status) {
   return status == 408 || status == 409 || status == 429 || status >= 500;
@@ -74,13 +75,15 @@ std::optional<std::uint64_t> SessionPoll::size_if_known(const std::string& reque
   return std::nullopt;
 }
 
-void SessionPoll::wait_for(const std::string& request_id, const void* owner, Ready ready) {
+void SessionPoll::wait_for(const std::string& request_id, const void* owner, Ready ready,
+                           const LastWordPtr& last_word) {
   MutexLock lock(mutex_);
   if (const auto bytes = size_if_known(request_id)) {
     lock.unlock();
     return ready(*bytes);
   }
-  waiting_.emplace(request_id, Waiter{owner, std::move(ready), runtime().clock->now()});
+  if (!trouble_.empty()) note(last_word, this, trouble_);
+  waiting_.emplace(request_id, Waiter{owner, std::move(ready), last_word, runtime().clock->now()});
   lock.unlock();
   start_if_idle();
 }
@@ -162,6 +165,16 @@ void SessionPoll::forget_troubles() {
   failures_ = 0;
   refusals_ = 0;
   quick_answers_ = 0;
+  trouble_.clear();
+}
+
+void SessionPoll::tell_trouble(const std::string& trouble) {
+  MutexLock lock(mutex_);
+  if (trouble.empty() && trouble_.empty()) return;
+  trouble_ = trouble;
+  for (auto& [id, waiter] : waiting_) {
+    trouble.empty() ? take_back(waiter.last_word, this) : note(waiter.last_word, this, trouble);
+  }
 }
 
 void SessionPoll::release_patient() {
@@ -172,6 +185,7 @@ void SessionPoll::release_patient() {
     for (auto entry = waiting_.begin(); entry != waiting_.end();) {
       const auto next = std::next(entry);
       if (entry->second.since < begun) {
+        take_back(entry->second.last_word, this);
         released.push_back(std::move(entry->second.ready));
         waiting_.erase(entry);
       }
@@ -199,7 +213,8 @@ bool SessionPoll::lasts_too_long(std::optional<Clock::time_point>& begin, Clock:
 void SessionPoll::on_no_answer(const Error& error) {
   if (!error.retryable()) return give_up();
   const bool held = error.code() == ErrorCode::kTimeout && !error.not_accepted();
-  if (!held) return on_failure(std::nullopt);
+  if (!held) return on_failure(error);
+  tell_trouble({});
   if (lasts_too_long(silent_since_, target_.max_silence)) return give_up();
   continue_after({});
 }
@@ -223,16 +238,21 @@ void SessionPoll::on_reply(Result<HttpResponse> result) {
   }
   if (status == 402) {
     if (lasts_too_long(paused_since_, target_.max_silence)) return give_up();
+    tell_trouble(error.message());
     return continue_after(kBillingRecheck);
   }
-  if (is_transient(status)) return on_failure(error.retry_after());
-  if (status == 400 && ++refusals_ < kMostRefusals) return continue_after(kFirstPause);
-  give_up();
+  if (is_transient(status)) return on_failure(error);
+  if (status != 400 || ++refusals_ >= kMostRefusals) return give_up();
+  tell_trouble(kAskingFailed + error.message());
+  continue_after(kFirstPause);
 }
 
 void SessionPoll::on_report(const HttpResponse& response) {
   std::optional<Report> report = Report::read(response.body, cursor_);
-  if (!report) return on_failure(std::nullopt);
+  if (!report) {
+    return on_failure(Error(ErrorCode::kDecode, "retrieve_futures: the reply is no JSON object"));
+  }
+  tell_trouble({});
   failures_ = 0;
   refusals_ = 0;
   failing_since_.reset();
@@ -260,12 +280,15 @@ void SessionPoll::on_report(const HttpResponse& response) {
   continue_after(backoff_delay(quick_answers_++, kQuickBackoff, kFirstPause, *runtime().random));
 }
 
-void SessionPoll::on_failure(std::optional<milliseconds> retry_after) {
+void SessionPoll::on_failure(const Error& error) {
   const Clock::time_point now = runtime().clock->now();
   if (!failing_since_) failing_since_ = now;
   milliseconds delay = backoff_delay(failures_++, kFirstPause, kLongestPause, *runtime().random);
-  if (retry_after) delay = std::clamp(*retry_after, delay, kLongestPause * 2);
+  if (error.retry_after()) {
+    delay = std::clamp(*error.retry_after(), delay, kLongestPause * 2);
+  }
   if (now + delay - *failing_since_ > target_.max_failing) return give_up();
+  tell_trouble(kAskingFailed + error.message());
   continue_after(delay);
 }
 
@@ -275,6 +298,7 @@ void SessionPoll::continue_after(Clock::duration delay) {
 }
 
 void SessionPoll::give_up() {
+  tell_trouble({});
   std::map<std::string, Waiter> left;
   {
     MutexLock lock(mutex_);

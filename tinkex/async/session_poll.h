@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "tinkex/async/last_word.h"
 #include "tinkex/async/poll_gate.h"
 #include "tinkex/async/step_chain.h"
 #include "tinkex/base/mutex.h"
@@ -56,9 +57,10 @@ class SessionPoll final : public StepChain {
   /// Calls `ready` when the future is settled.
   ///
   /// `owner` says whose wait this is, and is never followed: a server may give one id to two
-  /// samples. The second then asks for itself.
-  void wait_for(const std::string& request_id, const void* owner, Ready ready)
-      TINKEX_EXCLUDES(mutex_);
+  /// samples. The second then asks for itself. `last_word`, which may be null, is told what the
+  /// poll suffers from while this one waits for it.
+  void wait_for(const std::string& request_id, const void* owner, Ready ready,
+                const LastWordPtr& last_word = nullptr) TINKEX_EXCLUDES(mutex_);
   /// `owner` does not wait for this one any more.
   void forget(const std::string& request_id, const void* owner) TINKEX_EXCLUDES(mutex_);
   /// The result has been fetched: the server may drop it.
@@ -69,11 +71,14 @@ class SessionPoll final : public StepChain {
   struct Waiter {
     const void* owner = nullptr;
     Ready ready;
+    LastWordPtr last_word;
     Clock::time_point since;
   };
 
   /// What failed before the chain went idle says nothing about who waits next, perhaps much later.
-  void forget_troubles();
+  void forget_troubles() TINKEX_REQUIRES(mutex_);
+  /// Tells everybody who waits, and who comes to wait, what the poll suffers from; empty: nothing.
+  void tell_trouble(const std::string& trouble) TINKEX_EXCLUDES(mutex_);
   /// Starts the chain if it is idle and has something to do.
   void start_if_idle() TINKEX_EXCLUDES(mutex_);
   void poll();
@@ -83,7 +88,7 @@ class SessionPoll final : public StepChain {
   bool lasts_too_long(std::optional<Clock::time_point>& begin, Clock::duration most);
   void on_reply(Result<HttpResponse> result);
   void on_report(const HttpResponse& response);
-  void on_failure(std::optional<std::chrono::milliseconds> retry_after);
+  void on_failure(const Error& error);
   void continue_after(Clock::duration delay);
   /// For whom waiting is over, or no use: the size of the result, or 0 where it is not known.
   std::optional<std::uint64_t> size_if_known(const std::string& request_id) TINKEX_REQUIRES(mutex_);
@@ -104,6 +109,7 @@ class SessionPoll final : public StepChain {
   std::map<std::string, std::uint64_t> early_ TINKEX_GUARDED_BY(mutex_);
   std::deque<std::string> early_order_ TINKEX_GUARDED_BY(mutex_);
   std::set<std::string> retrieved_ TINKEX_GUARDED_BY(mutex_);
+  std::string trouble_ TINKEX_GUARDED_BY(mutex_);
   bool active_ TINKEX_GUARDED_BY(mutex_) = false;
   bool refused_ TINKEX_GUARDED_BY(mutex_) = false;
 

@@ -53,11 +53,12 @@ void fetch_when_settled(const std::shared_ptr<const ServiceContext>& service,
     tell_cancelled(service, id);
   });
   if (!pending) return tell_cancelled(service, id);
-  futures->wait_for(id, cell.get(), [service, futures, id, spec, cell](std::uint64_t bytes) {
+  auto fetch = [service, futures, id, spec, cell](std::uint64_t bytes) {
     if (cell->is_over()) return;
     cell->on_ready([futures, id](Cell&) { futures->retrieved(id); });
     poll_into(service, id, spec, cell, bytes);
-  });
+  };
+  futures->wait_for(id, cell.get(), std::move(fetch), spec.last_word);
   if (cell->is_over()) futures->forget(id, cell.get());  // the hook may have come before the waiter
 }
 

@@ -27,10 +27,12 @@ class SessionPollTest : public ::testing::Test {
     target.polls = std::make_shared<PollGate>(8, world.executor);
     poll = std::make_shared<SessionPoll>(world.runtime, std::move(target));
   }
-  void wait_for(const std::string& id, const void* owner = nullptr) {
-    poll->wait_for(id, owner, [this, id](std::uint64_t bytes) {
+  void wait_for(const std::string& id, const void* owner = nullptr,
+                const LastWordPtr& last_word = nullptr) {
+    const auto ready = [this, id](std::uint64_t bytes) {
       told.push_back(id + ":" + std::to_string(bytes));
-    });
+    };
+    poll->wait_for(id, owner, ready, last_word);
   }
   nlohmann::json asked() const { return nlohmann::json::parse(world.transport->front_body()); }
   void settle(const std::string& completions, std::int64_t cursor) {
@@ -205,6 +207,41 @@ TEST_F(SessionPollTest, H10_FailuresAreAskedAgainWithPausesAndFeedTheLimiter) {
   world.advance(30s);
   settle(finished("a"), 1);
   EXPECT_EQ(told, std::vector<std::string>{"a:0"});
+}
+
+// Spec C3.
+TEST_F(SessionPollTest, C3_WhatThePollSuffersFromIsToldToAllWhoWait) {
+  const auto first = std::make_shared<LastWord>();
+  const auto second = std::make_shared<LastWord>();
+  wait_for("a", nullptr, first);
+  world.reply(503, R"({"detail":"moving"})");
+  EXPECT_NE(first->text().find("moving"), std::string::npos) << first->text();
+  wait_for("b", nullptr, second);
+  EXPECT_EQ(second->text(), first->text()) << "who comes during the pause hears of it too";
+  world.advance(30s);
+  world.reply(402, R"({"detail":"pay first"})");
+  EXPECT_NE(second->text().find("pay first"), std::string::npos) << second->text();
+  world.advance(5s);
+  settle("", 1);
+  EXPECT_EQ(first->text(), "");
+  EXPECT_EQ(second->text(), "");
+}
+
+// Spec C3.
+TEST_F(SessionPollTest, C3_APollThatIsHeldOrGivenUpIsNoTroubleAnyMore) {
+  const auto last_word = std::make_shared<LastWord>();
+  wait_for("a", nullptr, last_word);
+  world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
+  EXPECT_NE(last_word->text().find("reset"), std::string::npos) << last_word->text();
+  world.advance(30s);
+  world.fail(Error(ErrorCode::kTimeout, "held").with_retryable(true));
+  EXPECT_EQ(last_word->text(), "");
+  world.reply(503, "{}");
+  EXPECT_NE(last_word->text(), "");
+  world.advance(30s);
+  world.reply(404, "{}");
+  EXPECT_EQ(told, std::vector<std::string>{"a:0"}) << "it asks for itself";
+  EXPECT_EQ(last_word->text(), "");
 }
 
 TEST_F(SessionPollTest, APollThatIsHeldTooLongIsAskedAgainAtOnce) {

@@ -81,7 +81,8 @@ Future<TrainingClient> ServiceClient::create_training_client_from_state(std::str
   }
   const internal::LastWordPtr last_word = internal::last_word_for(*service, call);
   return internal::with_deadline(
-      *service, internal::create_training_from(service, std::move(path), with_optimizer, last_word),
+      *service,
+      internal::create_training_from(service, std::move(path), with_optimizer, call, last_word),
       call, "create_training_client_from_state", last_word);
 }
 

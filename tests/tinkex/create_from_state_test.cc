@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 namespace tinkex {
 namespace {
 
+using namespace std::chrono_literals;
 using mocks::Operation;
 using mocks::OperationPlan;
 using mocks::Reply;
@@ -29,12 +31,11 @@ class CreateFromStateTest : public testing::ScriptedServiceTest {
  protected:
   void SetUp() override { connect_service(tinker.options()); }
 
-  /// A server that loads weights into existing models only.
-  void know_two_steps_only(int status) {
-    tinker.plan_each([status](const Operation& operation) -> OperationPlan {
-      if (operation.kind != "load_weights" || !Json::parse(operation.body).contains("session_id")) {
-        return {};
-      }
+  /// A server that loads weights into existing models only, and does that as planned.
+  void know_two_steps_only(int status, OperationPlan load = {}) {
+    tinker.plan_each([status, load](const Operation& operation) -> OperationPlan {
+      if (operation.kind != "load_weights") return {};
+      if (!Json::parse(operation.body).contains("session_id")) return load;
       return {.refusals = {Reply::json(R"({"detail":"Missing model_id"})", status)}};
     });
     const std::vector<Reply> infos(
@@ -97,6 +98,30 @@ TEST_P(TwoStepServerTest, ARefusedFormGivesWayToTheOlderOneWhichIsRemembered) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Refusals, TwoStepServerTest, ::testing::Values(400, 404, 422));
+
+// Spec T11.
+TEST_F(CreateFromStateTest, T11_TheCallsOwnDeadlineIsThatOfItsLastStepToo) {
+  ClientOptions options = tinker.options();
+  options.default_deadline = 500ms;
+  connect_service(std::move(options));
+  know_two_steps_only(404, {.result_delay = 700ms});
+  const auto client =
+      service->create_training_client_from_state(kCheckpoint, true, {.deadline = 1min}).get();
+  EXPECT_TRUE(client.ok()) << client.error().what();
+}
+
+// Spec C3.
+TEST_F(CreateFromStateTest, C3_WhatTheServerSaysOfTheLoadIsInTheErrorOfTheDeadline) {
+  know_two_steps_only(
+      404, {.polls = std::vector(1'000, mocks::TinkerScript::try_again("paused_capacity", 50ms))});
+  const auto late =
+      service->create_training_client_from_state(kCheckpoint, true, {.deadline = 1s}).get();
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().code(), ErrorCode::kDeadlineExceeded);
+  EXPECT_THAT(late.error().what(), HasSubstr("create_training_client_from_state: the deadline"));
+  EXPECT_THAT(late.error().what(),
+              HasSubstr("last heard: load_weights waits on the server: paused_capacity"));
+}
 
 TEST_F(CreateFromStateTest, AMissingCheckpointIsReportedByTheOlderFormAndDecidesNothing) {
   tinker.plan("load_weights", {.refusals = {Reply::json(R"({"detail":"unknown path"})", 404)}});

@@ -236,12 +236,13 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
                                      std::shared_ptr<ByteBuffer> body,
                                      std::function<Result<T>(std::string_view)> parse,
                                      const CallOptions& call,
-                                     std::optional<std::string> reply_if_done_before) {
+                                     std::optional<std::string> reply_if_done_before,
+                                     LastWordPtr last_word) {
   auto cell = std::make_shared<ResultCell<T>>(service_->runtime->executor);
   Future<T> future(cell);
   SubmissionSpec spec;
   spec.what = path;
-  spec.last_word = last_word_for(*service_, call);
+  spec.last_word = last_word ? std::move(last_word) : last_word_for(*service_, call);
   spec.prepare = [http = service_->request(path)](std::int64_t seq_id,
                                                   std::shared_ptr<ByteBuffer> open_body,
                                                   RetryableRequest& request) {
@@ -296,6 +297,12 @@ Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool ov
 
 Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer,
                                                        const CallOptions& call) {
+  return load_state(std::move(path), with_optimizer, call, nullptr);
+}
+
+Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer,
+                                                       const CallOptions& call,
+                                                       LastWordPtr last_word) {
   if (Status valid = validate_checkpoint_path(path, CheckpointKind::kTraining); !valid.ok()) {
     return Future<LoadWeightsResponse>::ready_with(std::move(valid).error(),
                                                    service_->runtime->executor);
@@ -303,7 +310,7 @@ Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool wi
   return submit_one<LoadWeightsResponse>(
       "load_weights", "LoadWeights",
       api::load_weights_request(info_.model_id, path, with_optimizer), api::parse_load_weights,
-      call);
+      call, std::nullopt, std::move(last_word));
 }
 
 Future<SaveWeightsForSamplerResponse> RemoteTraining::save_weights_for_sampler(

@@ -35,6 +35,9 @@ class RemoteTraining final : public TrainingConnection,
                                          const CallOptions& call) override;
   Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer,
                                          const CallOptions& call) override;
+  /// As a step of `call`, whose deadline is armed already and began earlier.
+  Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer,
+                                         const CallOptions& call, LastWordPtr last_word);
   Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name,
                                                                  const CallOptions& call) override;
   Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions& call) override;
@@ -58,7 +61,8 @@ class RemoteTraining final : public TrainingConnection,
   Future<T> submit_one(std::string_view path, std::string_view request_type,
                        std::shared_ptr<ByteBuffer> body,
                        std::function<Result<T>(std::string_view)> parse, const CallOptions& call,
-                       std::optional<std::string> reply_if_done_before = std::nullopt);
+                       std::optional<std::string> reply_if_done_before = std::nullopt,
+                       LastWordPtr last_word = nullptr);
 
   /// A place in the order, which cancelling `cell`, or the call's deadline, gives up.
   template <class T>

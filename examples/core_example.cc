@@ -1,6 +1,7 @@
 // The program of docs/service_client.md: trains and samples without LibTorch, on the server of
-// TINKER_BASE_URL, and lets no exception out. It learns the days of the week byte by byte, so the
-// model should be one that reads bytes, as those of local_server do.
+// TINKER_BASE_URL, and handles every error as a value. It learns the days of the week byte by byte,
+// so its model has to read bytes, as local_server's own two do. The first argument names another
+// model than the server's first one.
 
 #include <chrono>
 #include <cstdint>
@@ -33,7 +34,11 @@ tinkex::Status train(tinkex::TrainingClient model, std::span<const tinkex::Datum
     auto update = model.optim_step({.learning_rate = 1e-2});
     const auto& output = pass.get();
     if (!output.ok()) return output.error();
-    if (step % 10 == 0) std::cout << "loss " << output->metrics.at("loss:sum") << "\n";
+    const auto loss = output->metrics.find("loss:sum");
+    if (loss == output->metrics.end()) {
+      return tinkex::Error(tinkex::ErrorCode::kDecode, "the server tells no metric loss:sum");
+    }
+    if (step % 10 == 0) std::cout << "loss " << loss->second << "\n";
     if (!update.get().ok()) return update.get().error();
   }
   return tinkex::ok_status();
@@ -46,11 +51,30 @@ tinkex::Result<std::string> complete(tinkex::SamplingClient sampler, const std::
                              {.max_tokens = 9, .temperature = 0})
                      .get();
   if (!sampled.ok()) return std::move(sampled).error();
-  const std::vector<std::int32_t>& tokens = sampled->sequences.at(0).tokens;
+  if (sampled->sequences.empty()) {
+    return tinkex::Error(tinkex::ErrorCode::kDecode, "the server gave no sequence");
+  }
+  const std::vector<std::int32_t>& tokens = sampled->sequences.front().tokens;
   return tokenizer.decode(std::vector<std::int64_t>(tokens.begin(), tokens.end()));
 }
 
-tinkex::Status run() {
+/// The name that the user gave, or that of the server's first model.
+tinkex::Result<std::string> choose_model(tinkex::ServiceClient service, const std::string& named) {
+  if (!named.empty()) return named;
+  const auto models = service.get_supported_models().get();
+  if (!models.ok()) return models.error();
+  if (models->empty()) return tinkex::invalid_argument("the server offers no model");
+  return models->front().model_name;
+}
+
+tinkex::Status expect_bytes(const tinkex::ModelInfo& model) {
+  if (model.tokenizer_id == tinkex::ByteTokenizer::kId) return tinkex::ok_status();
+  return tinkex::invalid_argument(model.model_name + ": expected a model whose tokenizer is " +
+                                  tinkex::ByteTokenizer::kId + ", got '" + model.tokenizer_id +
+                                  "'; name another one, such as tinkex/tiny, as the argument");
+}
+
+tinkex::Status run(const std::string& named) {
   tinkex::ClientOptions options;  // what is left empty comes from the environment
   options.tags = {"days-of-the-week"};
   options.default_deadline = 5min;
@@ -59,14 +83,13 @@ tinkex::Status run() {
   if (!connected.ok()) return connected.error();
   tinkex::ServiceClient service = *connected;
 
-  const auto models = service.get_supported_models().get();
-  if (!models.ok()) return models.error();
-  if (models->empty()) return tinkex::invalid_argument("the server offers no model");
-  const std::string name = models->front().model_name;
+  const auto name = choose_model(service, named);
+  if (!name.ok()) return name.error();
 
-  auto created = service.create_lora_training_client(name, {.rank = 8, .seed = 1}).get();
+  auto created = service.create_lora_training_client(*name, {.rank = 8, .seed = 1}).get();
   if (!created.ok()) return created.error();
   tinkex::TrainingClient model = *created;
+  if (auto readable = expect_bytes(model.info()); !readable.ok()) return readable.error();
   std::cout << "training " << model.info().model_name << " as " << model.model_id() << "\n";
 
   const std::vector<tinkex::Datum> batch{make_example("monday tuesday wednesday"),
@@ -87,8 +110,8 @@ tinkex::Status run() {
 
 }  // namespace
 
-int main() {
-  const tinkex::Status done = run();
+int main(int argc, char** argv) {
+  const tinkex::Status done = run(argc > 1 ? argv[1] : "");
   if (done.ok()) return 0;
   std::cerr << done.error().what() << "\n";
   return 1;

@@ -5,6 +5,7 @@
 #include "tests/fuzz/properties.h"
 #include "torch_ext/local/gguf.h"
 #include "torch_ext/local/gguf_config.h"
+#include "torch_ext/local/gguf_vocabulary.h"
 #include "torch_ext/local/gguf_weights.h"
 
 namespace {
@@ -68,6 +69,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (file.ok()) {
     check_metadata(**file);
     check_tensors(**file, size);
+    check(gguf_vocabulary(**file));
     check_model(**file);
   }
   TINKEX_FUZZ_CHECK(meter.peak() <= fuzz::allowed_memory(size));

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,8 @@ struct BackendOptions {
   /// (config.json, safetensors, tokenizer.json). They are loaded when the backend starts and called
   /// after the folder, or the file without its extension. Nothing is downloaded.
   std::vector<std::filesystem::path> base_models;
+  /// Ends the loading of models early, with an error of code kCancelled. The default never does.
+  std::stop_token stop_loading;
   /// Required as X-API-Key on every request but healthz. Empty: requests need no key.
   Secret api_key;
   /// Threads of the model's arithmetic; 0 leaves LibTorch's own choice.

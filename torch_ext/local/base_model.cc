@@ -1,17 +1,17 @@
 #include "torch_ext/local/base_model.h"
 
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
 
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <span>
 #include <utility>
 
-#include "tinkex/base/shape.h"
 #include "torch_ext/local/digest.h"
 #include "torch_ext/local/guard.h"
+#include "torch_ext/local/model_weights.h"
 #include "torch_ext/local/random.h"
 #include "torch_ext/local/rotary.h"
 
@@ -28,60 +28,58 @@ bool ends_with(const std::string& text, std::string_view end) {
 /// Takes tensors from a source, remembers what was wrong with them.
 class Collector {
  public:
-  Collector(const BaseModel::TensorSource& source, at::ScalarType dtype)
-      : source_(source), dtype_(dtype) {}
+  Collector(const BaseModel::TensorSource& source, const ModelConfig& config, at::ScalarType dtype)
+      : source_(source), shapes_(expected_weights(config)), dtype_(dtype) {}
 
-  at::Tensor take(const std::string& name, std::vector<std::int64_t> shape) {
-    const at::Tensor tensor = source_(name);
-    if (!tensor.defined()) {
-      problems_ += (problems_.empty() ? "" : "; ") + name + " is missing";
-    } else if (tensor.sizes() != at::IntArrayRef(shape)) {
-      problems_ += (problems_.empty() ? "" : "; ") + name + " has shape " +
-                   internal::shape_text(tensor.sizes().vec()) + ", expected " +
-                   internal::shape_text(shape);
-    } else {
-      return tensor.detach().to(dtype_, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  at::Tensor take(const std::string& name) { return stack("", {name}); }
+
+  /// `names`, with `prefix` before each, stacked by rows: each is written to its place, so that no
+  /// more than one is held twice.
+  at::Tensor stack(const std::string& prefix, std::initializer_list<std::string> names) {
+    std::vector<std::int64_t> shape = shapes_.at(prefix + *names.begin());
+    shape[0] = 0;
+    for (const std::string& name : names) shape[0] += shapes_.at(prefix + name)[0];
+    at::Tensor stacked = at::empty(shape, dtype_);
+    std::int64_t row = 0;
+    for (const std::string& name : names) {
+      const std::vector<std::int64_t>& expected = shapes_.at(prefix + name);
+      const at::Tensor tensor = source_(prefix + name);
+      if (!tensor.defined()) {
+        problems_.add(prefix + name, "is missing");
+      } else if (!problems_.add_wrong_shape(prefix + name, tensor.sizes().vec(), expected)) {
+        stacked.narrow(0, row, expected[0]).copy_(tensor.detach());
+      }
+      row += expected[0];
     }
-    return at::empty(shape, dtype_);
+    return stacked;
   }
 
-  const std::string& problems() const { return problems_; }
+  const TensorProblems& problems() const { return problems_; }
 
  private:
   const BaseModel::TensorSource& source_;
-  at::ScalarType dtype_;
-  std::string problems_;
+  const WeightShapes shapes_;
+  const at::ScalarType dtype_;
+  TensorProblems problems_;
 };
 
 LayerWeights take_layer(Collector& from, const ModelConfig& c, const std::string& prefix) {
   const std::string attention = prefix + "self_attn.";
   const std::string mlp = prefix + "mlp.";
   LayerWeights layer;
-  layer.input_norm = from.take(prefix + "input_layernorm.weight", {c.hidden_size});
-  layer.qkv = at::cat({
-      from.take(attention + "q_proj.weight", {c.query_size(), c.hidden_size}),
-      from.take(attention + "k_proj.weight", {c.key_value_size(), c.hidden_size}),
-      from.take(attention + "v_proj.weight", {c.key_value_size(), c.hidden_size}),
-  });
+  layer.input_norm = from.take(prefix + "input_layernorm.weight");
+  layer.qkv = from.stack(attention, {"q_proj.weight", "k_proj.weight", "v_proj.weight"});
   if (c.attention_bias) {
-    layer.qkv_bias = at::cat({
-        from.take(attention + "q_proj.bias", {c.query_size()}),
-        from.take(attention + "k_proj.bias", {c.key_value_size()}),
-        from.take(attention + "v_proj.bias", {c.key_value_size()}),
-    });
+    layer.qkv_bias = from.stack(attention, {"q_proj.bias", "k_proj.bias", "v_proj.bias"});
   }
   if (c.qk_norm) {
-    layer.q_norm = from.take(attention + "q_norm.weight", {c.head_dim});
-    layer.k_norm = from.take(attention + "k_norm.weight", {c.head_dim});
+    layer.q_norm = from.take(attention + "q_norm.weight");
+    layer.k_norm = from.take(attention + "k_norm.weight");
   }
-  layer.o = from.take(attention + "o_proj.weight", {c.hidden_size, c.query_size()});
-  layer.post_attention_norm =
-      from.take(prefix + "post_attention_layernorm.weight", {c.hidden_size});
-  layer.gate_up = at::cat({
-      from.take(mlp + "gate_proj.weight", {c.intermediate_size, c.hidden_size}),
-      from.take(mlp + "up_proj.weight", {c.intermediate_size, c.hidden_size}),
-  });
-  layer.down = from.take(mlp + "down_proj.weight", {c.hidden_size, c.intermediate_size});
+  layer.o = from.take(attention + "o_proj.weight");
+  layer.post_attention_norm = from.take(prefix + "post_attention_layernorm.weight");
+  layer.gate_up = from.stack(mlp, {"gate_proj.weight", "up_proj.weight"});
+  layer.down = from.take(mlp + "down_proj.weight");
   return layer;
 }
 
@@ -100,26 +98,8 @@ double std_of(const std::string& name, std::int64_t in, const ModelConfig& confi
   return gain / std::sqrt(static_cast<double>(in));
 }
 
-std::vector<std::int64_t> shape_of(const std::string& name, const ModelConfig& c) {
-  if (ends_with(name, "q_norm.weight") || ends_with(name, "k_norm.weight")) return {c.head_dim};
-  if (ends_with(name, "norm.weight")) return {c.hidden_size};
-  if (ends_with(name, "q_proj.bias")) return {c.query_size()};
-  if (ends_with(name, ".bias")) return {c.key_value_size()};
-  if (ends_with(name, "q_proj.weight")) return {c.query_size(), c.hidden_size};
-  if (ends_with(name, "k_proj.weight") || ends_with(name, "v_proj.weight")) {
-    return {c.key_value_size(), c.hidden_size};
-  }
-  if (ends_with(name, "o_proj.weight")) return {c.hidden_size, c.query_size()};
-  if (ends_with(name, "down_proj.weight")) return {c.hidden_size, c.intermediate_size};
-  if (ends_with(name, "gate_proj.weight") || ends_with(name, "up_proj.weight")) {
-    return {c.intermediate_size, c.hidden_size};
-  }
-  return {c.vocab_size, c.hidden_size};
-}
-
-at::Tensor draw(const std::string& name, const ModelConfig& config, std::uint64_t seed,
-                at::ScalarType dtype) {
-  const std::vector<std::int64_t> shape = shape_of(name, config);
+at::Tensor draw(const std::string& name, const std::vector<std::int64_t>& shape,
+                const ModelConfig& config, std::uint64_t seed, at::ScalarType dtype) {
   if (ends_with(name, "norm.weight")) return at::ones(shape, dtype);
   at::Tensor tensor = at::empty(shape, dtype);
   fill_normal(tensor, RandomStream::named(seed, name), std_of(name, shape.back(), config));
@@ -136,9 +116,11 @@ Result<std::shared_ptr<const BaseModel>> BaseModel::random(ModelConfig config, s
                                                            at::ScalarType dtype) {
   const Status valid = validate(config);
   if (!valid) return valid.error();
-  const ModelConfig shape = config;
+  const ModelConfig copy = config;
+  const WeightShapes shapes = expected_weights(copy);
   return from_tensors(
-      std::move(config), [&](const std::string& name) { return draw(name, shape, seed, dtype); },
+      std::move(config),
+      [&](const std::string& name) { return draw(name, shapes.at(name), copy, seed, dtype); },
       dtype);
 }
 
@@ -151,17 +133,15 @@ Result<std::shared_ptr<const BaseModel>> BaseModel::from_tensors(
     model->config_ = std::move(config);
     model->tokenizer_ = tokenizer ? std::move(tokenizer) : std::make_shared<ByteTokenizer>();
     const ModelConfig& c = model->config_;
-    Collector from(source, dtype);
-    model->embedding_ = from.take("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
+    Collector from(source, c, dtype);
+    model->embedding_ = from.take("model.embed_tokens.weight");
     for (std::int64_t i = 0; i < c.num_hidden_layers; ++i) {
       model->layers_.push_back(take_layer(from, c, "model.layers." + std::to_string(i) + "."));
     }
-    model->final_norm_ = from.take("model.norm.weight", {c.hidden_size});
-    model->unembed_ = c.tie_word_embeddings
-                          ? model->embedding_
-                          : from.take("lm_head.weight", {c.vocab_size, c.hidden_size});
+    model->final_norm_ = from.take("model.norm.weight");
+    model->unembed_ = c.tie_word_embeddings ? model->embedding_ : from.take("lm_head.weight");
     if (!from.problems().empty()) {
-      return invalid_argument("weights of model '" + c.name + "': " + from.problems());
+      return invalid_argument("weights of model '" + c.name + "': " + from.problems().text());
     }
     model->finish();
     return std::shared_ptr<const BaseModel>(model);

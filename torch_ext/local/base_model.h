@@ -40,8 +40,9 @@ class BaseModel {
   static Result<std::shared_ptr<const BaseModel>> random(
       ModelConfig config, std::uint64_t seed, at::ScalarType dtype = at::ScalarType::Float);
 
-  /// Takes the weights from `source`; they are copied and converted to `dtype`. Every missing
-  /// tensor and every wrong shape is named in one error. Without a tokenizer, bytes are the tokens.
+  /// Takes the weights from `source`; they are copied and converted to `dtype`, each asked
+  /// for once. Missing tensors and wrong shapes are named in one error. Without a tokenizer, bytes
+  /// are the tokens.
   static Result<std::shared_ptr<const BaseModel>> from_tensors(
       ModelConfig config, const TensorSource& source, at::ScalarType dtype = at::ScalarType::Float,
       std::shared_ptr<const Tokenizer> tokenizer = nullptr);

@@ -1,8 +1,10 @@
 #include "torch_ext/local/config.h"
 
 #include <cmath>
+#include <system_error>
 #include <utility>
 
+#include "tinkex/base/text.h"
 #include "tinkex/tokenizer.h"
 
 namespace tinkex::torch_ext::local {
@@ -112,6 +114,14 @@ double ModelConfig::parameter_count() const {
   const double embedding = d * static_cast<double>(vocab_size);
   return layer * static_cast<double>(num_hidden_layers) +
          embedding * (tie_word_embeddings ? 1 : 2) + d;
+}
+
+std::string model_name_of(const std::filesystem::path& path) {
+  std::error_code problem;
+  std::filesystem::path place = std::filesystem::absolute(path, problem).lexically_normal();
+  if (!place.has_filename()) place = place.parent_path();  // a slash at the end
+  const bool folder = std::filesystem::is_directory(place, problem);
+  return internal::printable((folder ? place.filename() : place.stem()).string(), 200);
 }
 
 std::vector<std::string> built_in_model_names() { return {"tinkex/tiny", "tinkex/nano"}; }

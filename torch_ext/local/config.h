@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,8 @@ struct InitConfig {
 /// Shape of a decoder-only transformer of the Llama kind. Field names are those of config.json.
 struct ModelConfig {
   std::string name;
+  /// What config.json calls its kind: llama, qwen2 or qwen3.
+  std::string family = "llama";
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;
@@ -60,6 +63,10 @@ struct ModelConfig {
 
 /// Refuses sizes that no model can have; the message names the field and its value.
 Status validate(const ModelConfig& config);
+
+/// What the model at a path is called: after its folder, or its file without the last extension.
+/// Links are not followed, so the name is the one that was given.
+std::string model_name_of(const std::filesystem::path& path);
 
 /// Names of the models that need no files, the default one first.
 std::vector<std::string> built_in_model_names();

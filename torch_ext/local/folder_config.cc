@@ -12,9 +12,9 @@
 #include <utility>
 
 #include "tinkex/base/text.h"
-#include "torch_ext/local/file_io.h"
+#include "torch_ext/local/io_error.h"
+#include "torch_ext/local/json_file.h"
 #include "torch_ext/local/rotary.h"
-#include "torch_ext/local/strict_json.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -24,14 +24,6 @@ using Json = nlohmann::json;
 
 constexpr std::uint64_t kLargestFile = std::uint64_t{16} << 20;
 constexpr std::string_view kFamilies[] = {"llama", "qwen2", "qwen3"};
-
-Result<Json> read_object(const fs::path& file) {
-  const Result<std::string> text = read_file(file, kLargestFile);
-  if (!text) return text.error();
-  Json json = parse_strict_json(*text);
-  if (!json.is_object()) return file_error(file, "it is not a JSON object, or gives a key twice");
-  return json;
-}
 
 /// What a JSON value is called in an error.
 std::string shown(const Json& value) {
@@ -99,32 +91,18 @@ class ConfigReader {
       take_sizes();
       take_variants();
       take_rotary();
-      take_ends(fields_);
     }
     if (fields_.problem()) return file_error(file, *fields_.problem());
     return std::move(config_);
   }
 
-  /// generation_config.json says better what ends a text.
-  static Status take_generation(const fs::path& file, ModelConfig& config) {
-    const Result<Json> json = read_object(file);
-    if (!json) return json.error();
-    ConfigReader reader(*json);
-    reader.take_ends(reader.fields_);
-    if (reader.fields_.problem()) return file_error(file, *reader.fields_.problem());
-    if (!reader.config_.eos_token_ids.empty()) {
-      config.eos_token_ids = std::move(reader.config_.eos_token_ids);
-    }
-    return ok_status();
-  }
-
  private:
   void take_family() {
-    family_ = fields_.text("model_type");
+    config_.family = fields_.text("model_type");
     if (fields_.problem()) return;
-    if (std::ranges::find(kFamilies, family_) == std::end(kFamilies)) {
+    if (std::ranges::find(kFamilies, config_.family) == std::end(kFamilies)) {
       fields_.refuse("model_type",
-                     "is " + internal::quoted(family_) + ", expected llama, qwen2 or qwen3");
+                     "is " + internal::quoted(config_.family) + ", expected llama, qwen2 or qwen3");
     }
   }
 
@@ -146,9 +124,9 @@ class ConfigReader {
 
   void take_variants() {
     config_.tie_word_embeddings = fields_.flag("tie_word_embeddings", false);
-    config_.attention_bias = family_ == "qwen2";
-    config_.qk_norm = family_ == "qwen3";
-    if (family_ != "qwen2") must_be("attention_bias", false);
+    config_.attention_bias = config_.family == "qwen2";
+    config_.qk_norm = config_.family == "qwen3";
+    if (config_.family != "qwen2") must_be("attention_bias", false);
     must_be("mlp_bias", false);
     must_be("use_sliding_window", false);
     if (const std::string act = fields_.text("hidden_act", "silu"); act != "silu") {
@@ -213,40 +191,57 @@ class ConfigReader {
     config_.rope_divisors = llama3_divisors(scaling, config_.head_dim, config_.rope_theta);
   }
 
-  void take_ends(Fields& fields) {
-    const Json* ends = fields.find("eos_token_id");
-    if (ends == nullptr) return;
-    const Json list = ends->is_array() ? *ends : Json::array({*ends});
-    for (const Json& end : list) {
-      if (!end.is_number_integer() || end > INT64_MAX) {
-        return fields.refuse("eos_token_id", "is " + shown(*ends) + ", expected token ids");
-      }
-      config_.eos_token_ids.push_back(end.get<std::int64_t>());
-    }
-  }
-
   Fields fields_;
-  std::string family_;
   ModelConfig config_;
 };
 
+/// The ends of a text by a configuration; none if it does not tell.
+Result<std::vector<std::int64_t>> ends_in(const Json& json, const fs::path& file) {
+  std::vector<std::int64_t> ids;
+  const auto ends = json.find("eos_token_id");
+  if (ends == json.end() || ends->is_null()) return ids;
+  const Json list = ends->is_array() ? *ends : Json::array({*ends});
+  for (const Json& end : list) {
+    if (!end.is_number_integer() || end > INT64_MAX) {
+      return file_error(file, "eos_token_id is " + shown(*ends) + ", expected token ids");
+    }
+    ids.push_back(end.get<std::int64_t>());
+  }
+  return ids;
+}
+
 }  // namespace
+
+Result<FolderTokens> folder_tokens(const fs::path& folder) {
+  FolderTokens tokens;
+  // The later one says better what ends a text.
+  for (const char* name : {"config.json", "generation_config.json"}) {
+    const fs::path file = folder / name;
+    std::error_code problem;
+    if (!fs::exists(file, problem)) continue;
+    const Result<Json> json = read_json_object(file, kLargestFile);
+    if (!json) return json.error();
+    Result<std::vector<std::int64_t>> ends = ends_in(*json, file);
+    if (!ends) return ends.error();
+    if (!ends->empty()) tokens.ends = *std::move(ends);
+    const auto size = json->find("vocab_size");
+    if (size != json->end() && size->is_number_integer() && *size <= INT64_MAX) {
+      tokens.vocab_size = size->get<std::int64_t>();
+    }
+  }
+  return tokens;
+}
 
 Result<ModelConfig> folder_config(const fs::path& folder) {
   const fs::path file = folder / "config.json";
-  const Result<Json> json = read_object(file);
+  const Result<Json> json = read_json_object(file, kLargestFile);
   if (!json) return json.error();
   Result<ModelConfig> config = ConfigReader(*json).read(file);
   if (!config) return config;
-  const fs::path generation = folder / "generation_config.json";
-  std::error_code problem;
-  if (fs::exists(generation, problem)) {
-    if (Status taken = ConfigReader::take_generation(generation, *config); !taken) {
-      return taken.error();
-    }
-  }
-  config->name =
-      internal::printable(fs::weakly_canonical(folder, problem).filename().string(), 200);
+  Result<FolderTokens> tokens = folder_tokens(folder);
+  if (!tokens) return tokens.error();
+  config->eos_token_ids = std::move(tokens->ends);
+  config->name = model_name_of(folder);
   if (Status valid = validate(*config); !valid) return file_error(file, valid.error().message());
   return config;
 }

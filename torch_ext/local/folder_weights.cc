@@ -1,11 +1,13 @@
 #include "torch_ext/local/folder_weights.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
 
 #include "tinkex/base/text.h"
-#include "torch_ext/local/strict_json.h"
+#include "torch_ext/local/json_file.h"
+#include "torch_ext/local/model_weights.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -20,12 +22,11 @@ constexpr std::size_t kMostFiles = 4096;
 
 /// Tensor to file, as the list tells.
 Result<std::map<std::string, std::string>> read_list(const fs::path& path) {
-  const Result<std::string> text = read_file(path, kLargestList);
-  if (!text) return text.error();
-  const Json json = parse_strict_json(*text);
-  const auto found = json.is_object() ? json.find("weight_map") : json.end();
-  if (found == json.end() || !found->is_object() || found->empty()) {
-    return file_error(path, "it has no list of tensors (weight_map), or gives a key twice");
+  const Result<Json> json = read_json_object(path, kLargestList);
+  if (!json) return json.error();
+  const auto found = json->find("weight_map");
+  if (found == json->end() || !found->is_object() || found->empty()) {
+    return file_error(path, "it has no list of tensors (weight_map)");
   }
   std::map<std::string, std::string> files;
   for (const auto& [tensor, file] : found->items()) {
@@ -38,6 +39,12 @@ Result<std::map<std::string, std::string>> read_list(const fs::path& path) {
     files.emplace(tensor, name);
   }
   return files;
+}
+
+/// Whether a tensor may go unread: it repeats what is elsewhere.
+bool is_redundant(const std::string& name, const ModelConfig& config) {
+  return name.ends_with("rotary_emb.inv_freq") ||
+         (config.tie_word_embeddings && name == "lm_head.weight");
 }
 
 }  // namespace
@@ -82,11 +89,41 @@ Status FolderWeights::add(const fs::path& path) {
   return ok_status();
 }
 
-std::vector<std::string> FolderWeights::names() const {
-  std::vector<std::string> names;
-  names.reserve(file_of_.size());
-  for (const auto& [name, file] : file_of_) names.push_back(name);
-  return names;
+Status FolderWeights::check(const ModelConfig& config) const {
+  // Whoever lists the tensors of the layers need not fear the number.
+  if (config.num_hidden_layers > static_cast<std::int64_t>(file_of_.size())) {
+    return file_error(folder_, "it has " + std::to_string(file_of_.size()) + " tensors for " +
+                                   std::to_string(config.num_hidden_layers) + " layers");
+  }
+  const WeightShapes expected = expected_weights(config);
+  TensorProblems problems;
+  for (const auto& [name, shape] : expected) {
+    const SafetensorsEntry* entry = find(name);
+    if (entry == nullptr) {
+      problems.add(name, "is missing");
+    } else {
+      problems.add_wrong_shape(name, entry->shape, shape);
+    }
+  }
+  for (const auto& [name, file] : file_of_) {
+    // One that nothing asks for would change the model's answers if it were used.
+    if (expected.count(name) == 0 && !is_redundant(name, config)) {
+      problems.add(name, "is not expected in this model");
+    }
+  }
+  if (problems.empty()) return ok_status();
+  return file_error(folder_, problems.text());
+}
+
+std::uint64_t FolderWeights::largest_read() const {
+  std::uint64_t largest = 0;
+  for (const auto& [name, file] : file_of_) largest = std::max(largest, find(name)->size);
+  return largest;
+}
+
+const SafetensorsEntry* FolderWeights::find(const std::string& name) const {
+  const auto found = file_of_.find(name);
+  return found == file_of_.end() ? nullptr : files_[found->second].find(name);
 }
 
 Result<at::Tensor> FolderWeights::read(const std::string& name) const {

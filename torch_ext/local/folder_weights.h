@@ -3,13 +3,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "tinkex/error.h"
+#include "torch_ext/local/config.h"
 #include "torch_ext/local/safetensors.h"
 
 namespace tinkex::torch_ext::local {
@@ -22,13 +23,17 @@ class FolderWeights {
   /// and one that two files have, are errors, of code kIo, that name file and tensor.
   static Result<FolderWeights> open(const std::filesystem::path& folder);
 
-  std::vector<std::string> names() const;
-  bool contains(const std::string& name) const { return file_of_.count(name) > 0; }
+  /// Whether the headers are those of such a model. Every tensor that is missing, has another shape
+  /// or is not expected is named in one error; of many, the first few are, and the rest is counted.
+  Status check(const ModelConfig& config) const;
+  /// Bytes of the largest tensor, as read() gives it.
+  std::uint64_t largest_read() const;
   /// The tensor of that name in its own type.
   Result<at::Tensor> read(const std::string& name) const;
 
  private:
   Status add(const std::filesystem::path& path);
+  const SafetensorsEntry* find(const std::string& name) const;
 
   std::filesystem::path folder_;
   std::vector<SafetensorsFile> files_;

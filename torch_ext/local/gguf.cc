@@ -10,6 +10,9 @@
 namespace tinkex::torch_ext::local {
 namespace {
 
+/// More numbers or texts than any vocabulary has.
+constexpr std::uint64_t kMostElements = std::uint64_t{1} << 24;
+
 template <class Stored, class Number>
 bool take_as(ByteCursor& cursor, Number& out) {
   Stored stored{};
@@ -84,6 +87,14 @@ Result<const GgufValue*> GgufFile::value(std::string_view key) const {
   return error("metadata " + internal::quoted(key) + " is missing");
 }
 
+/// A value that is short if it is an array.
+Result<const GgufValue*> GgufFile::array(std::string_view key) const {
+  Result<const GgufValue*> found = value(key);
+  if (!found || (*found)->count <= kMostElements) return found;
+  return error("metadata " + internal::quoted(key) + " has " + std::to_string((*found)->count) +
+               " elements, expected at most " + std::to_string(kMostElements));
+}
+
 Error GgufFile::wrong_kind(std::string_view key, const GgufValue& value,
                            std::string_view expected) const {
   std::string kind = name_of(value.kind);
@@ -129,7 +140,7 @@ Result<std::string_view> GgufFile::text(std::string_view key) const {
 }
 
 Result<std::vector<std::int64_t>> GgufFile::integers(std::string_view key) const {
-  const Result<const GgufValue*> found = value(key);
+  const Result<const GgufValue*> found = array(key);
   if (!found) return found.error();
   std::optional<std::vector<std::int64_t>> all = take_all<std::int64_t>(**found);
   if (all) return std::move(*all);
@@ -137,7 +148,7 @@ Result<std::vector<std::int64_t>> GgufFile::integers(std::string_view key) const
 }
 
 Result<std::vector<double>> GgufFile::numbers(std::string_view key) const {
-  const Result<const GgufValue*> found = value(key);
+  const Result<const GgufValue*> found = array(key);
   if (!found) return found.error();
   std::optional<std::vector<double>> all = take_all<double>(**found);
   if (all) return std::move(*all);
@@ -145,7 +156,7 @@ Result<std::vector<double>> GgufFile::numbers(std::string_view key) const {
 }
 
 Result<std::vector<std::string_view>> GgufFile::texts(std::string_view key) const {
-  const Result<const GgufValue*> found = value(key);
+  const Result<const GgufValue*> found = array(key);
   if (!found) return found.error();
   if ((*found)->kind != GgufKind::kArray || (*found)->element != GgufKind::kText) {
     return wrong_kind(key, **found, "array of string");

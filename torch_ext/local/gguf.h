@@ -42,7 +42,8 @@ class GgufFile {
   /// As it is in the file: it may hold any bytes.
   Result<std::string_view> text(std::string_view key) const;
 
-  /// The elements of an array. Time and memory are linear in its bytes; nothing is kept.
+  /// The elements of an array, 2^24 at most: a file may have holes, and so be larger than memory.
+  /// Time and memory are linear in its bytes; nothing is kept.
   Result<std::vector<std::int64_t>> integers(std::string_view key) const;
   Result<std::vector<double>> numbers(std::string_view key) const;
   Result<std::vector<std::string_view>> texts(std::string_view key) const;
@@ -64,6 +65,7 @@ class GgufFile {
       : path_(std::move(path)), tables_(std::move(tables)), owner_(std::move(owner)) {}
 
   Result<const GgufValue*> value(std::string_view key) const;
+  Result<const GgufValue*> array(std::string_view key) const;
   Error wrong_kind(std::string_view key, const GgufValue& value, std::string_view expected) const;
 
   std::filesystem::path path_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstddef>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,24 +11,26 @@
 #include <vector>
 
 #include "tinkex/base/text.h"
+#include "torch_ext/local/first_error.h"
+#include "torch_ext/local/gguf_vocabulary.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
 
 constexpr std::string_view kArchitectures[] = {"llama", "qwen2", "qwen3"};
 
-/// Fills a ModelConfig and remembers the first error.
+/// Fills a ModelConfig.
 class ConfigReader {
  public:
   explicit ConfigReader(const GgufFile& file) : file_(file) {}
 
   Result<ModelConfig> read() {
     take_architecture();
-    if (!problem_) take_sizes();
-    if (!problem_) take_vocabulary();
-    if (!problem_) take_positions();
-    if (!problem_) take_ends();
-    if (problem_) return *problem_;
+    if (!first_) take_sizes();
+    if (!first_) take_vocabulary();
+    if (!first_) take_positions();
+    config_.eos_token_ids = first_.take(gguf_ends(file_));
+    if (first_) return *first_;
     const Status valid = validate(config_);
     if (!valid) return file_.error(valid.error().message());
     return std::move(config_);
@@ -34,20 +38,21 @@ class ConfigReader {
 
  private:
   void take_architecture() {
-    architecture_ = take(file_.text("general.architecture"));
-    if (problem_) return;
+    architecture_ = first_.take(file_.text("general.architecture"));
+    if (first_) return;
+    config_.family = std::string(architecture_);
     if (std::find(std::begin(kArchitectures), std::end(kArchitectures), architecture_) ==
         std::end(kArchitectures)) {
       return refuse("architecture " + internal::quoted(architecture_) +
                     " is not supported; expected llama, qwen2 or qwen3");
     }
-    if (file_.contains("split.count") && take(file_.integer("split.count")) > 1) {
+    if (file_.contains("split.count") && first_.take(file_.integer("split.count")) > 1) {
       return refuse("it is a part of a split model; join the parts with llama-gguf-split --merge");
     }
   }
 
   void take_sizes() {
-    config_.name = internal::printable(file_.path().stem().string(), 200);
+    config_.name = model_name_of(file_.path());
     config_.hidden_size = integer("embedding_length");
     config_.intermediate_size = integer("feed_forward_length");
     config_.num_hidden_layers = integer("block_count");
@@ -93,31 +98,38 @@ class ConfigReader {
     if (file_.contains(key("rope.freq_base"))) {
       config_.rope_theta = take_decimal(key("rope.freq_base"));
     }
-    if (file_.contains(key("rope.scaling.type"))) {
-      const std::string_view scaling = take(file_.text(key("rope.scaling.type")));
-      if (!problem_ && scaling != "none") {
-        return refuse("scaling of rotary positions by " + internal::quoted(scaling) +
-                      " is not supported");
-      }
+    if (const GgufTensor* divisors = file_.find("rope_freqs.weight")) {
+      std::vector<float> numbers(static_cast<std::size_t>(divisors->elements()));
+      first_.take(file_.widen(*divisors, numbers));
+      config_.rope_divisors.assign(numbers.begin(), numbers.end());
     }
-    if (file_.contains(key("rope.scale_linear")) &&
-        take(file_.number(key("rope.scale_linear"))) != 1.0 && !problem_) {
-      return refuse("linear scaling of rotary positions is not supported");
+    const double factor = linear_factor();
+    if (factor == 1) return;
+    if (config_.rope_divisors.empty()) {
+      const auto half = std::clamp<std::int64_t>(config_.head_dim, 0, 65536) / 2;
+      config_.rope_divisors.assign(static_cast<std::size_t>(half), 1);
     }
-    const GgufTensor* divisors = file_.find("rope_freqs.weight");
-    if (divisors == nullptr) return;
-    std::vector<float> numbers(static_cast<std::size_t>(divisors->elements()));
-    take(file_.widen(*divisors, numbers));
-    config_.rope_divisors.assign(numbers.begin(), numbers.end());
+    for (double& divisor : config_.rope_divisors) divisor *= factor;
   }
 
-  void take_ends() {
-    for (const char* name : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
-      if (!file_.contains(name)) continue;
-      const std::int64_t token = take(file_.integer(name));
-      std::vector<std::int64_t>& ends = config_.eos_token_ids;
-      if (std::find(ends.begin(), ends.end(), token) == ends.end()) ends.push_back(token);
+  /// What positions are divided by. As in llama.cpp, a factor without a type is linear, one of 0
+  /// means 1, and older files call it scale_linear.
+  double linear_factor() {
+    std::string_view type = "linear";
+    if (file_.contains(key("rope.scaling.type"))) {
+      type = first_.take(file_.text(key("rope.scaling.type")));
     }
+    if (type == "none" || first_) return 1;
+    if (type != "linear") {
+      refuse("scaling of rotary positions by " + internal::quoted(type) + " is not supported");
+      return 1;
+    }
+    for (const char* name : {"rope.scaling.factor", "rope.scale_linear"}) {
+      if (!file_.contains(key(name))) continue;
+      const double factor = take_decimal(key(name));
+      return factor == 0 ? 1 : factor;
+    }
+    return 1;
   }
 
   std::string key(std::string_view name) const {
@@ -126,12 +138,12 @@ class ConfigReader {
 
   std::int64_t integer(std::string_view name, std::optional<std::int64_t> absent = std::nullopt) {
     if (absent && !file_.contains(key(name))) return *absent;
-    return take(file_.integer(key(name)));
+    return first_.take(file_.integer(key(name)));
   }
 
   /// The decimal number that somebody wrote, 1e-5 for example, which the file has as float32.
   double take_decimal(const std::string& key) {
-    const double stored = take(file_.number(key));
+    const double stored = first_.take(file_.number(key));
     const auto narrow = static_cast<float>(stored);
     if (static_cast<double>(narrow) != stored) return stored;  // it has float64
     char text[32];
@@ -141,21 +153,12 @@ class ConfigReader {
     return decimal;
   }
 
-  template <class T>
-  T take(Result<T> result) {
-    if (result) return *result;
-    if (!problem_) problem_ = result.error();
-    return T{};
-  }
-
-  void refuse(const std::string& what) {
-    if (!problem_) problem_ = file_.error(what);
-  }
+  void refuse(const std::string& what) { first_.add(file_.error(what)); }
 
   const GgufFile& file_;
   std::string_view architecture_;
   ModelConfig config_;
-  std::optional<Error> problem_;
+  FirstError first_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 
@@ -26,6 +27,12 @@ std::vector<std::string> GgufModel::names() const {
   std::vector<std::string> names;
   for (const auto& [name, weight] : weights_) names.push_back(name);
   return names;
+}
+
+std::uint64_t GgufModel::largest_read() const {
+  std::int64_t most = 0;
+  for (const auto& [name, weight] : weights_) most = std::max(most, weight.tensor->elements());
+  return static_cast<std::uint64_t>(most) * sizeof(float);
 }
 
 Result<at::Tensor> GgufModel::read(const std::string& name) const {

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -29,6 +30,9 @@ class GgufModel {
 
   std::vector<std::string> names() const;
   bool contains(const std::string& name) const { return weights_.count(name) > 0; }
+
+  /// Bytes of the largest weight, as read() gives it.
+  std::uint64_t largest_read() const;
 
   /// The weight of that name as float32, in memory of its own. A missing one is an error.
   Result<at::Tensor> read(const std::string& name) const;

@@ -1,125 +1,98 @@
 #include "torch_ext/local/gguf_weights.h"
 
 #include <cstddef>
+#include <functional>
 #include <set>
 #include <string_view>
-#include <utility>
 
-#include "tinkex/base/shape.h"
-#include "tinkex/base/text.h"
+#include "torch_ext/local/model_weights.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
 
-/// Problems that an error spells out; it only counts the others.
-constexpr std::size_t kNamedProblems = 8;
-
-/// Finds the weights in the file, remembers what was wrong with them.
-class Collector {
- public:
-  explicit Collector(const GgufFile& file) : file_(file) {}
-
-  void add(const std::string& stored_name, std::string name, std::vector<std::int64_t> shape,
-           std::int64_t interleaved_heads = 0) {
-    const GgufTensor* tensor = file_.find(stored_name);
-    if (tensor == nullptr) return complain(stored_name, " is missing");
-    known_.insert(stored_name);
-    if (tensor->shape != shape) {
-      return complain(stored_name, " has shape " + internal::shape_text(tensor->shape) +
-                                       ", expected " + internal::shape_text(shape));
-    }
-    if (tensor->type->widen == nullptr ||
-        (interleaved_heads > 0 && shape.size() == 1 && tensor->type->block_elements > 1)) {
-      return complain(stored_name, std::string(" has type ") + tensor->type->name +
-                                       ", which cannot be read; expected " +
-                                       (shape.size() == 1 ? "F32" : widened_ggml_types()));
-    }
-    weights_.push_back({std::move(name), tensor, interleaved_heads});
-  }
-
-  Result<std::vector<GgufWeight>> finish() {
-    known_.insert("rope_freqs.weight");  // belongs to the configuration
-    for (const GgufTensor& tensor : file_.tensors()) {
-      if (known_.count(tensor.name) == 0) complain(tensor.name, " is not expected");
-    }
-    if (problem_count_ == 0) return std::move(weights_);
-    if (problem_count_ > kNamedProblems) {
-      problems_ += "; and " + std::to_string(problem_count_ - kNamedProblems) + " more";
-    }
-    return file_.error(problems_);
-  }
-
- private:
-  void complain(std::string_view tensor, const std::string& what) {
-    if (++problem_count_ > kNamedProblems) return;
-    problems_ += (problems_.empty() ? "tensor " : "; tensor ") + internal::quoted(tensor) + what;
-  }
-
-  const GgufFile& file_;
-  std::set<std::string, std::less<>> known_;
-  std::vector<GgufWeight> weights_;
-  std::string problems_;
-  std::size_t problem_count_ = 0;
+/// How llama.cpp calls a weight of a layer, or one outside of the layers.
+struct Name {
+  std::string_view name;
+  std::string_view stored;
+};
+constexpr Name kOutside[] = {
+    {"model.embed_tokens.weight", "token_embd.weight"},
+    {"model.norm.weight", "output_norm.weight"},
+    {"lm_head.weight", "output.weight"},
+};
+constexpr std::string_view kLayers = "model.layers.";
+constexpr Name kOfLayer[] = {
+    {"input_layernorm.weight", "attn_norm.weight"},
+    {"self_attn.q_proj.weight", "attn_q.weight"},
+    {"self_attn.q_proj.bias", "attn_q.bias"},
+    {"self_attn.k_proj.weight", "attn_k.weight"},
+    {"self_attn.k_proj.bias", "attn_k.bias"},
+    {"self_attn.v_proj.weight", "attn_v.weight"},
+    {"self_attn.v_proj.bias", "attn_v.bias"},
+    {"self_attn.q_norm.weight", "attn_q_norm.weight"},
+    {"self_attn.k_norm.weight", "attn_k_norm.weight"},
+    {"self_attn.o_proj.weight", "attn_output.weight"},
+    {"post_attention_layernorm.weight", "ffn_norm.weight"},
+    {"mlp.gate_proj.weight", "ffn_gate.weight"},
+    {"mlp.up_proj.weight", "ffn_up.weight"},
+    {"mlp.down_proj.weight", "ffn_down.weight"},
 };
 
-void add_attention(Collector& to, const ModelConfig& c, const std::string& stored,
-                   const std::string& name, bool interleaved) {
-  const struct {
-    const char* stored;
-    const char* name;
-    std::int64_t heads;
-    bool rotated;
-  } kProjections[] = {
-      {"attn_q", "self_attn.q_proj", c.num_attention_heads, true},
-      {"attn_k", "self_attn.k_proj", c.num_key_value_heads, true},
-      {"attn_v", "self_attn.v_proj", c.num_key_value_heads, false},
-  };
-  for (const auto& each : kProjections) {
-    const std::int64_t rows = each.heads * c.head_dim;
-    const std::int64_t heads = interleaved && each.rotated ? each.heads : 0;
-    to.add(stored + each.stored + ".weight", name + each.name + ".weight", {rows, c.hidden_size},
-           heads);
-    if (!c.attention_bias) continue;
-    to.add(stored + each.stored + ".bias", name + each.name + ".bias", {rows}, heads);
+std::string_view find(std::span<const Name> names, std::string_view name) {
+  for (const Name& each : names) {
+    if (each.name == name) return each.stored;
   }
-  if (c.qk_norm) {
-    to.add(stored + "attn_q_norm.weight", name + "self_attn.q_norm.weight", {c.head_dim});
-    to.add(stored + "attn_k_norm.weight", name + "self_attn.k_norm.weight", {c.head_dim});
-  }
-  to.add(stored + "attn_output.weight", name + "self_attn.o_proj.weight",
-         {c.hidden_size, c.query_size()});
+  return {};
 }
 
-void add_layer(Collector& to, const ModelConfig& c, std::int64_t layer, bool interleaved) {
-  const std::string stored = "blk." + std::to_string(layer) + ".";
-  const std::string name = "model.layers." + std::to_string(layer) + ".";
-  to.add(stored + "attn_norm.weight", name + "input_layernorm.weight", {c.hidden_size});
-  add_attention(to, c, stored, name, interleaved);
-  to.add(stored + "ffn_norm.weight", name + "post_attention_layernorm.weight", {c.hidden_size});
-  to.add(stored + "ffn_gate.weight", name + "mlp.gate_proj.weight",
-         {c.intermediate_size, c.hidden_size});
-  to.add(stored + "ffn_up.weight", name + "mlp.up_proj.weight",
-         {c.intermediate_size, c.hidden_size});
-  to.add(stored + "ffn_down.weight", name + "mlp.down_proj.weight",
-         {c.hidden_size, c.intermediate_size});
+/// The name in the file of a weight that expected_weights() names.
+std::string stored_name(std::string_view name) {
+  if (!name.starts_with(kLayers)) return std::string(find(kOutside, name));
+  const std::size_t dot = name.find('.', kLayers.size());
+  const std::string layer(name.substr(kLayers.size(), dot - kLayers.size()));
+  return "blk." + layer + "." + std::string(find(kOfLayer, name.substr(dot + 1)));
+}
+
+/// How many heads llama.cpp has interleaved in that weight of a llama.
+std::int64_t interleaved_heads(std::string_view name, const ModelConfig& config) {
+  if (name.find(".q_proj.") != std::string_view::npos) return config.num_attention_heads;
+  return name.find(".k_proj.") != std::string_view::npos ? config.num_key_value_heads : 0;
+}
+
+/// Whether a weight can be brought to float32; complains if not.
+bool can_widen(const GgufTensor& tensor, std::int64_t heads, TensorProblems& problems) {
+  const bool is_vector = tensor.shape.size() == 1;
+  const bool is_torn = heads > 0 && is_vector && tensor.type->block_elements > 1;
+  if (tensor.type->widen != nullptr && !is_torn) return true;
+  problems.add(tensor.name, std::string("has type ") + tensor.type->name +
+                                ", which cannot be read; expected " +
+                                (is_vector ? "F32" : widened_ggml_types()));
+  return false;
 }
 
 }  // namespace
 
 Result<std::vector<GgufWeight>> gguf_weights(const GgufFile& file, const ModelConfig& config) {
-  const Result<std::string_view> architecture = file.text("general.architecture");
-  if (!architecture) return architecture.error();
-  const bool interleaved = *architecture == "llama";
-  Collector to(file);
-  to.add("token_embd.weight", "model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
-  for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    add_layer(to, config, layer, interleaved);
+  std::vector<GgufWeight> weights;
+  std::set<std::string, std::less<>> known{"rope_freqs.weight"};  // belongs to the configuration
+  TensorProblems problems;
+  for (const auto& [name, shape] : expected_weights(config)) {
+    const std::string stored = stored_name(name);
+    known.insert(stored);
+    const GgufTensor* tensor = file.find(stored);
+    if (tensor == nullptr) {
+      problems.add(stored, "is missing");
+      continue;
+    }
+    const std::int64_t heads = config.family == "llama" ? interleaved_heads(name, config) : 0;
+    if (problems.add_wrong_shape(stored, tensor->shape, shape)) continue;
+    if (can_widen(*tensor, heads, problems)) weights.push_back({name, tensor, heads});
   }
-  to.add("output_norm.weight", "model.norm.weight", {config.hidden_size});
-  if (!config.tie_word_embeddings) {
-    to.add("output.weight", "lm_head.weight", {config.vocab_size, config.hidden_size});
+  for (const GgufTensor& tensor : file.tensors()) {
+    if (known.count(tensor.name) == 0) problems.add(tensor.name, "is not expected");
   }
-  return to.finish();
+  if (!problems.empty()) return file.error(problems.text());
+  return weights;
 }
 
 Status widen(const GgufFile& file, const GgufWeight& weight, std::span<float> out) {

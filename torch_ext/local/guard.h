@@ -11,9 +11,11 @@
 namespace tinkex::torch_ext::local {
 
 /// Runs `body`, which returns a Result, and turns what LibTorch throws into an Error, so that no
-/// exception leaves the engine.
+/// exception leaves the engine. `out_of_memory` is what is said where memory runs out.
 template <class Body>
-auto guarded(Body&& body) -> decltype(body()) {
+auto guarded(Body&& body, const char* out_of_memory =
+                              "not enough memory for this request; send fewer or "
+                              "shorter sequences at once") -> decltype(body()) {
   try {
     return std::forward<Body>(body)();
   } catch (const Error& error) {
@@ -21,8 +23,7 @@ auto guarded(Body&& body) -> decltype(body()) {
   } catch (const c10::Error& error) {
     return Error(ErrorCode::kInternal, error.what_without_backtrace());
   } catch (const std::bad_alloc&) {
-    return Error(ErrorCode::kInternal,
-                 "not enough memory for this request; send fewer or shorter sequences at once");
+    return Error(ErrorCode::kInternal, out_of_memory);
   } catch (const std::exception& error) {
     return Error(ErrorCode::kInternal, error.what());
   }

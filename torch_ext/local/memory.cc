@@ -27,6 +27,17 @@ std::string first_line(const fs::path& path) {
   return line;
 }
 
+/// The number of a line "NAME NUMBER".
+std::uint64_t number_of(const fs::path& path, std::string_view wanted) {
+  std::ifstream file(path);
+  std::string name;
+  std::uint64_t number = 0;
+  while (file >> name >> number) {
+    if (name == wanted) return number;
+  }
+  return 0;
+}
+
 std::optional<std::uint64_t> system_memory(const fs::path& root) {
   std::ifstream file(root / "proc/meminfo");
   std::string name;
@@ -38,20 +49,27 @@ std::optional<std::uint64_t> system_memory(const fs::path& root) {
   return std::nullopt;
 }
 
-/// Version 2: what the group of this process, and each above it, leaves. What only caches files
-/// counts as used here, so the answer is rather too small.
+/// What a group may still take. The files that it caches count as used there, but give way.
+std::optional<std::uint64_t> left_in(const fs::path& group) {
+  const auto limit = number_in(first_line(group / "memory.max"));
+  const auto used = number_in(first_line(group / "memory.current"));
+  if (!limit || !used) return std::nullopt;
+  const fs::path counts = group / "memory.stat";
+  const std::uint64_t cached =
+      number_of(counts, "inactive_file") + number_of(counts, "active_file");
+  const std::uint64_t held = *used - std::min(*used, cached);
+  return *limit - std::min(*limit, held);
+}
+
+/// Version 2: what the group of this process, and each above it, leaves.
 std::optional<std::uint64_t> group_memory(const fs::path& root) {
   const std::string line = first_line(root / "proc/self/cgroup");
   if (line.rfind("0::/", 0) != 0) return std::nullopt;
   std::optional<std::uint64_t> least;
   const fs::path top = root / "sys/fs/cgroup";
   for (fs::path group = fs::path(line.substr(4)).lexically_normal();; group = group.parent_path()) {
-    const auto limit = number_in(first_line(top / group / "memory.max"));
-    const auto used = number_in(first_line(top / group / "memory.current"));
-    if (limit && used) {
-      const std::uint64_t left = *limit > *used ? *limit - *used : 0;
-      least = std::min(least.value_or(left), left);
-    }
+    const auto left = left_in(top / group);
+    if (left) least = std::min(least.value_or(*left), *left);
     if (group.empty() || group == group.parent_path()) return least;
   }
 }
@@ -63,6 +81,14 @@ std::optional<std::uint64_t> available_memory(const fs::path& root) {
   const auto group = group_memory(root);
   if (!system) return group;
   return group ? std::min(*system, *group) : *system;
+}
+
+double memory_to_load(const ModelConfig& config, std::size_t element_size,
+                      std::uint64_t largest_read) {
+  const double table =
+      static_cast<double>(config.max_position_embeddings) * static_cast<double>(config.head_dim);
+  return (config.parameter_count() + table) * static_cast<double>(element_size) +
+         static_cast<double>(largest_read);
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -1,5 +1,6 @@
 #include "torch_ext/local/model_shelf.h"
 
+#include <system_error>
 #include <utility>
 
 #include "tinkex/base/text.h"
@@ -8,17 +9,21 @@
 
 namespace tinkex::torch_ext::local {
 
-Result<std::unique_ptr<ModelShelf>> ModelShelf::load(std::span<const std::filesystem::path> paths) {
+Result<std::unique_ptr<ModelShelf>> ModelShelf::load(std::span<const std::filesystem::path> paths,
+                                                     const std::stop_token& stop) {
   auto shelf = std::make_unique<ModelShelf>();
   for (const std::filesystem::path& path : paths) {
-    auto model = load_pretrained(path);
+    auto model = load_pretrained(path, at::ScalarType::Float, stop);
     if (!model) return model.error();
     const std::string& name = (*model)->config().name;
     if (shelf->find(name) != nullptr) {
       return invalid_argument("two models are called " + internal::quoted(name) +
                               "; rename a folder or file");
     }
-    shelf->loaded_.push_back({path.string(), *std::move(model)});
+    std::error_code problem;  // Without a current directory the path stays as it is.
+    const std::filesystem::path place = std::filesystem::absolute(path, problem).lexically_normal();
+    shelf->loaded_.push_back(
+        {path.string(), problem ? path.string() : place.string(), *std::move(model)});
   }
   return shelf;
 }
@@ -63,7 +68,7 @@ Result<std::shared_ptr<const BaseModel>> ModelShelf::model(const std::string& na
 
 std::string ModelShelf::tokenizer_id(const std::string& name) const {
   const Loaded* loaded = find(name);
-  return loaded != nullptr ? loaded->path : ByteTokenizer::kId;
+  return loaded != nullptr ? loaded->place : ByteTokenizer::kId;
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -20,19 +21,21 @@ class ModelShelf {
  public:
   /// Loads every file, see load_pretrained(). Two models of one name are an error, of code
   /// kInvalidArgument; what a file lacks is kIo.
-  static Result<std::unique_ptr<ModelShelf>> load(std::span<const std::filesystem::path> paths);
+  static Result<std::unique_ptr<ModelShelf>> load(std::span<const std::filesystem::path> paths,
+                                                  const std::stop_token& stop);
 
   /// In the order in which they are offered: those from files first.
   std::vector<std::string> names() const;
   /// By name, or by path as it was given. An unknown one is refused with the list of known ones.
   Result<ModelConfig> config(const std::string& name) const;
   Result<std::shared_ptr<const BaseModel>> model(const std::string& name) TINKEX_EXCLUDES(mutex_);
-  /// What clients call its tokenizer: that of bytes, or the path of the model.
+  /// What clients call its tokenizer: that of bytes, or the absolute path of the model.
   std::string tokenizer_id(const std::string& name) const;
 
  private:
   struct Loaded {
-    std::string path;
+    std::string path;   ///< As it was given.
+    std::string place;  ///< The same from everywhere.
     std::shared_ptr<const BaseModel> model;
   };
 

@@ -20,23 +20,31 @@ std::vector<double> frequencies(std::int64_t head_dim, double rope_theta) {
   return frequencies;
 }
 
+template <class Number>
+void fill(at::Tensor& table, const std::vector<double>& turns) {
+  Number* row = table.mutable_data_ptr<Number>();
+  for (std::int64_t position = 0; position < table.size(0); ++position) {
+    for (std::size_t i = 0; i < turns.size(); ++i) {
+      const double angle = static_cast<double>(position) * turns[i];
+      row[i] = static_cast<Number>(std::cos(angle));
+      row[turns.size() + i] = static_cast<Number>(std::sin(angle));
+    }
+    row += table.size(1);
+  }
+}
+
 }  // namespace
 
 at::Tensor make_rotary_table(const ModelConfig& config, at::ScalarType dtype) {
   std::vector<double> turns = frequencies(config.head_dim, config.rope_theta);
   for (std::size_t i = 0; i < config.rope_divisors.size(); ++i) turns[i] /= config.rope_divisors[i];
-  at::Tensor table =
-      at::empty({config.max_position_embeddings, config.head_dim}, at::ScalarType::Double);
-  double* row = table.mutable_data_ptr<double>();
-  for (std::int64_t position = 0; position < config.max_position_embeddings; ++position) {
-    for (std::size_t i = 0; i < turns.size(); ++i) {
-      const double angle = static_cast<double>(position) * turns[i];
-      row[i] = std::cos(angle);
-      row[turns.size() + i] = std::sin(angle);
-    }
-    row += config.head_dim;
+  at::Tensor table = at::empty({config.max_position_embeddings, config.head_dim}, dtype);
+  if (dtype == at::ScalarType::Double) {
+    fill<double>(table, turns);
+  } else {
+    fill<float>(table, turns);
   }
-  return table.to(dtype);
+  return table;
 }
 
 std::vector<double> llama3_divisors(const Llama3Scaling& scaling, std::int64_t head_dim,

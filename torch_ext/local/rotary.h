@@ -10,7 +10,7 @@
 namespace tinkex::torch_ext::local {
 
 /// Cosines and sines of the rotary angles, (max positions, head_dim): cosines first. Angles are
-/// computed in double, so that both element types get the nearest value.
+/// computed in double, so that both element types, float32 and float64, get the nearest value.
 at::Tensor make_rotary_table(const ModelConfig& config, at::ScalarType dtype);
 
 /// How Llama 3.1 stretches its context, by the names of config.json (`rope_scaling`).

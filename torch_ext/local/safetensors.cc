@@ -76,16 +76,20 @@ std::vector<std::string> SafetensorsFile::names() const {
   return names;
 }
 
-Result<at::Tensor> SafetensorsFile::read(const std::string& name) const {
+const SafetensorsEntry* SafetensorsFile::find(const std::string& name) const {
   const auto found = header_.entries.find(name);
-  if (found == header_.entries.end()) {
+  return found == header_.entries.end() ? nullptr : &found->second;
+}
+
+Result<at::Tensor> SafetensorsFile::read(const std::string& name) const {
+  const SafetensorsEntry* entry = find(name);
+  if (entry == nullptr) {
     return Error(ErrorCode::kIo,
                  "tensor '" + name + "' is missing in '" + file_.path().string() + "'");
   }
-  const SafetensorsEntry& entry = found->second;
-  at::Tensor tensor = at::empty(entry.shape, type_of(entry.dtype));
+  at::Tensor tensor = at::empty(entry->shape, type_of(entry->dtype));
   auto* out = static_cast<std::byte*>(tensor.mutable_data_ptr());
-  const Status status = file_.read(entry.begin, {out, static_cast<std::size_t>(entry.size)});
+  const Status status = file_.read(entry->begin, {out, static_cast<std::size_t>(entry->size)});
   if (!status) return status.error();
   return tensor;
 }

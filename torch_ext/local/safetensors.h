@@ -24,7 +24,9 @@ class SafetensorsFile {
 
   const std::filesystem::path& path() const { return file_.path(); }
   std::vector<std::string> names() const;
-  bool contains(const std::string& name) const { return header_.entries.count(name) > 0; }
+  bool contains(const std::string& name) const { return find(name) != nullptr; }
+  /// Null if there is none of that name.
+  const SafetensorsEntry* find(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
 
   /// The tensor of that name in its own type. A missing one is an error.

@@ -36,8 +36,8 @@ TEST(BaseModelTest, MissingAndMisshapenWeightsAreAllNamed) {
   const auto model = BaseModel::from_tensors(config, source);
   ASSERT_FALSE(model);
   EXPECT_THAT(model.error().message(),
-              AllOf(HasSubstr("model.norm.weight is missing"),
-                    HasSubstr("lm_head.weight has shape [20, 50], expected [50, 20]")));
+              AllOf(HasSubstr("tensor 'model.norm.weight' is missing"),
+                    HasSubstr("tensor 'lm_head.weight' has shape [20, 50], expected [50, 20]")));
 }
 
 TEST(BaseModelTest, ImpossibleShapesAreRefused) {

@@ -141,6 +141,16 @@ TEST(GgufHostileTest, ArraysOfArraysAreReadToALimit) {
   EXPECT_THAT(nested(100'000), HasSubstr("arrays lie more than 4 deep"));
 }
 
+TEST(GgufHostileTest, ArraysLongerThanAnyVocabularyAreRefused) {
+  const std::uint64_t count = (std::uint64_t{1} << 24) + 1;
+  GgufWriter file;
+  file.array("k", GgufKind::kUint8, count, std::string(count, 'x'));
+  const auto numbers = parsed(file.bytes()).value()->integers("k");
+  ASSERT_FALSE(numbers);
+  EXPECT_THAT(numbers.error().message(), HasSubstr("metadata 'k' has 16777217 elements, expected "
+                                                   "at most 16777216"));
+}
+
 TEST(GgufHostileTest, TheAlignmentIsChecked) {
   for (const std::uint32_t alignment : {0U, 24U, 1U << 31}) {
     EXPECT_THAT(refusal(GgufWriter().uint32("general.alignment", alignment)),

@@ -9,6 +9,7 @@
 
 #include "tests/torch_ext/local/gguf_writer.h"
 #include "torch_ext/local/gguf_config.h"
+#include "torch_ext/local/gguf_vocabulary.h"
 
 namespace tinkex::torch_ext::local::testing {
 namespace {
@@ -118,8 +119,6 @@ TEST(GgufConfigTest, WhatIsNotSupportedIsRefusedByName) {
   EXPECT_THAT(llama([](GgufWriter& f) { f.text("llama.rope.scaling.type", "yarn"); }),
               HasSubstr("scaling of rotary positions by 'yarn'"));
   EXPECT_EQ(llama([](GgufWriter& f) { f.text("llama.rope.scaling.type", "none"); }), "accepted");
-  EXPECT_THAT(llama([](GgufWriter& f) { f.float32("llama.rope.scale_linear", 2); }),
-              HasSubstr("linear scaling"));
   EXPECT_THAT(llama([](GgufWriter& f) { f.uint32("split.count", 2); }), HasSubstr("split model"));
   EXPECT_THAT(llama([](GgufWriter& f) { f.uint32("llama.rope.dimension_count", 2); }),
               HasSubstr("'llama.rope.dimension_count' is 2, but heads have 4 dimensions"));
@@ -159,6 +158,46 @@ TEST(GgufConfigTest, DivisorsOfRotaryFrequenciesAreTaken) {
   file = tiny_llama();
   file.counting_tensor("rope_freqs.weight", {3});
   EXPECT_THAT(config_error(file), HasSubstr("rope_divisors has 3 numbers, expected 2"));
+}
+
+TEST(GgufConfigTest, LinearFactorsOfRotaryPositionsAreTaken) {
+  const auto divisors = [](auto change) {
+    GgufWriter file = tiny_llama();
+    change(file);
+    return gguf_config(*parsed(file.bytes()).value()).value().rope_divisors;
+  };
+  const std::string scaling = "llama.rope.scaling.";
+  // As in llama.cpp, linear is what is meant without a type.
+  EXPECT_THAT(divisors([&](GgufWriter& f) { f.float32(scaling + "factor", 2.5); }),
+              ElementsAre(2.5, 2.5));
+  EXPECT_THAT(divisors([&](GgufWriter& f) {
+                f.text(scaling + "type", "linear").float32(scaling + "factor", 4);
+              }),
+              ElementsAre(4.0, 4.0));
+  EXPECT_THAT(divisors([](GgufWriter& f) { f.float32("llama.rope.scale_linear", 2); }),
+              ElementsAre(2.0, 2.0));
+  EXPECT_THAT(divisors([&](GgufWriter& f) {
+                f.counting_tensor("rope_freqs.weight", {2}).float32(scaling + "factor", 2);
+              }),
+              ElementsAre(2.0, 4.0));
+  EXPECT_THAT(divisors([&](GgufWriter& f) {
+                f.text(scaling + "type", "none").float32(scaling + "factor", 4);
+              }),
+              IsEmpty());
+  EXPECT_THAT(divisors([&](GgufWriter& f) { f.float32(scaling + "factor", 0); }), IsEmpty());
+  EXPECT_THAT(divisors([&](GgufWriter& f) { f.float32(scaling + "factor", 1); }), IsEmpty());
+  GgufWriter negative = tiny_llama();
+  negative.float32(scaling + "factor", -2);
+  EXPECT_THAT(config_error(negative), HasSubstr("rope_divisors must be positive numbers"));
+}
+
+TEST(GgufVocabularyTest, AnotherKindOfTokenizerIsRefusedByName) {
+  const auto file = parsed(GgufWriter().text("tokenizer.ggml.model", "llama").bytes()).value();
+  const auto vocabulary = gguf_vocabulary(*file);
+  ASSERT_FALSE(vocabulary);
+  EXPECT_EQ(vocabulary.error().message(),
+            "GGUF file 'test.gguf': the tokenizer model 'llama' is not supported; only gpt2, "
+            "byte-level BPE, is");
 }
 
 TEST(GgufWeightsTest, RowsOfLlamasQueriesAndKeysAreReordered) {

@@ -2,6 +2,7 @@
 
 #include "torch_ext/local/pretrained.h"
 
+#include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,18 +11,21 @@
 #include <functional>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "tests/torch_ext/local/engine_testing.h"
 #include "torch_ext/local/folder_config.h"
 #include "torch_ext/local/memory.h"
+#include "torch_ext/local/safetensors.h"
 
 namespace tinkex::torch_ext::local::testing {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -135,6 +139,17 @@ TEST_F(PretrainedTest, TheMemoryOfAGroupCounts) {
   write(root / "sys/fs/cgroup/a/memory.max", "1000\n");
   write(root / "sys/fs/cgroup/a/memory.current", "400\n");
   EXPECT_EQ(available_memory(root), 600u);
+  // The group's cached files give way; what else it holds does not.
+  write(root / "sys/fs/cgroup/a/memory.stat", "anon 90\ninactive_file 200\nactive_file 110\n");
+  EXPECT_EQ(available_memory(root), 910u);
+  write(root / "sys/fs/cgroup/a/memory.stat", "inactive_file 9000\n");
+  EXPECT_EQ(available_memory(root), 1000u);
+}
+
+TEST_F(PretrainedTest, LoadingTakesMemoryForMoreThanTheWeights) {
+  const ModelConfig config = folder_config(kData / "models/llama").value();
+  const double numbers = config.parameter_count() + 64 * 6;
+  EXPECT_EQ(memory_to_load(config, 4, 1000), 4 * numbers + 1000);
 }
 
 TEST_F(PretrainedTest, WhatTheEngineDoesNotComputeIsRefusedByName) {
@@ -191,11 +206,96 @@ TEST_F(PretrainedTest, AWrongConfigurationNamesFileAndField) {
 TEST_F(PretrainedTest, WeightsThatDoNotFitTheShapeAreNamed) {
   EXPECT_THAT(
       error_with("llama", [](json& j) { j["intermediate_size"] = 25; }),
-      HasSubstr("model.layers.0.mlp.gate_proj.weight has shape [24, 16], expected [25, 16]"));
+      AllOf(HasSubstr("tensor 'model.layers.0.mlp.gate_proj.weight' has shape [24, 16], expected "
+                      "[25, 16]"),
+            HasSubstr("tensor 'model.layers.1.mlp.up_proj.weight' has shape")));
   EXPECT_THAT(error_with("llama", [](json& j) { j["num_hidden_layers"] = 3; }),
-              HasSubstr("model.layers.2.input_layernorm.weight is missing"));
+              HasSubstr("tensor 'model.layers.2.input_layernorm.weight' is missing"));
   EXPECT_THAT(error_with("llama", [](json& j) { j["num_hidden_layers"] = 1; }),
               HasSubstr("tensor 'model.layers.1.input_layernorm.weight' is not expected"));
+}
+
+TEST_F(PretrainedTest, TensorsAreComparedByTheirHeadersAndTheFirstFewNamed) {
+  EXPECT_THAT(error_with("llama",
+                         [](json& j) {
+                           j["num_hidden_layers"] = 1 << 24;
+                           for (const char* size : {"hidden_size", "intermediate_size"})
+                             j[size] = 1;
+                           j["num_attention_heads"] = j["num_key_value_heads"] = 1;
+                         }),
+              HasSubstr("it has 21 tensors for 16777216 layers"));
+  const fs::path folder = copy_of("llama");
+  const at::Tensor one = at::ones({1});
+  write_safetensors(folder / "model.safetensors", {{"a", one}, {"b", one}}, {}).value();
+  EXPECT_THAT(error_of(folder),
+              AllOf(HasSubstr("tensor 'lm_head.weight' is missing"), HasSubstr("; and 15 more")));
+}
+
+TEST_F(PretrainedTest, ATokenizerIsReadWhateverItsModelIs) {
+  const fs::path folder = copy_of("qwen3");
+  fs::remove(folder / "model.safetensors");
+  edit(folder / "config.json", [](json& j) {
+    j["model_type"] = "qwen3_moe";
+    j["use_sliding_window"] = true;
+  });
+  const auto tokenizer = load_tokenizer(folder).value();
+  EXPECT_EQ(tokenizer->eos_token(), 270);
+  EXPECT_EQ(tokenizer->vocab_size(), 271);
+  edit(folder / "config.json", [](json& j) { j["vocab_size"] = 100; });
+  EXPECT_THAT(load_tokenizer(folder).error().message(), HasSubstr("the model only 100"));
+
+  std::string gguf = read(kData / "llama.gguf");
+  const std::string key = "general.architecture";
+  const std::size_t value = gguf.find(key) + key.size() + 4 + 8;
+  ASSERT_EQ(gguf.substr(value, 5), "llama");
+  const fs::path file = fs::path(::testing::TempDir()) / "gemma.gguf";
+  write(file, gguf.replace(value, 5, "gemma"));
+  EXPECT_EQ(load_tokenizer(file).value()->eos_token(), 270);
+  EXPECT_THAT(error_of(file), HasSubstr("architecture 'gemma' is not supported"));
+}
+
+TEST_F(PretrainedTest, TheEndOfATextMayBeTheTokenizersOwn) {
+  const fs::path folder = copy_of("llama");
+  const fs::path file = folder / "tokenizer.json";
+  const fs::path config = folder / "tokenizer_config.json";
+  const std::string end = "<|end|>";  // 270
+  EXPECT_EQ(load_tokenizer(file).value()->eos_token(), -1);
+  for (const json& token : {json(end), json{{"content", end}}}) {
+    write(config, json{{"eos_token", token}}.dump());
+    EXPECT_EQ(load_tokenizer(file).value()->eos_token(), 270);
+  }
+  fs::remove(folder / "config.json");
+  fs::remove(folder / "generation_config.json");
+  EXPECT_EQ(load_tokenizer(folder).value()->eos_token(), 270);
+  write(config, R"({"eos_token": "<|nowhere|>"})");
+  EXPECT_THAT(load_tokenizer(file).error().message(),
+              HasSubstr("eos_token '<|nowhere|>' is not in tokenizer.json"));
+  write(config, R"({"eos_token": 5})");
+  EXPECT_THAT(load_tokenizer(file).error().message(), HasSubstr("eos_token is no text"));
+  write(config, R"({"eos_token": null})");
+  EXPECT_EQ(load_tokenizer(file).value()->eos_token(), -1);
+}
+
+TEST_F(PretrainedTest, AModelIsCalledAfterThePathThatWasGiven) {
+  const fs::path root = fs::path(::testing::TempDir()) / "names";
+  fs::remove_all(root);
+  fs::create_directories(root / "real");
+  fs::create_directory_symlink(root / "real", root / "linked");
+  EXPECT_EQ(model_name_of(root / "linked"), "linked");
+  EXPECT_EQ(model_name_of(root / "linked/"), "linked");
+  EXPECT_EQ(model_name_of(root / "real/../linked/."), "linked");
+  EXPECT_EQ(model_name_of(root / "model.Q8_0.gguf"), "model.Q8_0");
+  EXPECT_EQ(model_name_of("."), fs::current_path().filename());
+}
+
+TEST_F(PretrainedTest, LoadingEndsWhenItIsCalledOff) {
+  std::stop_source stop;
+  stop.request_stop();
+  for (const fs::path& path : {kData / "models/llama", kData / "llama.gguf"}) {
+    const auto model = load_pretrained(path, at::ScalarType::Float, stop.get_token());
+    ASSERT_FALSE(model);
+    EXPECT_EQ(model.error().code(), ErrorCode::kCancelled);
+  }
 }
 
 TEST_F(PretrainedTest, APartOfAModelIsNamed) {

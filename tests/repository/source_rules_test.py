@@ -42,7 +42,8 @@ RULES = [
           "tinkex/http/loopback_server.cc", "tinkex/mocks/scripted_server.cc",
           "torch_ext/local/compute_thread.cc", "torch_ext/local/compute_thread.h",
           "torch_ext/local/in_process_transport.cc", "torch_ext/local/lanes.cc",
-          "torch_ext/local/timer_thread.h", "torch_ext/ops/reaper.cc"]),
+          "torch_ext/local/server_main.cc", "torch_ext/local/timer_thread.h",
+          "torch_ext/ops/reaper.cc"]),
     Rule("a detached thread outlives what it uses",
          r"thread\w*\.detach\(\)|\}\)\.detach\(\)", "thread_.detach();", LIBRARIES,
          # These share their state with the thread, which a callback of its own may let go of last.

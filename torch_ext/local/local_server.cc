@@ -1,8 +1,10 @@
 #include "torch_ext/local/local_server.h"
 
+#include <atomic>
 #include <utility>
 
 #include "tinkex/http/loopback_server.h"
+#include "torch_ext/local/api.h"
 #include "torch_ext/local/router.h"
 
 namespace tinkex::torch_ext::local {
@@ -31,8 +33,15 @@ std::string_view header_of(const http::ServerRequest& request, std::string_view 
   return {};
 }
 
-http::Handler handler_for(std::shared_ptr<Backend> backend) {
-  return [backend = std::move(backend)](const http::ServerRequest& request, http::Respond respond) {
+/// Filled when the models are loaded.
+using BackendSlot = std::atomic<std::shared_ptr<Backend>>;
+
+http::Handler handler_for(std::shared_ptr<BackendSlot> slot) {
+  return [slot = std::move(slot)](const http::ServerRequest& request, http::Respond respond) {
+    const std::shared_ptr<Backend> backend = slot->load();
+    if (backend == nullptr) {
+      return respond(response_from(error_reply(503, "the server is still loading its models")));
+    }
     backend->handle(
         {request.method, request.target,
          [&request](std::string_view name) { return header_of(request, name); }, request.body},
@@ -65,14 +74,17 @@ Result<std::unique_ptr<LocalServer>> LocalServer::start(LocalServerOptions optio
     return invalid_argument("host " + options.host +
                             " can be reached from other machines; that needs an API key");
   }
-  auto backend = Backend::create(options.backend);
-  if (!backend) return backend.error();
+  // The port first: that it is in use is said at once, and not after the models are loaded.
+  const auto slot = std::make_shared<BackendSlot>();
   auto server = http::LoopbackServer::start({.host = options.host,
                                              .port = options.port,
                                              .max_body_bytes = options.max_body_bytes,
                                              .threads = kHttpThreads},
-                                            handler_for(*backend));
+                                            handler_for(slot));
   if (!server) return server.error();
+  auto backend = Backend::create(std::move(options.backend));
+  if (!backend) return backend.error();
+  slot->store(*backend);
   return std::unique_ptr<LocalServer>(
       new LocalServer(std::make_unique<Impl>(*std::move(backend), *std::move(server))));
 }

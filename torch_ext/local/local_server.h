@@ -22,8 +22,10 @@ struct LocalServerOptions {
 /// tests.
 class LocalServer {
  public:
-  /// Listens when it returns. Errors: kIo if the port is in use or the data directory cannot be
-  /// used, kInvalidArgument if other machines could reach it without an API key.
+  /// Serves when it returns. It takes the port before it loads models, and answers 503 meanwhile.
+  /// Errors: kIo if the port is in use or the data directory cannot be
+  /// used, kInvalidArgument if other machines could reach it without an API key;
+  /// those of the models.
   static Result<std::unique_ptr<LocalServer>> start(LocalServerOptions options);
 
   /// Stops.

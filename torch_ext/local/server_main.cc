@@ -12,8 +12,12 @@
 #include <exception>
 #include <filesystem>
 #include <initializer_list>
+#include <semaphore>
+#include <stop_token>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "torch_ext/local/config.h"
@@ -53,16 +57,40 @@ void enter_callers_directory() {
   }
 }
 
-/// The signals that end the program, blocked in every thread that is started later, so that the
-/// main thread alone waits for them.
-sigset_t block_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signals;
-}
+/// The first of Ctrl-C and SIGTERM. A thread of its own waits for it, while models load too; in
+/// every thread that is started later the two are blocked.
+class StopSignal {
+ public:
+  StopSignal() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    thread_ = std::thread([this] {
+      int signal = 0;
+      sigwait(&signals_, &signal);
+      came_.request_stop();
+      arrival_.release();
+    });
+  }
+  /// Ends the thread by such a signal.
+  ~StopSignal() {
+    pthread_kill(thread_.native_handle(), SIGTERM);
+    thread_.join();
+  }
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+
+  /// Stopped when it has come.
+  std::stop_token token() const { return came_.get_token(); }
+  void wait() { arrival_.acquire(); }
+
+ private:
+  sigset_t signals_;
+  std::stop_source came_;
+  std::binary_semaphore arrival_{0};
+  std::thread thread_;
+};
 
 /// From 0 to `most`. CLI11 shows the text that it returns after the option's name.
 CLI::Validator whole_number(int most) {
@@ -146,17 +174,25 @@ void greet(const LocalServer& server, const LocalServerOptions& options) {
   std::fflush(stdout);
 }
 
-int serve(const LocalServerOptions& options) {
-  const sigset_t signals = block_signals();
+int serve(LocalServerOptions options) {
+  StopSignal stop;
+  options.backend.stop_loading = stop.token();
+  for (const std::filesystem::path& path : options.backend.base_models) {
+    std::printf("Loading %s ...\n", path.c_str());
+  }
+  std::fflush(stdout);
   const auto server = LocalServer::start(options);
+  if (!server && server.error().code() == tinkex::ErrorCode::kCancelled) {
+    std::printf("Stopped while loading.\n");
+    return 0;
+  }
   if (!server) {
     std::fprintf(stderr, "local_server: %s\n", server.error().message().c_str());
     const bool usage = server.error().code() == tinkex::ErrorCode::kInvalidArgument;
     return usage ? kUsage : kFailure;
   }
   greet(**server, options);
-  int signal = 0;
-  sigwait(&signals, &signal);
+  stop.wait();
   std::printf("Stopping: what is running is cut short.\n");
   std::fflush(stdout);
   (*server)->stop();
@@ -173,7 +209,7 @@ int run(int argc, char** argv) {
     BackendOptions& backend = arguments.options.backend;
     backend.data_dir = arguments.data_dir;
     backend.base_models.assign(arguments.base_models.begin(), arguments.base_models.end());
-    return serve(arguments.options);
+    return serve(std::move(arguments.options));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   } catch (const std::exception& error) {

@@ -55,7 +55,8 @@ Reply create_model(Service& service, const Call& call) {
                                 "session");
   }
   wanted.result = {{"type", "create_model"}};
-  wanted.make = [&service, base_model = config->name, lora]() -> Result<std::unique_ptr<TrainingRun>> {
+  wanted.make = [&service, base_model = config->name,
+                 lora]() -> Result<std::unique_ptr<TrainingRun>> {
     auto base = service.models().model(base_model);
     if (!base) return base.error();
     return TrainingRun::create(*std::move(base), lora);
@@ -65,7 +66,8 @@ Reply create_model(Service& service, const Call& call) {
 
 Reply describe(const Service& service, const Model& model) {
   if (!model.ready.load(std::memory_order_acquire)) return unknown_model(model.id);
-  const json data = {{"arch", "llama"},
+  const auto config = service.models().config(model.base_model);
+  const json data = {{"arch", config ? config->family : ""},
                      {"model_name", model.base_model},
                      {"tokenizer_id", service.models().tokenizer_id(model.base_model)}};
   return json_reply({{"type", "get_info"},

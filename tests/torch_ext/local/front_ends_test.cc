@@ -243,5 +243,16 @@ TEST(LocalServerTest, StopEndsConnectionsAndCanBeRepeated) {
   server->stop();
 }
 
+TEST(LocalServerTest, APortThatIsInUseIsSaidBeforeModelsAreLoaded) {
+  const auto first = LocalServer::start({}).value();
+  const std::string& url = first->base_url();
+  LocalServerOptions options;
+  options.port = static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
+  options.backend.base_models = {"/nowhere"};
+  const auto second = LocalServer::start(options);
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().message(), HasSubstr("could not listen on"));
+}
+
 }  // namespace
 }  // namespace tinkex::torch_ext::local

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,24 @@ TEST(ServiceApiTest, EveryEndpointExistsUnderItsMethodOnly) {
     EXPECT_EQ(api.call("POST", path, "{}").status, 405) << path;
   }
   EXPECT_EQ(api.call("POST", "nothing", "{}").status, 404);
+}
+
+TEST(ServiceApiTest, AModelFromFilesTellsItsFamilyAndWhereItsTokenizerIs) {
+  const std::string folder = "tests/torch_ext/local/testdata/models/qwen3";
+  BackendOptions options;
+  options.base_models = {folder};
+  TestBackend api(options);
+  for (const std::string& name : {std::string("qwen3"), folder}) {
+    const std::string session = api.session();
+    const Json made = api.post("create_model", {{"session_id", session},
+                                                {"model_seq_id", 0},
+                                                {"base_model", name},
+                                                {"lora_config", {{"rank", 1}}}});
+    const Json data = api.post("get_info", {{"model_id", made["model_id"]}})["model_data"];
+    EXPECT_EQ(data["arch"], "qwen3");
+    EXPECT_EQ(data["model_name"], "qwen3");
+    EXPECT_EQ(data["tokenizer_id"], std::filesystem::absolute(folder).string());
+  }
 }
 
 TEST(ServiceApiTest, MalformedBodiesAre422WithADetail) {

@@ -151,7 +151,7 @@ std::vector<std::string> sample(Workshop& shop) {
 
 /// The run's server, or the embedded backend with its checkpoints in the run's folder.
 tinkex::torch_ext::Connection open_connection(RunFolder& run, const Options& options) {
-  const tinkex::torch_ext::ConnectOptions where = connect_options(run, options);
+  const tinkex::torch_ext::ConnectOptions where = connect_options(run, options).value();
   say_where(where);
   auto connection = tinkex::torch_ext::connect(where);
   if (!connection) throw about_server(connection.error(), where);
@@ -160,15 +160,15 @@ tinkex::torch_ext::Connection open_connection(RunFolder& run, const Options& opt
 }
 
 /// A model with fresh adapters, or as the run's checkpoint has it, optimizer included.
-TrainingClient open_model(tinkex::ServiceClient& service, const RunFolder& run) {
+TrainingClient open_model(tinkex::ServiceClient& service, const std::string& base_model,
+                          const RunFolder& run) {
   if (run.resumed()) {
     auto trainer = service.create_training_client_from_state(run.checkpoint()).get();
     if (!trainer) throw about_checkpoint(trainer.error(), run);
     return *std::move(trainer);
   }
   return service
-      .create_lora_training_client(run.plan.base_model,
-                                   {.rank = run.plan.rank, .seed = run.plan.seed})
+      .create_lora_training_client(base_model, {.rank = run.plan.rank, .seed = run.plan.seed})
       .get()
       .value();
 }
@@ -196,9 +196,10 @@ int fine_tune(const Options& options) {
   const tinkex::torch_ext::Connection connection = open_connection(*run, options);
   tinkex::ServiceClient service = connection.service;
   if (plan.learning_rate == 0) plan.learning_rate = default_learning_rate(plan.base_model);
-  const std::string cut = task->fit(context_length(service, plan.base_model).value()).value();
-  TrainingClient trainer = open_model(service, *run);
+  const KnownModel model = find_model(service, plan.base_model).value();
+  TrainingClient trainer = open_model(service, model.name, *run);
   const auto tokenizer = open_tokenizer(trainer.info(), plan).value();
+  const std::string cut = task->fit(*tokenizer, model.context_length).value();
   Workshop shop{trainer, *task, *tokenizer};
   greet(connection, trainer, *task, *run, cut);
   watch_for_stop();  // Only now: until there is a model, nothing would be saved by a later stop.

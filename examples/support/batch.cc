@@ -2,6 +2,8 @@
 
 #include <ATen/ops/tensor.h>
 
+#include <numeric>
+
 namespace sft {
 
 Batch make_batch(const std::vector<Example>& examples, const tinkex::Tokenizer& tokenizer) {
@@ -17,6 +19,12 @@ Batch make_batch(const std::vector<Example>& examples, const tinkex::Tokenizer& 
       if (part.trained && example.ended) ids.push_back(tokenizer.eos_token());
       learned.resize(ids.size(), part.trained ? 1.0F : 0.0F);
     }
+    // What comes first needs something to come after, as in prompt_tokens().
+    if (ids.size() == 1) {
+      ids.insert(ids.begin(), tokenizer.eos_token());
+      learned.insert(learned.begin(), 0.0F);
+    }
+    if (ids.empty()) continue;
     // The shift by one: each token is the target of the one before.
     const at::Tensor sequence = at::tensor(ids);
     const at::Tensor weights = at::tensor(learned);
@@ -24,8 +32,9 @@ Batch make_batch(const std::vector<Example>& examples, const tinkex::Tokenizer& 
     batch.targets.push_back(sequence.slice(0, 1));
     batch.weights.push_back(weights.slice(0, 1));
     batch.token_count += static_cast<std::int64_t>(ids.size()) - 1;
-    for (const float weight : learned) trained += weight;
+    trained += std::accumulate(learned.begin() + 1, learned.end(), 0.0);
   }
+  if (trained == 0) return batch;
   for (at::Tensor& weights : batch.weights) weights.div_(trained);
   return batch;
 }

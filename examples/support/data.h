@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tinkex/error.h"
+#include "tinkex/tokenizer.h"
 
 namespace sft {
 
@@ -41,11 +42,13 @@ class Task {
   virtual std::vector<Example> batch(std::int64_t step, std::int64_t size) const = 0;
   /// What is sampled before and after.
   virtual const std::vector<Prompt>& prompts() const = 0;
-  /// Most tokens that a continuation needs, its end-of-text token included.
+  /// Most tokens that a continuation needs, its end-of-text token included. Known after fit().
   virtual std::int64_t answer_tokens() const = 0;
-  /// Cuts what is longer than the model can read; gives a sentence if anything was cut, else "".
+  /// Cuts what is longer, by this tokenizer, than the model can read; gives a sentence if anything
+  /// was cut, else "".
   /// Errors: kInvalidArgument if nothing is left to learn from.
-  virtual tinkex::Result<std::string> fit(std::int64_t context_length) = 0;
+  virtual tinkex::Result<std::string> fit(const tinkex::Tokenizer& tokenizer,
+                                          std::int64_t context_length) = 0;
 };
 
 }  // namespace sft

@@ -1,7 +1,9 @@
 #include "examples/support/file_task.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
+#include <string_view>
 #include <utility>
 
 #include "examples/support/counted.h"
@@ -17,8 +19,26 @@ constexpr std::size_t kLongestAnswer = 256;
 constexpr std::size_t kTextPrompt = 32;
 constexpr std::size_t kTextAnswer = 64;
 
-std::size_t token_count(const Example& example, const Part& part) {
-  return part.text.size() + (example.ended && part.trained ? 1 : 0);
+/// Whether a character of UTF-8 goes on at that byte.
+bool is_inside(const std::string& text, std::size_t at) {
+  return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;
+}
+
+std::size_t ends_of(const Example& example, const Part& part) {
+  return example.ended && part.trained ? 1 : 0;
+}
+
+/// The longest beginning of a text, of whole characters, that is `most` tokens.
+std::string beginning(const std::string& text, std::size_t most,
+                      const tinkex::Tokenizer& tokenizer) {
+  std::vector<std::size_t> ends;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (i == 0 || !is_inside(text, i)) ends.push_back(i);
+  }
+  const auto beyond = std::partition_point(ends.begin(), ends.end(), [&](std::size_t end) {
+    return tokenizer.encode(std::string_view(text).substr(0, end)).size() <= most;
+  });
+  return beyond == ends.begin() ? "" : text.substr(0, *std::prev(beyond));
 }
 
 /// Up to the last trained part, which is what the model should say.
@@ -26,7 +46,7 @@ Prompt prompt_of(const Example& example) {
   if (example.parts.size() == 1) {  // Plain text.
     const std::string& text = example.parts.front().text;
     std::size_t end = std::min(kTextPrompt, text.size());
-    while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+    while (end > 0 && end < text.size() && is_inside(text, end)) --end;
     return {text.substr(0, end), std::nullopt};
   }
   Prompt prompt;
@@ -35,17 +55,18 @@ Prompt prompt_of(const Example& example) {
   return prompt;
 }
 
-/// Cuts an example to `most` tokens, the beginning of text included. Whether it was cut.
-bool cut(Example& example, std::size_t most) {
-  std::size_t left = most - 1;
+/// Cuts an example to `most` tokens. Whether it was cut.
+bool cut(Example& example, std::size_t most, const tinkex::Tokenizer& tokenizer) {
+  std::size_t left = most;
   for (std::size_t i = 0; i < example.parts.size(); ++i) {
     Part& part = example.parts[i];
-    const std::size_t tokens = token_count(example, part);
-    if (tokens <= left) {
-      left -= tokens;
+    const std::size_t tokens = tokenizer.encode(part.text).size();
+    const std::size_t all = tokens + ends_of(example, part);
+    if (all <= left) {
+      left -= all;
       continue;
     }
-    part.text.resize(std::min(part.text.size(), left));
+    if (tokens > left) part.text = beginning(part.text, left, tokenizer);
     example.parts.resize(i + 1);
     example.ended = false;  // The end is what was cut.
     return true;
@@ -55,7 +76,7 @@ bool cut(Example& example, std::size_t most) {
 
 bool teaches(const Example& example) {
   return std::any_of(example.parts.begin(), example.parts.end(), [&](const Part& part) {
-    return part.trained && token_count(example, part) > 0;
+    return part.trained && part.text.size() + ends_of(example, part) > 0;
   });
 }
 
@@ -91,11 +112,14 @@ class FileTask final : public Task {
   const std::vector<Prompt>& prompts() const override { return prompts_; }
   std::int64_t answer_tokens() const override { return answer_tokens_; }
 
-  tinkex::Result<std::string> fit(std::int64_t context_length) override {
+  tinkex::Result<std::string> fit(const tinkex::Tokenizer& tokenizer,
+                                  std::int64_t context_length) override {
+    const std::size_t begin = tokenizer.begin_of_text().size();
     // The last token is only predicted, never read.
-    const auto most = static_cast<std::size_t>(context_length) + 1;
-    const auto cut_count =
-        std::count_if(examples_.begin(), examples_.end(), [&](Example& e) { return cut(e, most); });
+    const std::size_t most = static_cast<std::size_t>(context_length) + 1;
+    const std::size_t room = most - std::min(most, begin);
+    const auto cut_count = std::count_if(examples_.begin(), examples_.end(),
+                                         [&](Example& e) { return cut(e, room, tokenizer); });
     std::erase_if(examples_, [](const Example& example) { return !teaches(example); });
     const std::string context = std::to_string(context_length) + " tokens that the model reads";
     if (examples_.empty()) {
@@ -103,7 +127,7 @@ class FileTask final : public Task {
                                       ": every example's prompt alone fills the " + context +
                                       "; shorten them or choose another --base-model");
     }
-    fit_prompts(static_cast<std::size_t>(context_length));
+    fit_prompts(tokenizer, static_cast<std::size_t>(context_length));
     if (cut_count == 0) return std::string();
     return std::to_string(cut_count) + " examples are longer than the " + context +
            " and were cut; those without anything left to learn were dropped";
@@ -113,17 +137,21 @@ class FileTask final : public Task {
   void add_prompt(std::size_t index) {
     if (prompts_.size() >= kMostPrompts) return;
     prompts_.push_back(prompt_of(examples_[index]));
-    const auto& expected = prompts_.back().expected;
-    const std::size_t answer = expected ? expected->size() + 1 : kTextAnswer;
-    answer_tokens_ =
-        std::max(answer_tokens_, static_cast<std::int64_t>(std::min(answer, kLongestAnswer)));
   }
 
   /// Drops prompts that leave no room for an answer.
-  void fit_prompts(std::size_t context) {
-    answer_tokens_ = std::min(answer_tokens_, static_cast<std::int64_t>(context / 2));
-    const std::size_t room = context - static_cast<std::size_t>(answer_tokens_);
-    std::erase_if(prompts_, [&](const Prompt& p) { return p.text.size() + 1 > room; });
+  void fit_prompts(const tinkex::Tokenizer& tokenizer, std::size_t context) {
+    std::size_t longest = 1;
+    for (const Prompt& prompt : prompts_) {
+      longest = std::max(
+          longest, prompt.expected ? tokenizer.encode(*prompt.expected).size() + 1 : kTextAnswer);
+    }
+    longest = std::min({longest, kLongestAnswer, context / 2});
+    answer_tokens_ = static_cast<std::int64_t>(longest);
+    const std::size_t begin = tokenizer.begin_of_text().size();
+    std::erase_if(prompts_, [&](const Prompt& prompt) {
+      return begin + tokenizer.encode(prompt.text).size() > context - longest;
+    });
   }
 
   std::vector<std::size_t> order_of(std::int64_t epoch) const {

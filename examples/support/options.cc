@@ -112,7 +112,7 @@ void add_other_options(CLI::App& app, Options& options) {
       ->check(CLI::Validator(
           [](std::string& text) -> std::string {
             std::error_code missing;
-            if (text == "bytes" || std::filesystem::exists(text, missing)) return "";
+            if (text == kBytes || std::filesystem::exists(text, missing)) return "";
             return "'" + text + "' is not there; give a tokenizer.json, a model or bytes";
           },
           ""));

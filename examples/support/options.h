@@ -9,6 +9,9 @@
 
 namespace sft {
 
+/// The --tokenizer that is no file.
+inline constexpr char kBytes[] = "bytes";
+
 /// The command line. What is absent takes its default, or with --resume the value of the run.
 struct Options {
   std::optional<std::string> data;

@@ -66,7 +66,9 @@ class PigLatinTask final : public Task {
   /// The longest word, "way" and the end.
   std::int64_t answer_tokens() const override { return 9 + 3 + 1; }
 
-  tinkex::Result<std::string> fit(std::int64_t context_length) override {
+  tinkex::Result<std::string> fit(const tinkex::Tokenizer& /*tokenizer*/,
+                                  std::int64_t context_length) override {
+    // By bytes; no tokenizer makes more tokens of a word.
     constexpr std::int64_t kLongest = 1 + 9 + 1 + 9 + 3;
     if (context_length >= kLongest) return std::string();
     return tinkex::invalid_argument("the model reads only " + std::to_string(context_length) +

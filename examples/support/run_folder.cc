@@ -34,7 +34,8 @@ bool has_state(const fs::path& folder) {
   return fs::exists(folder / kState, missing);
 }
 
-/// Makes a path mean the same from everywhere.
+}  // namespace
+
 Status place(const char* option, const std::string& path, std::string& to) {
   std::error_code error;
   fs::path absolute = fs::absolute(path, error).lexically_normal();
@@ -46,27 +47,17 @@ Status place(const char* option, const std::string& path, std::string& to) {
   return invalid_argument(std::string(option) + " " + path + ": the name is not UTF-8; rename it");
 }
 
-/// The same for what may be a name instead.
-Status place_if_there(const char* option, const std::string& text, std::string& to) {
-  std::error_code missing;
-  if (fs::exists(text, missing)) return place(option, text, to);
-  to = text;
-  return tinkex::ok_status();
-}
+namespace {
 
 Status apply(const Options& options, Plan& plan) {
   if (options.data) {
     if (Status placed = place("--data", *options.data, plan.data); !placed) return placed;
   }
-  if (options.base_model) {
-    if (Status placed = place_if_there("--base-model", *options.base_model, plan.base_model);
-        !placed) {
-      return placed;
-    }
-  }
-  if (options.tokenizer) {
-    if (Status placed = place_if_there("--tokenizer", *options.tokenizer, plan.tokenizer);
-        !placed) {
+  if (options.base_model) plan.base_model = *options.base_model;
+  if (options.tokenizer == kBytes) {
+    plan.tokenizer = kBytes;
+  } else if (options.tokenizer) {
+    if (Status placed = place("--tokenizer", *options.tokenizer, plan.tokenizer); !placed) {
       return placed;
     }
   }

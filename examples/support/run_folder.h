@@ -11,6 +11,10 @@
 
 namespace sft {
 
+/// Makes a path mean the same from everywhere: absolute, without a slash at the end. `option`
+/// begins the error of one that cannot be recorded.
+tinkex::Status place(const char* option, const std::string& path, std::string& to);
+
 /// What decides every loss of a run; saved with it, so that a resumed run goes on exactly.
 struct Plan {
   std::string data;  ///< Absolute path; empty: Pig Latin.
@@ -18,8 +22,9 @@ struct Plan {
   std::int64_t batch_size = 64;
   double learning_rate = 0;  ///< 0: by model.
   std::int64_t rank = 32;
-  std::string base_model = "tinkex/tiny";  ///< A name, or the absolute path of a model.
-  std::string tokenizer;                   ///< "bytes" or an absolute path; empty: the model's own.
+  /// A name; in the embedded backend it may be the absolute path of a model instead.
+  std::string base_model = "tinkex/tiny";
+  std::string tokenizer;  ///< kBytes or an absolute path; empty: the model's own.
   std::int64_t seed = 1;
   std::string base_url;  ///< Empty: the embedded backend.
 };

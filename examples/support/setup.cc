@@ -11,9 +11,12 @@
 #include "examples/support/server_name.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/load_tokenizer.h"
+#include "torch_ext/local/config.h"
 
 namespace sft {
 namespace {
+
+namespace local = tinkex::torch_ext::local;
 
 using tinkex::invalid_argument;
 using tinkex::SupportedModel;
@@ -29,29 +32,34 @@ std::string names_of(const std::vector<SupportedModel>& models) {
   return models.size() > kShown ? names + ", ..." : names;
 }
 
-/// What a backend calls a model that it has from a path; empty for what is no path.
-std::string name_of_path(const std::filesystem::path& path) {
-  std::error_code problem;
-  if (!std::filesystem::exists(path, problem)) return "";
-  const bool folder = std::filesystem::is_directory(path, problem);
-  return (folder ? path.filename() : path.stem()).string();
+/// Whether a base model is one of the files on this machine.
+bool is_path(const std::string& base_model) {
+  std::error_code missing;
+  return !local::built_in_config(base_model) && std::filesystem::exists(base_model, missing);
 }
 
 }  // namespace
 
-tinkex::torch_ext::ConnectOptions connect_options(const RunFolder& run, const Options& options) {
+tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run,
+                                                                  const Options& options) {
   tinkex::torch_ext::ConnectOptions connect;
   connect.client.base_url = run.plan.base_url;
   connect.embedded.data_dir = run.file("backend");
   connect.embedded.threads = options.threads;
-  std::error_code missing;
-  if (std::filesystem::exists(run.plan.base_model, missing)) {
-    connect.embedded.base_models = {run.plan.base_model};
-  }
   // A run goes on where its checkpoint is, whatever the environment says by now.
   if (run.resumed()) {
     connect.where = run.plan.base_url.empty() ? tinkex::torch_ext::Backend::kEmbedded
                                               : tinkex::torch_ext::Backend::kServer;
+  }
+  // A server has models of its own, whatever files are called like them here.
+  const bool embedded =
+      tinkex::torch_ext::choose_backend(connect) == tinkex::torch_ext::Backend::kEmbedded;
+  if (embedded && is_path(run.plan.base_model)) {
+    const std::string given = run.plan.base_model;
+    if (auto placed = place("--base-model", given, run.plan.base_model); !placed) {
+      return placed.error();
+    }
+    connect.embedded.base_models = {run.plan.base_model};
   }
   return connect;
 }
@@ -74,19 +82,24 @@ tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run) {
                                        " (restore that folder, or start anew with --out)");
 }
 
-tinkex::Result<std::int64_t> context_length(tinkex::ServiceClient& service,
-                                            const std::string& base_model) {
-  const std::string name = name_of_path(base_model);
+tinkex::Result<KnownModel> find_model(tinkex::ServiceClient& service,
+                                      const std::string& base_model) {
   const auto models = service.get_supported_models().get();
   if (!models) {
-    if (models.error().http_status() == 404) return kUnlimited;  // It does not tell.
+    if (models.error().http_status() == 404) return KnownModel{base_model, kUnlimited};
     return models.error();
   }
-  const auto found = std::find_if(models->begin(), models->end(), [&](const SupportedModel& model) {
-    return model.model_name == base_model || model.model_name == name;
-  });
-  if (found != models->end()) return found->max_context_length.value_or(kUnlimited);
-  if (models->empty()) return kUnlimited;
+  const auto called = [&](const std::string& name) {
+    return std::find_if(models->begin(), models->end(),
+                        [&](const SupportedModel& each) { return each.model_name == name; });
+  };
+  auto found = called(base_model);
+  if (found == models->end() && is_path(base_model))
+    found = called(local::model_name_of(base_model));
+  if (found != models->end()) {
+    return KnownModel{found->model_name, found->max_context_length.value_or(kUnlimited)};
+  }
+  if (models->empty()) return KnownModel{base_model, kUnlimited};
   return invalid_argument("--base-model " + base_model +
                           ": is unknown here; choose one of: " + names_of(*models));
 }
@@ -94,28 +107,26 @@ tinkex::Result<std::int64_t> context_length(tinkex::ServiceClient& service,
 tinkex::Result<std::shared_ptr<const tinkex::Tokenizer>> open_tokenizer(
     const tinkex::ModelInfo& info, const Plan& plan) {
   using TokenizerPtr = std::shared_ptr<const tinkex::Tokenizer>;
-  if (plan.tokenizer == "bytes" ||
-      (plan.tokenizer.empty() && info.tokenizer_id == tinkex::ByteTokenizer::kId)) {
+  const std::string id = plan.tokenizer.empty() ? info.tokenizer_id : plan.tokenizer;
+  if (plan.tokenizer == kBytes || id == tinkex::ByteTokenizer::kId) {
     return TokenizerPtr(std::make_shared<tinkex::ByteTokenizer>());
   }
-  if (!plan.tokenizer.empty()) {
-    auto tokenizer = tinkex::torch_ext::load_tokenizer(plan.tokenizer);
-    if (!tokenizer) return std::move(tokenizer).error().with_context("--tokenizer");
-    if ((*tokenizer)->eos_token() < 0) {
-      return invalid_argument("--tokenizer " + plan.tokenizer +
-                              ": does not tell which token ends a text; give the model's folder");
-    }
-    return tokenizer;
-  }
   std::error_code missing;
-  if (std::filesystem::exists(info.tokenizer_id, missing)) {
-    return tinkex::torch_ext::load_tokenizer(info.tokenizer_id);
+  if (plan.tokenizer.empty() && !std::filesystem::exists(id, missing)) {
+    const std::string tokens = id.empty() ? "an unknown tokenizer" : "the tokenizer " + id;
+    return invalid_argument("model " + info.model_name + " uses " + tokens +
+                            ", which is not on this machine; give its tokenizer.json by "
+                            "--tokenizer (or --tokenizer bytes to send bytes as its token ids all "
+                            "the same)");
   }
-  const std::string tokens =
-      info.tokenizer_id.empty() ? "an unknown tokenizer" : "the tokenizer " + info.tokenizer_id;
-  return invalid_argument("model " + info.model_name + " uses " + tokens +
-                          ", which is not on this machine; give its tokenizer.json by --tokenizer "
-                          "(or --tokenizer bytes to send bytes as its token ids all the same)");
+  auto tokenizer = tinkex::torch_ext::load_tokenizer(id);
+  if (!tokenizer) return std::move(tokenizer).error().with_context("tokenizer");
+  if ((*tokenizer)->eos_token() < 0) {
+    return invalid_argument("tokenizer " + id +
+                            ": does not tell which token ends a text; give, by --tokenizer, a "
+                            "model's folder or a tokenizer.json beside its tokenizer_config.json");
+  }
+  return tokenizer;
 }
 
 double default_learning_rate(const std::string& base_model) {

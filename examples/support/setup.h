@@ -13,8 +13,11 @@
 
 namespace sft {
 
-/// Where to train: the run's server, or the embedded backend with its checkpoints in the folder.
-tinkex::torch_ext::ConnectOptions connect_options(const RunFolder& run, const Options& options);
+/// Where to train: the run's server, or the embedded backend with its checkpoints in the folder. If
+/// the latter is to load the base model from a path, the plan's becomes absolute.
+/// Errors: of place().
+tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run,
+                                                                  const Options& options);
 
 /// An error of connecting, with the server that it is about where it does not say so itself.
 tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options);
@@ -22,13 +25,20 @@ tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::Connect
 /// An error of opening the run's checkpoint, with the remedy where it is on this machine.
 tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run);
 
-/// How many tokens the model reads.
-/// Errors: kInvalidArgument with the server's models if `base_model` is not among them.
-tinkex::Result<std::int64_t> context_length(tinkex::ServiceClient& service,
-                                            const std::string& base_model);
+/// A model that a server has.
+struct KnownModel {
+  std::string name;  ///< By which to ask for it.
+  std::int64_t context_length = 0;
+};
+
+/// The model called `base_model`, or after that path.
+/// Errors: kInvalidArgument with the server's models if it is not among them.
+tinkex::Result<KnownModel> find_model(tinkex::ServiceClient& service,
+                                      const std::string& base_model);
 
 /// The tokenizer that --tokenizer names, else the model's own: bytes, or a file on this machine.
-/// Errors: kInvalidArgument with the remedy if it is neither; kIo if its file cannot be used.
+/// Errors: kInvalidArgument with the remedy if it is neither, or does not tell what ends a text;
+/// kIo if its file cannot be used.
 tinkex::Result<std::shared_ptr<const tinkex::Tokenizer>> open_tokenizer(
     const tinkex::ModelInfo& info, const Plan& plan);
 

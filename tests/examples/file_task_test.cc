@@ -21,6 +21,18 @@ std::vector<Example> pairs(int count, std::size_t prompt_size = 4) {
   return examples;
 }
 
+/// Two bytes a token, with nothing before a text.
+class PairTokenizer final : public tinkex::Tokenizer {
+ public:
+  std::vector<std::int64_t> encode(std::string_view text) const override {
+    return std::vector<std::int64_t>((text.size() + 1) / 2, 7);
+  }
+  std::string decode(std::span<const std::int64_t> /*tokens*/) const override { return ""; }
+  std::vector<std::int64_t> begin_of_text() const override { return {}; }
+  std::int64_t eos_token() const override { return 1; }
+  std::int64_t vocab_size() const override { return 8; }
+};
+
 std::string name_of(const Example& example) { return example.parts.back().text; }
 
 TEST(FileTaskTest, EveryEpochShowsEveryExampleOnce) {
@@ -75,29 +87,48 @@ TEST(FileTaskTest, PlainTextIsAskedForByItsBeginning) {
 TEST(FileTaskTest, WhatFitsIsLeftAlone) {
   const auto task = file_task("f", pairs(3), 1);
   // Beginning of text, 4 of prompt, 8 of answer, end of text; the last is not read.
-  EXPECT_EQ(task->fit(13).value(), "");
+  EXPECT_EQ(task->fit(tinkex::ByteTokenizer(), 13).value(), "");
   EXPECT_EQ(name_of(task->batch(0, 1)[0]).size(), 8u);
 }
 
 TEST(FileTaskTest, WhatIsTooLongIsCutAndSaidSo) {
   const auto task = file_task("f", pairs(3), 1);
-  EXPECT_THAT(task->fit(12).value(), HasSubstr("3 examples are longer than the 12 tokens"));
+  EXPECT_THAT(task->fit(tinkex::ByteTokenizer(), 12).value(),
+              HasSubstr("3 examples are longer than the 12 tokens"));
   const Example cut = task->batch(0, 1)[0];
   EXPECT_EQ(cut.parts.back().text.size(), 8u);
   EXPECT_FALSE(cut.ended);  // Its end-of-text token is gone, not its last byte.
+}
+
+TEST(FileTaskTest, LengthsAreCountedInTokens) {
+  const auto task = file_task("f", pairs(3), 1);
+  // Two tokens of prompt, four of answer, end of text; the last is not read.
+  EXPECT_EQ(task->fit(PairTokenizer(), 6).value(), "");
+  EXPECT_EQ(task->answer_tokens(), 3);  // No more than half of what is read.
+  EXPECT_THAT(task->fit(PairTokenizer(), 4).value(), HasSubstr("3 examples are longer"));
+  EXPECT_EQ(task->batch(0, 1)[0].parts.back().text.size(), 6u);
+}
+
+TEST(FileTaskTest, TextIsCutBetweenCharacters) {
+  const std::string text = "ab\u00e9\u00e9\u00e9";
+  for (const std::int64_t context : {2, 3, 4, 5}) {
+    const auto task = file_task("f", {{.parts = {{text, true}}, .ended = false}}, 1);
+    EXPECT_THAT(task->fit(tinkex::ByteTokenizer(), context).value(), HasSubstr("1 example"));
+    EXPECT_EQ(task->batch(0, 1)[0].parts[0].text, text.substr(0, context < 4 ? 2 : 4)) << context;
+  }
 }
 
 TEST(FileTaskTest, ExamplesWithNothingLeftToLearnAreDropped) {
   std::vector<Example> examples = pairs(2, 100);
   examples.push_back(pairs(1).front());
   const auto task = file_task("f", examples, 1);
-  EXPECT_THAT(task->fit(50).value(), HasSubstr("2 examples"));
+  EXPECT_THAT(task->fit(tinkex::ByteTokenizer(), 50).value(), HasSubstr("2 examples"));
   for (const Example& e : task->batch(0, 4)) EXPECT_EQ(name_of(e), "answer 0");
 }
 
 TEST(FileTaskTest, AnEmptyRestIsAnError) {
   const auto task = file_task("f", pairs(3, 100), 1);
-  const auto fitted = task->fit(50);
+  const auto fitted = task->fit(tinkex::ByteTokenizer(), 50);
   ASSERT_FALSE(fitted.ok());
   EXPECT_EQ(fitted.error().code(), tinkex::ErrorCode::kInvalidArgument);
   EXPECT_THAT(fitted.error().message(), HasSubstr("50 tokens"));

@@ -78,8 +78,8 @@ TEST(PigLatinTaskTest, AsksForTheHeldOutWordsAndTrainsOnTheTranslation) {
 }
 
 TEST(PigLatinTaskTest, AModelThatReadsTooLittleIsRefused) {
-  EXPECT_TRUE(pig_latin_task(1)->fit(256).ok());
-  const auto refused = pig_latin_task(1)->fit(8);
+  EXPECT_TRUE(pig_latin_task(1)->fit(tinkex::ByteTokenizer(), 256).ok());
+  const auto refused = pig_latin_task(1)->fit(tinkex::ByteTokenizer(), 8);
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(refused.error().message().find("only 8 tokens"), std::string::npos);
 }

@@ -139,6 +139,22 @@ TEST(RunFolderTest, NamesThatCannotBeUsedAreRefusedInWords) {
   EXPECT_THAT(error_of(options), HasSubstr("the name is not UTF-8"));
 }
 
+TEST(RunFolderTest, NamesAreNotTakenForFilesOfThatName) {
+  const fs::path place = fresh("names");
+  fs::create_directories(place / "owner/model");
+  std::ofstream(place / "bytes") << "x";
+  const fs::path before = fs::current_path();
+  fs::current_path(place);
+  Options options = out(fresh("named"));
+  options.base_model = "owner/model";
+  options.tokenizer = "bytes";
+  const auto run = RunFolder::open(options);
+  fs::current_path(before);
+  ASSERT_TRUE(run.ok()) << run.error().what();
+  EXPECT_EQ((*run)->plan.base_model, "owner/model");
+  EXPECT_EQ((*run)->plan.tokenizer, "bytes");
+}
+
 TEST(RunFolderTest, AFolderInWhichNothingWasSavedGoesAgain) {
   const fs::path path = fresh("unused");
   const Options options = out(path);

@@ -208,15 +208,30 @@ test_pretrained() {
   "$server" --port 0 --base-model llama.gguf >server.txt 2>err.txt &
   local pid=$!
   eventually grep -q "Press Ctrl-C" server.txt
-  TINKER_BASE_URL=$(sed -n 's/^Serving .* on //p' server.txt) \
-    "$sft" "${run[@]}" --base-model llama --tokenizer llama.gguf --steps 1 --out served >out.txt \
-    2>err.txt || fail "a model on local_server: $(cat err.txt)"
+  grep -q "^Loading llama.gguf" server.txt || fail "nothing was said before a model was loaded"
+  # From another folder: the server gives the tokenizer's place by its full path.
+  (cd elsewhere && TINKER_BASE_URL=$(sed -n 's/^Serving .* on //p' ../server.txt) \
+    "$sft" "${run[@]}" --base-model llama --steps 1 --out served) >out.txt 2>err.txt ||
+    fail "a model on local_server: $(cat err.txt)"
   kill "$pid"
   rm qwen3/model.safetensors
   refused 1 "qwen3/model.safetensors" --base-model qwen3
   refused 2 "is not there; give a tokenizer.json" --tokenizer nowhere.json
   "$server" --base-model qwen3 >/dev/null 2>err.txt && fail "local_server began without weights"
   grep -q "qwen3/model.safetensors" err.txt || fail "local_server about weights: $(cat err.txt)"
+}
+
+# Ctrl-C while models load, or just after.
+test_interrupt_while_loading() {
+  cp -L "$models/llama.gguf" slow.gguf
+  env --default-signal=INT "$server" --port 0 --base-model slow.gguf >loading.txt 2>err.txt &
+  local pid=$!
+  eventually grep -q "^Loading slow.gguf" loading.txt
+  kill -INT "$pid"
+  wait "$pid"
+  local code=$?
+  [ "$code" = 0 ] || fail "exit code of Ctrl-C while loading: $code: $(cat err.txt)"
+  grep -q "^Stopp" loading.txt || fail "no answer to Ctrl-C while loading: $(cat loading.txt)"
 }
 
 test_bad_data() {
@@ -322,8 +337,8 @@ test_full_disk() {
 }
 
 for each in results repeatable resume interrupt ignored_hangup interrupt_while_connecting \
-  damaged_checkpoint closed_streams lost_output own_data pretrained bad_data bad_options bad_server \
-  bad_server_options nonsense_server server full_disk; do
+  damaged_checkpoint closed_streams lost_output own_data pretrained interrupt_while_loading bad_data \
+  bad_options bad_server bad_server_options nonsense_server server full_disk; do
   echo "test_$each"
   "test_$each"
 done

@@ -1,0 +1,119 @@
+#include "examples/support/setup.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "examples/support/batch.h"
+
+namespace sft {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+const fs::path kModels = "tests/torch_ext/local/testdata/models";
+
+/// Bytes, with nothing before a text.
+class BareTokenizer final : public tinkex::Tokenizer {
+ public:
+  std::vector<std::int64_t> encode(std::string_view text) const override {
+    return {text.begin(), text.end()};
+  }
+  std::string decode(std::span<const std::int64_t> tokens) const override {
+    return {tokens.begin(), tokens.end()};
+  }
+  std::vector<std::int64_t> begin_of_text() const override { return {}; }
+  std::int64_t eos_token() const override { return 0; }
+  std::int64_t vocab_size() const override { return 256; }
+};
+
+double sum_of_weights(const Batch& batch) {
+  double sum = 0;
+  for (const at::Tensor& weights : batch.weights) sum += weights.sum().item<double>();
+  return sum;
+}
+
+TEST(BatchTest, WeightsSumToOneWhateverComesBeforeAText) {
+  const std::vector<Example> examples = {
+      {.parts = {{"plain text", true}}, .ended = false},
+      {.parts = {{"prompt", false}, {"answer", true}}},
+  };
+  EXPECT_NEAR(sum_of_weights(make_batch(examples, BareTokenizer())), 1, 1e-6);
+  EXPECT_NEAR(sum_of_weights(make_batch(examples, tinkex::ByteTokenizer())), 1, 1e-6);
+}
+
+TEST(BatchTest, ATextOfOneTokenFollowsAnEnd) {
+  const Batch batch = make_batch({{.parts = {{"x", true}}, .ended = false}}, BareTokenizer());
+  ASSERT_EQ(batch.tokens.size(), 1u);
+  ASSERT_EQ(batch.tokens[0].numel(), 1);
+  EXPECT_EQ(batch.tokens[0].item<std::int64_t>(), 0);
+  EXPECT_EQ(batch.targets[0].item<std::int64_t>(), 'x');
+  EXPECT_EQ(batch.token_count, 1);
+  EXPECT_NEAR(sum_of_weights(batch), 1, 1e-6);
+}
+
+TEST(BatchTest, ATextOfNoTokenIsLeftOut) {
+  const std::vector<Example> examples = {{.parts = {{"", true}}, .ended = false},
+                                         {.parts = {{"xy", true}}, .ended = false}};
+  EXPECT_EQ(make_batch(examples, BareTokenizer()).tokens.size(), 1u);
+}
+
+class SetupTest : public ::testing::Test {
+ protected:
+  SetupTest() { options_.out = (root_ / "run").string(); }
+
+  /// A folder with a tokenizer and nothing else.
+  fs::path bare_tokenizer() const {
+    fs::remove_all(root_ / "bare");
+    fs::create_directories(root_ / "bare");
+    fs::copy_file(kModels / "qwen3/tokenizer.json", root_ / "bare/tokenizer.json");
+    return root_ / "bare";
+  }
+
+  const fs::path root_ = fs::path(::testing::TempDir()) /
+                         ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  Options options_;
+};
+
+TEST_F(SetupTest, ATokenizerWithoutAnEndOfTextIsRefusedWhereverItComesFrom) {
+  tinkex::ModelInfo info;
+  Plan plan;
+  plan.tokenizer = (bare_tokenizer() / "tokenizer.json").string();
+  const auto named = open_tokenizer(info, plan);
+  ASSERT_FALSE(named);
+  EXPECT_THAT(named.error().message(), HasSubstr("does not tell which token ends a text"));
+  info.tokenizer_id = bare_tokenizer().string();
+  const auto own = open_tokenizer(info, Plan());
+  ASSERT_FALSE(own);
+  EXPECT_THAT(own.error().message(), HasSubstr("does not tell which token ends a text"));
+}
+
+TEST_F(SetupTest, OnlyTheEmbeddedBackendTakesABaseModelForAPath) {
+  options_.base_model = (kModels / "qwen3").string();
+  const auto run = RunFolder::open(options_).value();
+  run->plan.base_url = "http://127.0.0.1:9";
+  EXPECT_TRUE(connect_options(*run, options_)->embedded.base_models.empty());
+  EXPECT_EQ(run->plan.base_model, *options_.base_model);
+  run->plan.base_url.clear();
+  ASSERT_EQ(connect_options(*run, options_)->embedded.base_models.size(), 1u);
+  EXPECT_EQ(run->plan.base_model, fs::absolute(kModels / "qwen3").string());
+}
+
+TEST_F(SetupTest, ALinkedFolderIsFoundByTheNameOfTheLink) {
+  fs::create_directories(root_);
+  const fs::path link = root_ / "linked";
+  fs::remove(link);
+  fs::create_directory_symlink(fs::absolute(kModels / "qwen3"), link);
+  options_.base_model = link.string() + "/";
+  const auto run = RunFolder::open(options_).value();
+  auto connection = tinkex::torch_ext::connect(connect_options(*run, options_).value()).value();
+  const KnownModel model = find_model(connection.service, run->plan.base_model).value();
+  EXPECT_EQ(model.name, "linked");
+  EXPECT_GT(model.context_length, 0);
+}
+
+}  // namespace
+}  // namespace sft

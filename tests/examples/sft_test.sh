@@ -308,10 +308,10 @@ server.serve_forever()' >port.txt &
 }
 
 test_server() {
-  "$server" --port 0 >server.txt 2>&1 &
+  "$server" --port 0 >plain_server.txt 2>&1 &
   local pid=$! url
-  eventually grep -q 'http://' server.txt
-  url=$(grep -o 'http://[0-9.:]*' server.txt | head -1)
+  eventually grep -q 'http://' plain_server.txt
+  url=$(grep -o 'http://[0-9.:]*' plain_server.txt | head -1)
   TINKER_BASE_URL=$url "$sft" "${small[@]}" --steps 4 --out remote >out.txt 2>err.txt ||
     fail "run on a server: $(cat err.txt)"
   grep -q "the server at $url" out.txt || fail "the server was not named"

@@ -25,12 +25,10 @@ HeadViews HeadViews::of(const at::Tensor& rows, const ModelConfig& config, std::
           all.narrow(1, heads + kv_heads, kv_heads)};
 }
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
-                     AttentionRecord* record) {
-  auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal);
-  at::Tensor rows = to_rows(out);
-  if (record != nullptr) *record = {std::move(out), std::move(logsumexp)};
-  return rows;
+at::Tensor attention(const HeadViews& heads, AttentionRecord& record) {
+  std::tie(record.out, record.logsumexp) = at::_scaled_dot_product_flash_attention_for_cpu(
+      heads.q, heads.k, heads.v, 0.0, /*is_causal=*/true);
+  return to_rows(record.out);
 }
 
 at::Tensor attention_backward(const at::Tensor& dy, const HeadViews& heads,

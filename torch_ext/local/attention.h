@@ -21,11 +21,9 @@ struct HeadViews {
   static HeadViews of(const at::Tensor& rows, const ModelConfig& config, std::int64_t length);
 };
 
-/// Softmax attention of the queries over keys and values; query head j reads key head
-/// j / (heads / kv heads). `causal` masks later positions. Returns rows
+/// Causal softmax attention; query head j reads key head j / (heads / kv heads). Returns rows
 /// (batch * length, heads * head_dim).
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
-                     AttentionRecord* record);
+at::Tensor attention(const HeadViews& heads, AttentionRecord& record);
 
 /// Backward of causal attention: gradient with respect to the stacked rows of HeadViews::of.
 at::Tensor attention_backward(const at::Tensor& dy, const HeadViews& heads,

@@ -49,7 +49,10 @@ class BaseModel {
 
   const ModelConfig& config() const { return config_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
+  /// Of the frozen matrices.
   at::ScalarType dtype() const { return embedding_.scalar_type(); }
+  /// Of everything that is computed, and of adapters: float32 where the matrices are bfloat16.
+  at::ScalarType compute_dtype() const { return final_norm_.scalar_type(); }
   /// Weights of the model; a tied embedding counts once.
   std::int64_t parameter_count() const { return parameter_count_; }
   /// Sixteen hexadecimal digits over the shape and every weight: equal models, equal digests.

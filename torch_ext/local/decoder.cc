@@ -11,12 +11,11 @@
 namespace tinkex::torch_ext::local {
 namespace {
 
-Rotation rotation_of(const ModelConfig& config, std::int64_t length, std::int64_t first) {
+Rotation rotation_of(const ModelConfig& config, std::int64_t length) {
   Rotation rotation;
   rotation.heads = config.num_attention_heads + config.num_key_value_heads;
   rotation.head_dim = config.head_dim;
   rotation.length = length;
-  rotation.first_position = first;
   return rotation;
 }
 
@@ -35,14 +34,6 @@ struct LayerPass {
     return {model.config().num_attention_heads, model.config().num_key_value_heads};
   }
 
-  at::Tensor attend(const HeadViews& heads, AttentionRecord* record) const {
-    if (cache == nullptr) return attention(heads.q, heads.k, heads.v, true, record);
-    cache->write(index, heads.k, heads.v);
-    // One new position sees all of the cache; several start a sequence and see each other.
-    if (length > 1) return attention(heads.q, heads.k, heads.v, true, nullptr);
-    return attention(heads.q, cache->keys(index, 1), cache->values(index, 1), false, nullptr);
-  }
-
   at::Tensor attention_half(const at::Tensor& x, LayerRecord& r) const {
     r.input = x;
     r.attention_input = rms_norm(x, weights().input_norm, eps(), &r.input_inverse);
@@ -52,9 +43,10 @@ struct LayerPass {
       normalize_heads(r.qkv, weights().q_norm, eps(), queries(), r.q_norm);
       normalize_heads(r.qkv, weights().k_norm, eps(), keys(), r.k_norm);
     }
-    const std::int64_t first = cache != nullptr ? cache->length() : 0;
-    rotate_heads(r.qkv, model.rotary_table(), rotation_of(model.config(), length, first));
-    r.attention_rows = attend(HeadViews::of(r.qkv, model.config(), length), &r.attention);
+    rotate_heads(r.qkv, model.rotary_table(), rotation_of(model.config(), length));
+    const HeadViews heads = HeadViews::of(r.qkv, model.config(), length);
+    if (cache != nullptr) cache->write(index, heads.k, heads.v);
+    r.attention_rows = attention(heads, r.attention);
     return linear(r.attention_rows, weights().o, adapter.o, x, &r.o_low_rank);
   }
 
@@ -95,7 +87,7 @@ struct LayerPass {
                                               adapter.o, gradient.o, true);
     const HeadViews heads = HeadViews::of(r.qkv, model.config(), length);
     at::Tensor d_qkv = attention_backward(d_rows, heads, r.attention);
-    Rotation back = rotation_of(model.config(), length, 0);
+    Rotation back = rotation_of(model.config(), length);
     back.inverse = true;
     rotate_heads(d_qkv, model.rotary_table(), back);
     if (model.config().qk_norm) {
@@ -123,7 +115,6 @@ at::Tensor decoder_forward(const BaseModel& model, const AdapterViews& adapter,
     x = pass.attention_half(x, r);
     x = pass.mlp_half(x, r);
   }
-  if (cache != nullptr) cache->advance(length);
   return x;
 }
 

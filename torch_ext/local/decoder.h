@@ -28,8 +28,8 @@ using DecoderRecord = std::vector<LayerRecord>;
 /// residual stream before the final norm, (batch * length, d). Positions are causal, so padding at
 /// the end of a row changes nothing before it.
 ///
-/// `record`, if not null, receives what decoder_backward needs. `cache`, if not null, holds the
-/// positions read before and takes the new ones; new positions longer than one need an empty cache.
+/// `record`, if not null, receives what decoder_backward needs; `cache`, if not null, the keys and
+/// values of a single sequence, for which it has room.
 at::Tensor decoder_forward(const BaseModel& model, const AdapterViews& adapter,
                            const at::Tensor& tokens, std::int64_t length, DecoderRecord* record,
                            KvCache* cache);

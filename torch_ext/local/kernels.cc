@@ -151,7 +151,8 @@ void rotate_heads(at::Tensor& rows, const at::Tensor& table, const Rotation& rot
     T* data = rows.mutable_data_ptr<T>();
     const T* angles = table.const_data_ptr<T>();
     for_each_row(rows.size(0), rotation.heads * rotation.head_dim, [=](std::int64_t row) {
-      const std::int64_t position = rotation.first_position + row % rotation.length;
+      const std::int64_t position =
+          rotation.positions != nullptr ? rotation.positions[row] : row % rotation.length;
       rotate_row(data + row * stride, angles + position * rotation.head_dim, rotation);
     });
   });

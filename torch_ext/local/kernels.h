@@ -34,13 +34,13 @@ void normalize_heads_backward(at::Tensor& d_rows, const at::Tensor& weight, cons
                               const HeadNormRecord& record);
 
 /// Turns the first `heads` heads of every row of `rows` (n, columns) in place, by the angle of the
-/// row's position: first_position + row % length. `inverse` turns back, which is the backward pass.
-/// `table` is BaseModel::rotary_table().
+/// row's position: positions[row], or without them row % length. `inverse` turns back, which is the
+/// backward pass. `table` is BaseModel::rotary_table().
 struct Rotation {
   std::int64_t heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t length = 1;
-  std::int64_t first_position = 0;
+  const std::int64_t* positions = nullptr;
   bool inverse = false;
 };
 void rotate_heads(at::Tensor& rows, const at::Tensor& table, const Rotation& rotation);

@@ -9,31 +9,23 @@
 
 namespace tinkex::torch_ext::local {
 
-/// Keys and values of the positions read so far, for sequences of one common length. Memory is
-/// reserved once; the system hands it out as it is written.
+/// Keys and values of a prompt, filled by decoder_forward.
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, std::int64_t batch, std::int64_t capacity,
-          at::ScalarType dtype);
+  KvCache(const ModelConfig& config, std::int64_t length, at::ScalarType dtype);
 
   std::int64_t length() const { return length_; }
-  std::int64_t batch() const { return batch_; }
 
-  /// Stores keys and values (batch, kv heads, new positions, head_dim) of `layer` behind length().
+  /// Stores the keys and values (1, kv heads, length, head_dim) of `layer`.
   void write(std::size_t layer, const at::Tensor& keys, const at::Tensor& values);
-  /// After every layer wrote: makes the positions part of the sequence.
-  void advance(std::int64_t positions) { length_ += positions; }
-  /// All keys of `layer` including `extra` positions beyond length().
-  at::Tensor keys(std::size_t layer, std::int64_t extra) const;
-  at::Tensor values(std::size_t layer, std::int64_t extra) const;
 
-  /// A cache with room for `capacity` positions whose sequences are those at `rows` of this one.
-  KvCache with_rows(const at::Tensor& rows, std::int64_t capacity) const;
+  /// (kv heads, length, head_dim), contiguous.
+  const at::Tensor& keys(std::size_t layer) const { return keys_[layer]; }
+  const at::Tensor& values(std::size_t layer) const { return values_[layer]; }
 
  private:
-  std::int64_t batch_;
-  std::int64_t length_ = 0;
-  std::vector<at::Tensor> keys_;  ///< Per layer (batch, kv heads, capacity, head_dim).
+  std::int64_t length_;
+  std::vector<at::Tensor> keys_;
   std::vector<at::Tensor> values_;
 };
 

@@ -18,6 +18,8 @@
 #include "torch_ext/local/base_model.h"
 #include "torch_ext/local/body_digest.h"
 #include "torch_ext/local/operation_queue.h"
+#include "torch_ext/local/sample_engine.h"
+#include "torch_ext/local/sample_inbox.h"
 #include "torch_ext/local/training_run.h"
 
 namespace tinkex::torch_ext::local {
@@ -54,8 +56,12 @@ struct SamplingSession {
   std::shared_ptr<const BaseModel> model;
   std::shared_ptr<const Adapter> adapter;
 
-  /// Ends the sample that is running.
+  /// Ends the samples that are running.
   std::atomic<bool> cancelled{false};
+
+  SampleInbox inbox;
+  /// Compute thread only; null before the first sample.
+  std::unique_ptr<SampleEngine> engine;
 
   /// The request id that a repeat of this sample was given, or `fresh()` which is remembered.
   std::string request_id_of(std::int64_t seq_id, const BodyDigest& digest,

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 #include "tinkex/error.h"
 #include "tinkex/model_input.h"
@@ -22,7 +23,8 @@ struct SampleRequest {
   SampleOptions options;
 };
 
-/// Draws continuations of the prompt from `model`, adapted by `adapter` unless that is null.
+/// Draws continuations of the prompt from `model`, adapted by `adapter` unless that is null: one
+/// request alone through a SampleEngine.
 ///
 /// Order: divide by the temperature, keep the top_k likeliest, then the fewest whose mass reaches
 /// top_p, draw. Temperature 0 takes the likeliest token, the lowest id on ties. Reported logprobs
@@ -36,7 +38,8 @@ struct SampleRequest {
 ///
 /// Threads: the thread that computes must have called at::init_num_threads() once. `cancelled` may
 /// be null; once it is true the call returns kCancelled within one token's time.
-Result<SampleResponse> sample(const BaseModel& model, const Adapter* adapter,
+Result<SampleResponse> sample(const std::shared_ptr<const BaseModel>& model,
+                              const std::shared_ptr<const Adapter>& adapter,
                               const SampleRequest& request, const std::atomic<bool>* cancelled);
 
 }  // namespace tinkex::torch_ext::local

@@ -2,7 +2,8 @@
 
 #include "torch_ext/local/sampler.h"
 
-#include <cmath>
+#include <chrono>
+#include <memory>
 #include <utility>
 
 #include "torch_ext/local/api.h"
@@ -107,42 +108,55 @@ Reply get_sampler(Service& service, const Call& call) {
   return json_reply(reply);
 }
 
-/// Compute thread.
-OperationResult draw(Service& service, SamplingSession& sampler, const SampleRequest& request,
-                     const std::string& request_id) {
-  if (sampler.model == nullptr) {  // A sample that names its weights instead of a session.
-    if (const Status loaded = service.load_sampler(sampler); !loaded) return loaded.error();
-  }
-  auto response = sample(*sampler.model, sampler.adapter.get(), request, &sampler.cancelled);
-  if (!response) return response.error();
-  for (std::size_t i = 0; i < response->sequences.size(); ++i) {
-    response->sequences[i].sequence_id = sample_sequence_id(request_id, i);
-  }
-  return OperationOutput(*std::move(response));
+/// How long one session's samples keep the compute thread before others get their turn.
+constexpr std::chrono::milliseconds kSlice{50};
+
+/// Compute thread: gives a sample to the session's engine.
+void begin_sample(Service& service, const std::shared_ptr<SamplingSession>& sampler,
+                  SampleInbox::Sample sample) {
+  const auto finish = [&service, id = sampler->id,
+                       request_id = std::move(sample.request_id)](Result<SampleResponse> response) {
+    service.finish_sample();
+    service.log("sample " + id + (response ? ": ok" : ": " + response.error().message()));
+    if (!response) return service.futures().settle(request_id, response.error());
+    for (std::size_t i = 0; i < response->sequences.size(); ++i) {
+      response->sequences[i].sequence_id = sample_sequence_id(request_id, i);
+    }
+    service.futures().settle(request_id, OperationOutput(*std::move(response)));
+  };
+  const Status ready = guarded([&]() -> Status {
+    if (sampler->model == nullptr) {  // A sample that names its weights instead of a session.
+      if (Status loaded = service.load_sampler(*sampler); !loaded) return loaded;
+    }
+    if (sampler->engine == nullptr) {
+      sampler->engine = std::make_unique<SampleEngine>(sampler->model, sampler->adapter);
+    }
+    return ok_status();
+  });
+  if (!ready) return finish(ready.error());
+  sampler->engine->add(std::move(sample.request), &sampler->cancelled, finish);
 }
 
-OperationResult draw_guarded(Service& service, SamplingSession& sampler,
-                             const SampleRequest& request, const std::string& request_id) {
-  try {
-    return draw(service, sampler, request, request_id);
-  } catch (const std::exception& failure) {
-    return Error(ErrorCode::kInternal, std::string("sample failed: ") + failure.what());
-  } catch (...) {
-    return Error(ErrorCode::kInternal, "sample failed");
-  }
+/// Compute thread: works on the session's samples for a while.
+void serve_samples(Service& service, const std::shared_ptr<SamplingSession>& sampler) {
+  const Clock::time_point until = service.clock().now() + kSlice;
+  do {
+    for (SampleInbox::Sample& sample : sampler->inbox.take()) {
+      begin_sample(service, sampler, std::move(sample));
+    }
+    if (sampler->engine != nullptr && !sampler->engine->idle()) {
+      sampler->engine->step();
+    } else if (sampler->inbox.rest()) {
+      return;
+    }
+  } while (service.clock().now() < until);
+  service.compute().post(kSampleLane, [&service, sampler] { serve_samples(service, sampler); });
 }
 
-bool post_sample(Service& service, std::shared_ptr<SamplingSession> sampler, SampleRequest request,
-                 std::string request_id) {
-  auto shared = std::make_shared<const SampleRequest>(std::move(request));
-  return service.compute().post(
-      kSampleLane, [&service, sampler = std::move(sampler), request = std::move(shared),
-                    request_id = std::move(request_id)] {
-        OperationResult result = draw_guarded(service, *sampler, *request, request_id);
-        service.finish_sample();
-        service.log("sample " + sampler->id + (result ? ": ok" : ": " + result.error().message()));
-        service.futures().settle(request_id, std::move(result));
-      });
+void post_sample(Service& service, const std::shared_ptr<SamplingSession>& sampler,
+                 SampleInbox::Sample sample) {
+  if (!sampler->inbox.put(std::move(sample))) return;
+  service.compute().post(kSampleLane, [&service, sampler] { serve_samples(service, sampler); });
 }
 
 Reply accepted(const std::string& request_id, std::int64_t num_samples) {
@@ -174,7 +188,7 @@ Reply asample(Service& service, const Call& call) {
   if (repeated) {
     service.finish_sample();
   } else {
-    post_sample(service, std::move(sampler), std::move(wanted.request), request_id);
+    post_sample(service, sampler, {request_id, std::move(wanted.request)});
   }
   return accepted(request_id, num_samples);
 }

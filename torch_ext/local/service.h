@@ -31,6 +31,7 @@ class Service {
 
   const BackendOptions& options() const noexcept { return options_; }
   Registry& registry() noexcept { return registry_; }
+  Clock& clock() noexcept { return *clock_; }
   FutureStore& futures() noexcept { return *futures_; }
   ComputeThread& compute() noexcept { return *compute_; }
   const CheckpointTree& checkpoints() const noexcept { return *checkpoints_; }

@@ -9,6 +9,8 @@ namespace {
 /// Floating-point operations of one forward pass: about half a millisecond, and a few.
 constexpr double kLaneOperations = 4e7;
 constexpr double kThreadOperations = 4e8;
+/// Of one token, that is, twice the weights: more than the cores' caches hold.
+constexpr double kThreadRowOperations = 3e7;
 
 double operations(const ModelConfig& m, std::int64_t tokens) {
   const auto per_layer =
@@ -29,6 +31,10 @@ bool worth_lanes(const ModelConfig& model, std::int64_t tokens) {
 
 bool worth_threads(const ModelConfig& model, std::int64_t tokens) {
   return operations(model, tokens) >= kThreadOperations;
+}
+
+bool worth_threads_per_row(const ModelConfig& model) {
+  return operations(model, 1) >= kThreadRowOperations;
 }
 
 // Not at::set_num_threads: that would also become the default of every other thread.

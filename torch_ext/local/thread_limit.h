@@ -20,6 +20,9 @@ bool worth_lanes(const ModelConfig& model, std::int64_t tokens);
 /// done, costs more than it saves on small operations, many times more on a busy machine.
 bool worth_threads(const ModelConfig& model, std::int64_t tokens);
 
+/// The same for decoding, where every operation reads a whole matrix for a few rows.
+bool worth_threads_per_row(const ModelConfig& model);
+
 /// Keeps the arithmetic of the calling thread on that thread while in scope.
 class SingleThread {
  public:

@@ -35,6 +35,16 @@ class TokenPicker {
   double top_p_;
 };
 
+/// Calls `f` with the numbers of one row of `rows` (n, columns), contiguous.
+template <class F>
+auto with_row(const at::Tensor& rows, std::int64_t row, F&& f) {
+  const std::int64_t offset = row * rows.size(1);
+  if (rows.scalar_type() == at::ScalarType::Double) {
+    return f(rows.const_data_ptr<double>() + offset);
+  }
+  return f(rows.const_data_ptr<float>() + offset);
+}
+
 /// The `count` likeliest tokens of a distribution, likeliest first, lower ids first on ties.
 template <class T>
 std::vector<std::int64_t> likeliest(const T* logprobs, std::int64_t vocab, std::int64_t count);

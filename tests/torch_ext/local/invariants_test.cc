@@ -164,8 +164,8 @@ TEST(InvariantsTest, ZeroBMakesTheAdaptedModelTheBaseModelBitwise) {
   request.params.seed = 5;
   request.options.prompt_logprobs = true;
   const auto adapter = run->snapshot();
-  const SampleResponse base = sample(*model, nullptr, request, nullptr).value();
-  const SampleResponse adapted = sample(*model, adapter.get(), request, nullptr).value();
+  const SampleResponse base = sample(model, nullptr, request, nullptr).value();
+  const SampleResponse adapted = sample(model, adapter, request, nullptr).value();
   EXPECT_TRUE(std::equal(base.prompt_logprobs.begin() + 1, base.prompt_logprobs.end(),
                          adapted.prompt_logprobs.begin() + 1));
   EXPECT_EQ(base.sequences[0].tokens, adapted.sequences[0].tokens);

@@ -31,10 +31,10 @@ class SamplerTest : public ::testing::Test {
     return out;
   }
   SampleResponse draw(const SampleRequest& request) const {
-    return sample(*model_, adapter_.get(), request, nullptr).value();
+    return sample(model_, adapter_, request, nullptr).value();
   }
   std::string refusal(const SampleRequest& request) const {
-    const auto result = sample(*model_, adapter_.get(), request, nullptr);
+    const auto result = sample(model_, adapter_, request, nullptr);
     if (result) return "accepted";
     EXPECT_EQ(result.error().code(), ErrorCode::kInvalidArgument);
     return result.error().message();
@@ -200,7 +200,7 @@ TEST_F(SamplerTest, StopTextEndsAtTheTokenThatCompletesIt) {
   wanted.params.seed = 3;
   wanted.params.max_tokens = 40;
   wanted.params.stop.emplace();
-  const SampledSequence whole = sample(*model, nullptr, wanted, nullptr).value().sequences[0];
+  const SampledSequence whole = sample(model, nullptr, wanted, nullptr).value().sequences[0];
   // The first two bytes in a row that are a text on their own; so it does not occur earlier.
   std::size_t until = 2;
   const auto is_ascii = [&whole](std::size_t i) { return whole.tokens[i] < 128; };
@@ -209,7 +209,7 @@ TEST_F(SamplerTest, StopTextEndsAtTheTokenThatCompletesIt) {
   const std::vector<std::int64_t> pair{whole.tokens.at(until - 2), whole.tokens.at(until - 1)};
   const std::string text = model->tokenizer().decode(pair);
   wanted.params.stop = {SamplingParams::Stop{text}};
-  const SampledSequence cut = sample(*model, nullptr, wanted, nullptr).value().sequences[0];
+  const SampledSequence cut = sample(model, nullptr, wanted, nullptr).value().sequences[0];
   EXPECT_EQ(cut.tokens.size(), until);
   EXPECT_EQ(cut.stop_reason, StopReason::kStop);
 }
@@ -244,14 +244,14 @@ TEST_F(SamplerTest, BadRequestsAreNamed) {
 
 TEST_F(SamplerTest, CancelledRequestEndsWithThatError) {
   const std::atomic<bool> cancelled = true;
-  const auto result = sample(*model_, adapter_.get(), request(4, 40), &cancelled);
+  const auto result = sample(model_, adapter_, request(4, 40), &cancelled);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code(), ErrorCode::kCancelled);
 }
 
 TEST_F(SamplerTest, AdapterOfAnotherModelIsRefused) {
   const auto other = built_in_model("tinkex/nano").value();
-  const auto result = sample(*other, adapter_.get(), request(4, 4), nullptr);
+  const auto result = sample(other, adapter_, request(4, 4), nullptr);
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().message(), HasSubstr("other shapes"));
 }

@@ -377,7 +377,7 @@ TEST_F(TrainingRunTest, RewardForATokenRaisesItsRate) {
   double first = -1, rate = 0;
   for (std::uint64_t round = 0; round < 40; ++round) {
     request.params.seed = round;
-    const auto response = sample(*model, run->snapshot().get(), request, nullptr).value();
+    const auto response = sample(model, run->snapshot(), request, nullptr).value();
     std::vector<Datum> data;
     rate = 0;
     for (const SampledSequence& s : response.sequences) {

@@ -1,0 +1,164 @@
+#include "torch_ext/local/sample_engine.h"
+
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <vector>
+
+#include "tests/torch_ext/local/engine_testing.h"
+
+namespace tinkex::torch_ext::local::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class SampleEngineTest : public ::testing::Test {
+ protected:
+  /// Prompts of 1 to 8 tokens, 1 to 40 to draw, at temperatures of 0 to 1.5.
+  SampleRequest request(int number) const {
+    SampleRequest out;
+    out.prompt = ModelInput::from_tokens(random_tokens(
+        1 + number * 5 % 8, model_->config().vocab_size, static_cast<std::uint64_t>(number)));
+    out.params.max_tokens = 1 + number * 11 % 40;
+    out.params.temperature = 0.5 * (number % 4);
+    out.params.seed = static_cast<std::uint64_t>(number);
+    out.num_samples = 1 + number % 3;
+    out.params.stop.emplace();
+    return out;
+  }
+  /// Puts `request` into the engine; its answer comes to answers_[n].
+  void add(SampleEngine& engine, const SampleRequest& request,
+           const std::atomic<bool>* cancelled = nullptr) {
+    const std::size_t n = answers_.size();
+    answers_.emplace_back();
+    engine.add(request, cancelled, [this, n](Result<SampleResponse> answer) {
+      EXPECT_FALSE(answers_[n]) << "answered twice";
+      answers_[n].emplace(std::move(answer));
+    });
+  }
+  static void run(SampleEngine& engine) {
+    while (!engine.idle()) engine.step();
+  }
+  void expect_equal(const SampleResponse& a, const SampleResponse& b, std::size_t n) const {
+    ASSERT_EQ(a.sequences.size(), b.sequences.size());
+    for (std::size_t i = 0; i < a.sequences.size(); ++i) {
+      EXPECT_EQ(a.sequences[i].tokens, b.sequences[i].tokens) << "request " << n;
+      EXPECT_EQ(a.sequences[i].logprobs, b.sequences[i].logprobs) << "request " << n;
+    }
+  }
+
+  std::shared_ptr<const BaseModel> model_ = small_model(at::ScalarType::Float);
+  std::shared_ptr<const Adapter> adapter_ = noisy_adapter(*model_, rank(4), 61);
+  std::vector<std::optional<Result<SampleResponse>>> answers_;
+};
+
+TEST_F(SampleEngineTest, RequestGetsTheSameBitsAloneAndAmongOthers) {
+  SampleEngine engine(model_, adapter_);
+  for (int i = 0; i < 50; ++i) add(engine, request(i));
+  run(engine);
+  for (std::size_t i = 0; i < 50; ++i) {
+    ASSERT_TRUE(answers_[i]);
+    expect_equal(answers_[i]->value(),
+                 sample(model_, adapter_, request(static_cast<int>(i)), nullptr).value(), i);
+  }
+}
+
+TEST_F(SampleEngineTest, RequestThatComesInTheMiddleGetsTheSameBits) {
+  SampleEngine engine(model_, adapter_);
+  for (int i = 0; i < 20; ++i) {
+    add(engine, request(i));
+    for (int steps = 0; steps < i % 5; ++steps) engine.step();
+  }
+  run(engine);
+  for (std::size_t i = 0; i < 20; ++i) {
+    expect_equal(answers_[i]->value(),
+                 sample(model_, adapter_, request(static_cast<int>(i)), nullptr).value(), i);
+  }
+}
+
+TEST_F(SampleEngineTest, MoreSamplesThanThereIsRoomForAreCarriedOn) {
+  SampleRequest many = request(5);
+  many.num_samples = 200;
+  SampleEngine engine(model_, adapter_);
+  add(engine, many);
+  add(engine, request(6));
+  run(engine);
+  const SampleResponse response = answers_[0]->value();
+  ASSERT_EQ(response.sequences.size(), 200U);
+  for (const SampledSequence& sequence : response.sequences) {
+    EXPECT_EQ(sequence.tokens.size(), static_cast<std::size_t>(*many.params.max_tokens));
+  }
+  many.num_samples = 3;
+  const SampleResponse few = sample(model_, adapter_, many, nullptr).value();
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(few.sequences[i].tokens, response.sequences[i].tokens);
+  }
+  EXPECT_TRUE(answers_[1]->ok());
+}
+
+TEST_F(SampleEngineTest, CancelledRequestEndsAndTheOthersGoOn) {
+  SampleEngine engine(model_, adapter_);
+  std::atomic<bool> cancelled{false};
+  add(engine, request(8));
+  add(engine, request(9), &cancelled);
+  for (int i = 0; i < 5; ++i) engine.step();
+  ASSERT_FALSE(answers_[1]);
+  cancelled = true;
+  engine.step();
+  ASSERT_TRUE(answers_[1]);
+  EXPECT_EQ(answers_[1]->error().code(), ErrorCode::kCancelled);
+  run(engine);
+  expect_equal(answers_[0]->value(), sample(model_, adapter_, request(8), nullptr).value(), 0);
+}
+
+TEST_F(SampleEngineTest, ImpossibleRequestIsAnsweredAtOnceAndTheOthersGoOn) {
+  SampleEngine engine(model_, adapter_);
+  add(engine, request(8));
+  SampleRequest wrong = request(9);
+  wrong.prompt = ModelInput::from_tokens(std::vector<std::int64_t>{1'000'000});
+  add(engine, wrong);
+  ASSERT_TRUE(answers_[1]);
+  EXPECT_THAT(answers_[1]->error().message(), HasSubstr("outside the vocabulary"));
+  run(engine);
+  EXPECT_TRUE(answers_[0]->ok());
+}
+
+TEST_F(SampleEngineTest, FailingAllAnswersWaitingAndRunningRequests) {
+  SampleEngine engine(model_, adapter_);
+  for (int i = 0; i < 5; ++i) add(engine, request(i + 20));
+  for (int i = 0; i < 3; ++i) engine.step();
+  engine.fail_all(Error(ErrorCode::kInternal, "no more"));
+  EXPECT_TRUE(engine.idle());
+  for (const auto& answer : answers_) {
+    ASSERT_TRUE(answer);
+    EXPECT_FALSE(answer->ok());
+  }
+}
+
+/// Large enough for threads inside every operation.
+TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeTheBits) {
+  ModelConfig config = small_config();
+  config.vocab_size = 30'000;
+  config.hidden_size = 256;
+  config.intermediate_size = 1024;
+  config.num_hidden_layers = 4;
+  const auto model = BaseModel::random(config, 3).value();
+  SampleRequest wanted = request(3);
+  wanted.num_samples = 5;
+  wanted.params.temperature = 1;
+  wanted.params.max_tokens = 12;
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const SampleResponse one = sample(model, nullptr, wanted, nullptr).value();
+  at::set_num_threads(3);
+  const SampleResponse three = sample(model, nullptr, wanted, nullptr).value();
+  at::set_num_threads(before);
+  for (std::size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(one.sequences[i].tokens, three.sequences[i].tokens);
+  }
+}
+
+}  // namespace
+}  // namespace tinkex::torch_ext::local::testing

@@ -1,0 +1,80 @@
+#pragma once
+
+// Products of few rows with a large matrix, and attention of single positions: the arithmetic of
+// decoding. Every element is summed in an order that depends on the inner size alone, never on how
+// many rows are computed together nor on the number of threads, so that a sequence gets the same
+// bits whatever is decoded beside it. No LibTorch.
+
+#include <cstdint>
+
+namespace tinkex::torch_ext::local {
+
+/// y[r, o] = scale * sum over k of x[r, k] * w[o, k], added to y if `add`. Rows of x, w and y are
+/// contiguous; those of x and y are `x_stride` and `y_stride` elements apart, those of w `in`.
+/// W is T, or std::uint16_t: the upper halves of float32 numbers (bfloat16), widened exactly.
+template <class T, class W>
+struct RowProduct {
+  const T* x;
+  std::int64_t x_stride;
+  std::int64_t rows;
+  std::int64_t in;
+  const W* w;
+  std::int64_t outs;
+  T* y;
+  std::int64_t y_stride;
+  T scale;
+  bool add;
+};
+
+/// Keys and values of consecutive positions for one head, both (positions, head_dim).
+template <class T>
+struct KeyValueSegment {
+  const T* keys;
+  const T* values;
+  std::int64_t positions;
+};
+
+/// out = sum over positions of softmax(scale * q . k) v, for one query of `head_dim` elements.
+/// `scores` has room for one number per position.
+template <class T>
+struct AttentionRow {
+  const T* q;
+  std::int64_t head_dim;
+  const KeyValueSegment<T>* segments;
+  std::int64_t segment_count;
+  T scale;
+  T* scores;
+  T* out;
+};
+
+/// out[i] = silu(gate[i]) * up[i].
+template <class T>
+struct GatedRow {
+  const T* gate;
+  const T* up;
+  std::int64_t size;
+  T* out;
+};
+
+/// The implementations for one instruction set.
+struct RowKernels {
+  const char* name;
+  void (*product_float)(const RowProduct<float, float>&);
+  void (*product_bfloat16)(const RowProduct<float, std::uint16_t>&);
+  void (*product_double)(const RowProduct<double, double>&);
+  void (*attend_float)(const AttentionRow<float>&);
+  void (*attend_double)(const AttentionRow<double>&);
+  void (*gate_float)(const GatedRow<float>&);
+  void (*gate_double)(const GatedRow<double>&);
+};
+
+/// For any x86-64 or ARM machine; for AVX2 with FMA; for AVX-512F. The latter two are null where
+/// the compiler's target has no such instructions.
+const RowKernels* baseline_row_kernels();
+const RowKernels* avx2_row_kernels();
+const RowKernels* avx512_row_kernels();
+
+/// The fastest that this machine can run.
+const RowKernels& row_kernels();
+
+}  // namespace tinkex::torch_ext::local

@@ -1,0 +1,34 @@
+#pragma once
+
+// The row kernels on tensors, on as many threads as ATen may use here. All are float32 or float64;
+// weights may be bfloat16 beside float32 rows.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+
+#include "torch_ext/local/linear.h"
+#include "torch_ext/local/sequence_cache.h"
+
+namespace tinkex::torch_ext::local {
+
+/// y = x W^T for the rows of x (n, in), with W (out, in); added to y (n, out) if `add`. The rows of
+/// x and y may have any stride.
+void row_product(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, double scale,
+                 bool add);
+
+/// Adds x W^T + scale * (x A^T) B^T to y (n, out), as linear() does.
+void add_row_linear(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight,
+                    const LoraViews& lora);
+
+/// silu(gate) * up of the rows (gate, up) of `gate_up` (n, 2 * inner).
+at::Tensor gated_rows(const at::Tensor& gate_up);
+
+/// Attention of the newest position of each sequence over all of its positions: rows of
+/// (heads + 2 kv heads) * head_dim in, whose keys and values are in the caches already; rows of
+/// heads * head_dim out.
+at::Tensor attend_rows(const at::Tensor& qkv, std::span<SequenceCache* const> caches,
+                       std::size_t layer, const ModelConfig& config);
+
+}  // namespace tinkex::torch_ext::local

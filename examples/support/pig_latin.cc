@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "examples/support/dice.h"
+#include "examples/support/words.h"
 
 namespace sft {
 namespace {
@@ -10,16 +11,6 @@ namespace {
 bool is_vowel(std::string_view word, std::size_t at) {
   constexpr std::string_view kVowels = "aeiou";
   return kVowels.find(word[at]) != std::string_view::npos || (at > 0 && word[at] == 'y');
-}
-
-std::vector<std::string> split(std::string_view text) {
-  std::vector<std::string> words;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(' '), text.size());
-    words.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return words;
 }
 
 /// The parts of a syllable; the trailing entries without letters let it begin or end with a vowel.

@@ -18,8 +18,9 @@ constexpr std::int64_t kChunkElements = std::int64_t{1} << 18;
 /// Buffers of one pass over chunks of rows; every chunk uses the same memory.
 class ChunkedHead {
  public:
-  ChunkedHead(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x)
-      : model_(model), adapter_(adapter), x_(x) {
+  ChunkedHead(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
+              double temperature)
+      : model_(model), adapter_(adapter), x_(x), temperature_(temperature) {
     const std::int64_t vocab = model.config().vocab_size;
     chunk_rows_ = std::min(x.size(0), std::max<std::int64_t>(16, kChunkElements / vocab));
     logits_ = at::empty({chunk_rows_, vocab}, x.options());
@@ -34,6 +35,7 @@ class ChunkedHead {
     normed_ = rms_norm(rows_, model_.final_norm(), model_.config().rms_norm_eps, &inverse_);
     at::Tensor logits = logits_.narrow(0, 0, count);
     linear_out(logits, normed_, model_.unembed(), adapter_.unembed, &low_rank_);
+    if (temperature_ != 1) logits.div_(temperature_);
     at::Tensor logprobs = logprobs_.narrow(0, 0, count);
     at::_log_softmax_out(logprobs, logits, 1, false);
     return {first, count, logprobs};
@@ -45,6 +47,7 @@ class ChunkedHead {
     at::Tensor d_logits = logits_.narrow(0, 0, chunk.count);
     at::exp_out(d_logits, chunk.logprobs);
     softmax_to_logit_gradient(d_logits, g.targets, g.values, g.columns);
+    if (temperature_ != 1) d_logits.div_(temperature_);
     const at::Tensor d_normed = linear_backward(d_logits, normed_, low_rank_, model_.unembed(),
                                                 adapter_.unembed, gradient.unembed, true);
     add_rms_norm_backward(d_normed, rows_, model_.final_norm(), inverse_, dx);
@@ -54,6 +57,7 @@ class ChunkedHead {
   const BaseModel& model_;
   const AdapterViews& adapter_;
   const at::Tensor& x_;
+  const double temperature_;
   std::int64_t chunk_rows_ = 0;
   at::Tensor logits_, logprobs_;
   at::Tensor rows_, normed_, inverse_, low_rank_;
@@ -67,8 +71,8 @@ at::Tensor head_logits(const BaseModel& model, const AdapterViews& adapter, cons
 }
 
 Status head_logprobs(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
-                     const std::function<Status(const LogprobChunk&)>& visit) {
-  ChunkedHead head(model, adapter, x);
+                     double temperature, const std::function<Status(const LogprobChunk&)>& visit) {
+  ChunkedHead head(model, adapter, x, temperature);
   for (std::int64_t first = 0; first < x.size(0); first += head.chunk_rows()) {
     Status status = visit(head.forward(first));
     if (!status) return status;
@@ -77,10 +81,10 @@ Status head_logprobs(const BaseModel& model, const AdapterViews& adapter, const 
 }
 
 Result<at::Tensor> head_backward(
-    const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
+    const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x, double temperature,
     const std::function<Result<LogprobGradient>(const LogprobChunk&)>& score,
     AdapterViews& gradient) {
-  ChunkedHead head(model, adapter, x);
+  ChunkedHead head(model, adapter, x, temperature);
   at::Tensor dx = at::zeros_like(x);
   for (std::int64_t first = 0; first < x.size(0); first += head.chunk_rows()) {
     const LogprobChunk chunk = head.forward(first);

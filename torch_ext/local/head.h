@@ -22,10 +22,11 @@ struct LogprobChunk {
 /// Final norm and projection of the residual stream rows `x` (n, d): logits (n, vocab).
 at::Tensor head_logits(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x);
 
-/// Calls `visit` with the log-probabilities of all rows of `x`, chunk by chunk, so that they never
-/// exist for all rows at once. Stops at the first error.
+/// Calls `visit` with the log-probabilities of all rows of `x`, whose logits are divided by
+/// `temperature`, chunk by chunk, so that they never exist for all rows at once. Stops at the first
+/// error.
 Status head_logprobs(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
-                     const std::function<Status(const LogprobChunk&)>& visit);
+                     double temperature, const std::function<Status(const LogprobChunk&)>& visit);
 
 /// What `score` in head_backward returns: the targets of the chunk's rows and the gradients of the
 /// loss with respect to their log-probabilities, both (count, columns); null if all are zero.
@@ -38,7 +39,7 @@ struct LogprobGradient {
 /// The same with a backward pass: `score` looks at each chunk and says the gradient. Adds the
 /// gradients of the output adapter to `gradient` and returns that of `x` (n, d).
 Result<at::Tensor> head_backward(
-    const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
+    const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x, double temperature,
     const std::function<Result<LogprobGradient>(const LogprobChunk&)>& score,
     AdapterViews& gradient);
 

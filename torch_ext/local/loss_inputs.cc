@@ -20,6 +20,7 @@ constexpr char kLogprobs[] = "logprobs";
 constexpr char kAdvantages[] = "advantages";
 constexpr char kClipLow[] = "clip_low_threshold";
 constexpr char kClipHigh[] = "clip_high_threshold";
+constexpr char kRatioMask[] = "sequence_ratio_mask";
 
 /// The elements of a dense or sparse tensor in row-major order; absent ones are 0.
 template <class T>
@@ -59,8 +60,10 @@ class Preparer {
  private:
   std::vector<std::string_view> known_names() const {
     if (spec_.kind == LossKind::kCrossEntropy) return {kTargets, kWeights};
-    if (!spec_.uses_clip()) return {kTargets, kLogprobs, kAdvantages, kWeights};
-    return {kTargets, kLogprobs, kAdvantages, kWeights, kClipLow, kClipHigh};
+    std::vector<std::string_view> names{kTargets, kLogprobs, kAdvantages, kWeights};
+    if (spec_.uses_clip()) names.insert(names.end(), {kClipLow, kClipHigh});
+    if (spec_.whole_sequence()) names.emplace_back(kRatioMask);
+    return names;
   }
 
   Status check_names() {
@@ -139,7 +142,21 @@ class Preparer {
     Status status = read_floats(kLogprobs, shape, true, out_.sampled_logprobs);
     if (status && spec_.uses_clip()) status = read_floats(kClipLow, shape, false, out_.clip_low);
     if (status && spec_.uses_clip()) status = read_floats(kClipHigh, shape, false, out_.clip_high);
-    return status ? check_bounds() : status;
+    if (status && spec_.whole_sequence()) {
+      status = read_floats(kRatioMask, shape, false, out_.ratio_mask);
+    }
+    if (status) status = check_bounds();
+    return status ? check_mask() : status;
+  }
+
+  Status check_mask() const {
+    for (std::size_t i = 0; i < out_.ratio_mask.size(); ++i) {
+      if (out_.ratio_mask[i] >= 0) continue;
+      return refuse(label(kRatioMask) + "[" + std::to_string(i) + "] is " +
+                    std::to_string(out_.ratio_mask[i]) +
+                    ", expected 1 on the sampled tokens and 0 elsewhere");
+    }
+    return ok_status();
   }
 
   Status check_bounds() const {
@@ -212,6 +229,16 @@ bool PreparedDatum::has_coefficient(std::size_t i) const {
   return std::any_of(coefficients.begin() + static_cast<std::ptrdiff_t>(i * k),
                      coefficients.begin() + static_cast<std::ptrdiff_t>((i + 1) * k),
                      [](float c) { return c != 0; });
+}
+
+double PreparedDatum::in_ratio(std::size_t i) const {
+  if (!ratio_mask.empty()) return static_cast<double>(ratio_mask[i]);
+  return coefficients[i] != 0 ? 1.0 : 0.0;
+}
+
+bool PreparedDatum::may_have_gradient(const LossSpec& spec, std::size_t i) const {
+  if (spec.whole_sequence()) return in_ratio(i) != 0;
+  return !spec.zero_without_coefficient() || has_coefficient(i);
 }
 
 TokenInputs PreparedDatum::inputs(const LossSpec& spec, std::size_t i, std::size_t k) const {

@@ -23,10 +23,16 @@ struct PreparedDatum {
   std::vector<float> weights;              ///< N, or empty: factors of a policy loss.
   std::vector<float> sampled_logprobs;     ///< N, or empty.
   std::vector<float> clip_low, clip_high;  ///< N, or empty: bounds of single positions.
+  std::vector<float> ratio_mask;           ///< N, or empty: sequence_ratio_mask of gspo.
 
   std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()); }
   /// Whether position i has a coefficient, and a weight if there are any, other than 0.
   bool has_coefficient(std::size_t i) const;
+  /// How much position i counts in the ratio of its sequence: its sequence_ratio_mask, or without
+  /// that 1 where the advantage is not 0.
+  double in_ratio(std::size_t i) const;
+  /// Whether the loss may have a gradient with respect to the log-probability at position i.
+  bool may_have_gradient(const LossSpec& spec, std::size_t i) const;
   /// Inputs of target k of position i.
   TokenInputs inputs(const LossSpec& spec, std::size_t i, std::size_t k) const;
 };

@@ -15,6 +15,7 @@ namespace {
 constexpr char kClipLow[] = "clip_low_threshold";
 constexpr char kClipHigh[] = "clip_high_threshold";
 constexpr char kBeta[] = "beta";
+constexpr char kTemperature[] = "temperature";
 
 constexpr std::pair<std::string_view, LossKind> kLosses[] = {
     {loss::kCrossEntropy, LossKind::kCrossEntropy},
@@ -22,6 +23,7 @@ constexpr std::pair<std::string_view, LossKind> kLosses[] = {
     {loss::kPpo, LossKind::kPpo},
     {loss::kCispo, LossKind::kCispo},
     {loss::kDro, LossKind::kDro},
+    {loss::kGspo, LossKind::kGspo},
 };
 
 std::optional<double> number_of(const LossConfigValue& value) {
@@ -45,12 +47,15 @@ double* setting(LossSpec& spec, std::string_view key) {
   if (spec.uses_clip() && key == kClipLow) return &spec.clip_low;
   if (spec.uses_clip() && key == kClipHigh) return &spec.clip_high;
   if (spec.kind == LossKind::kDro && key == kBeta) return &spec.beta;
+  if (key == kTemperature) return &spec.temperature;
   return nullptr;
 }
 
 std::string settings_of(const LossSpec& spec) {
-  if (spec.uses_clip()) return std::string("it has ") + kClipLow + " and " + kClipHigh;
-  return spec.kind == LossKind::kDro ? std::string("it has ") + kBeta : "it has none";
+  std::string names = "it has ";
+  if (spec.uses_clip()) names += std::string(kClipLow) + ", " + kClipHigh + " and ";
+  if (spec.kind == LossKind::kDro) names += std::string(kBeta) + " and ";
+  return names + kTemperature;
 }
 
 LossSpec with_defaults(LossKind kind) {
@@ -58,6 +63,9 @@ LossSpec with_defaults(LossKind kind) {
   spec.kind = kind;
   if (kind == LossKind::kPpo) std::tie(spec.clip_low, spec.clip_high) = std::pair(0.8, 1.2);
   if (kind == LossKind::kCispo) std::tie(spec.clip_low, spec.clip_high) = std::pair(0.0, 4.0);
+  // The paper's.
+  if (kind == LossKind::kGspo)
+    std::tie(spec.clip_low, spec.clip_high) = std::pair(1 - 3e-4, 1 + 4e-4);
   return spec;
 }
 
@@ -74,25 +82,12 @@ Result<LossSpec> configure(LossSpec spec, std::string_view name, const LossConfi
     }
     *target = *number;
   }
+  if (spec.temperature == 0) return refuse(prefix + kTemperature + " is 0, expected more than 0");
   if (spec.clip_low > spec.clip_high) {
     return refuse(prefix + kClipLow + " (" + std::to_string(spec.clip_low) + ") is above " +
                   kClipHigh + " (" + std::to_string(spec.clip_high) + ")");
   }
   return spec;
-}
-
-/// exp(p - q), infinite where float32 would be.
-double ratio_of(double p, double q) {
-  const double ratio = std::exp(p - q);
-  constexpr double kLargest = std::numeric_limits<float>::max();
-  return ratio > kLargest ? std::numeric_limits<double>::infinity() : ratio;
-}
-
-TokenLoss ppo_loss(double ratio, const TokenInputs& in) {
-  const double plain = ratio * in.coefficient;
-  const double clipped = std::clamp(ratio, in.clip_low, in.clip_high) * in.coefficient;
-  if (plain <= clipped) return {-plain, -plain};
-  return {-clipped, 0.0};
 }
 
 TokenLoss unweighted(LossKind kind, double beta, double p, const TokenInputs& in) {
@@ -102,10 +97,13 @@ TokenLoss unweighted(LossKind kind, double beta, double p, const TokenInputs& in
   if (kind == LossKind::kDro) {
     return {-(p * a - beta / 2 * gap * gap), -(a - beta * gap)};
   }
-  const double ratio = ratio_of(p, in.sampled_logprob);
+  const double ratio = policy_ratio(gap);
   if (!std::isfinite(ratio)) return {ratio, ratio};
   switch (kind) {
-    case LossKind::kPpo: return ppo_loss(ratio, in);
+    case LossKind::kPpo: {
+      const TokenLoss clipped = clipped_loss(ratio, in);
+      return {clipped.loss, ratio * clipped.gradient};
+    }
     case LossKind::kCispo: {
       const double factor = std::clamp(ratio, in.clip_low, in.clip_high) * a;
       return {-factor * p, -factor};
@@ -123,6 +121,19 @@ Result<LossSpec> parse_loss(std::string_view name, const LossConfig& config) {
     known += (known.empty() ? "" : ", ") + std::string(each);
   }
   return refuse("unknown loss '" + std::string(name) + "'; this server has " + known);
+}
+
+double policy_ratio(double gap) {
+  const double ratio = std::exp(gap);
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  return ratio > kLargest ? std::numeric_limits<double>::infinity() : ratio;
+}
+
+TokenLoss clipped_loss(double ratio, const TokenInputs& in) {
+  const double plain = ratio * in.coefficient;
+  const double clipped = std::clamp(ratio, in.clip_low, in.clip_high) * in.coefficient;
+  if (plain <= clipped) return {-plain, -in.coefficient};
+  return {-clipped, 0.0};
 }
 
 TokenLoss token_loss(LossKind kind, double beta, double p, const TokenInputs& in) {

@@ -9,22 +9,28 @@
 
 namespace tinkex::torch_ext::local {
 
-enum class LossKind { kCrossEntropy, kImportanceSampling, kPpo, kCispo, kDro };
+enum class LossKind { kCrossEntropy, kImportanceSampling, kPpo, kCispo, kDro, kGspo };
 
-/// A loss with its settings. Every loss is a sum over positions of a function of p, the
-/// log-probability of the position's target, so its gradient is one number per position.
+/// A loss with its settings. Every loss is a function of p, the log-probabilities of the positions'
+/// targets, so its gradient is one number per position. All but gspo are sums over positions.
 struct LossSpec {
   LossKind kind = LossKind::kCrossEntropy;
-  /// Bounds on the ratio exp(p - q) itself (ppo, cispo).
+  /// Bounds on the ratio exp(p - q) itself (ppo, cispo), or on that of the sequence (gspo).
   double clip_low = 0.0;
   double clip_high = 0.0;
   /// Strength of dro's pull towards q. The API does not publish a default; this is the one of its
   /// documentation's example.
   double beta = 0.05;
+  /// What the logits are divided by before p is taken from them.
+  double temperature = 1.0;
 
   /// Whether the loss compares p with the log-probability recorded while sampling.
   bool uses_sampled_logprobs() const { return kind != LossKind::kCrossEntropy; }
-  bool uses_clip() const { return kind == LossKind::kPpo || kind == LossKind::kCispo; }
+  bool uses_clip() const {
+    return kind == LossKind::kPpo || kind == LossKind::kCispo || kind == LossKind::kGspo;
+  }
+  /// Whether a position's loss depends on the others' p.
+  bool whole_sequence() const { return kind == LossKind::kGspo; }
   /// Whether a position whose weight or advantage is 0 has gradient 0.
   bool zero_without_coefficient() const { return kind != LossKind::kDro; }
 };
@@ -49,7 +55,13 @@ struct TokenLoss {
   double gradient = 0;  ///< d loss / d p.
 };
 
-/// Pure. The results are infinite or NaN when exp(p - q) overflows float32.
+/// exp(gap), infinite where float32 would be.
+double policy_ratio(double gap);
+/// -min(r A, clamp(r, lo, hi) A), and its derivative with respect to r, both without the weight.
+TokenLoss clipped_loss(double ratio, const TokenInputs& inputs);
+
+/// Of a loss that is a sum over positions. Pure. The results are infinite or NaN when exp(p - q)
+/// overflows float32.
 TokenLoss token_loss(LossKind kind, double beta, double p, const TokenInputs& inputs);
 
 }  // namespace tinkex::torch_ext::local

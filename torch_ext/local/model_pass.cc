@@ -45,7 +45,7 @@ std::vector<RowRef> rows_of(const MicroBatch& batch, std::span<const PreparedDat
   for (std::size_t i = 0; i < batch.datums.size(); ++i) {
     const PreparedDatum& datum = data[batch.datums[i]];
     for (std::size_t position = 0; position < datum.tokens.size(); ++position) {
-      const bool zero = spec.zero_without_coefficient() && !datum.has_coefficient(position);
+      const bool zero = !datum.may_have_gradient(spec, position);
       const std::int64_t row =
           static_cast<std::int64_t>(i) * batch.length + static_cast<std::int64_t>(position);
       (zero ? idle : active).push_back({batch.datums[i], position, row});
@@ -105,15 +105,20 @@ class Lane {
     scorer_.begin(refs);
     const at::Tensor indices = row_indices(refs);
     const at::Tensor rows = at::index_select(stream, 0, indices);
+    if (spec_.whole_sequence()) {
+      Status read = read_sequences(batch, rows);
+      if (!read || !with_gradient_) return read;
+    }
     if (!with_gradient_) {
-      return head_logprobs(model_, views_, rows, [this](const LogprobChunk& chunk) -> Status {
-        const Result<LogprobGradient> scored = scorer_.score(chunk);
-        return scored ? ok_status() : Status(scored.error());
-      });
+      return head_logprobs(model_, views_, rows, spec_.temperature,
+                           [this](const LogprobChunk& chunk) -> Status {
+                             const Result<LogprobGradient> scored = scorer_.score(chunk);
+                             return scored ? ok_status() : Status(scored.error());
+                           });
     }
     const Result<at::Tensor> d_rows = head_backward(
-        model_, views_, rows, [this](const LogprobChunk& chunk) { return scorer_.score(chunk); },
-        gradient_views_);
+        model_, views_, rows, spec_.temperature,
+        [this](const LogprobChunk& chunk) { return scorer_.score(chunk); }, gradient_views_);
     if (!d_rows) return d_rows.error();
     if (trains_layers()) {
       at::Tensor d_stream = at::zeros(stream.sizes(), stream.options());
@@ -121,6 +126,17 @@ class Lane {
       decoder_backward(model_, views_, record, batch.length, std::move(d_stream), gradient_views_);
     }
     return check_gradient(batch);
+  }
+
+  /// Scores losses of which a gradient needs the log-probabilities of all positions: the head is
+  /// run once more for them, so that the logits never exist for all rows at once.
+  Status read_sequences(const MicroBatch& batch, const at::Tensor& rows) {
+    const Status read = head_logprobs(model_, views_, rows, spec_.temperature,
+                                      [this](const LogprobChunk& chunk) -> Status {
+                                        scorer_.read(chunk);
+                                        return ok_status();
+                                      });
+    return read ? scorer_.score_sequences(batch.datums) : read;
   }
 
   AdapterViews views(const at::Tensor& flat) const {

@@ -40,16 +40,17 @@ Status score_prompt(const BaseModel& model, const AdapterViews& adapter, const S
   if (top > 0) response.topk_prompt_logprobs.emplace_back();
   if (plan.prompt_length() == 1) return ok_status();
   const at::Tensor rows = stream.narrow(0, 0, plan.prompt_length() - 1);
-  return head_logprobs(model, adapter, rows, [&](const LogprobChunk& chunk) -> Status {
-    for (std::int64_t row = 0; row < chunk.count; ++row) {
-      const std::int64_t next = plan.prompt[static_cast<std::size_t>(chunk.first + row + 1)];
-      with_row(chunk.logprobs, row, [&](const auto* values) {
-        score_position(values, model.config().vocab_size, next, top, response);
+  return head_logprobs(
+      model, adapter, rows, /*temperature=*/1.0, [&](const LogprobChunk& chunk) -> Status {
+        for (std::int64_t row = 0; row < chunk.count; ++row) {
+          const std::int64_t next = plan.prompt[static_cast<std::size_t>(chunk.first + row + 1)];
+          with_row(chunk.logprobs, row, [&](const auto* values) {
+            score_position(values, model.config().vocab_size, next, top, response);
+          });
+        }
+        if (cancelled != nullptr && cancelled->load()) return sample_cancelled();
+        return ok_status();
       });
-    }
-    if (cancelled != nullptr && cancelled->load()) return sample_cancelled();
-    return ok_status();
-  });
 }
 
 }  // namespace

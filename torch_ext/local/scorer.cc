@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
+
+#include "torch_ext/local/sequence_loss.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -31,11 +34,48 @@ Result<LogprobGradient> Scorer::score(const LogprobChunk& chunk) {
   gradients_.assign(rows.size() * columns, 0.0);
   bool any = false;
   for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (spec_.whole_sequence()) {
+      gradient_of_row(rows[i], i, any);
+      continue;
+    }
     const Status status = score_row(rows[i], chunk, i, columns, any);
     if (!status) return status.error();
   }
   if (!any) return LogprobGradient{};
   return LogprobGradient{targets_.data(), gradients_.data(), static_cast<std::int64_t>(columns)};
+}
+
+void Scorer::read(const LogprobChunk& chunk) {
+  for (std::int64_t row = 0; row < chunk.count; ++row) {
+    const RowRef& ref = rows_[static_cast<std::size_t>(chunk.first + row)];
+    const PreparedDatum& datum = data_[ref.datum];
+    const double p = value_at(chunk, static_cast<std::size_t>(row), datum.targets[ref.position]);
+    std::vector<double>& logprobs = sequences_[ref.datum];
+    logprobs.resize(datum.tokens.size());
+    logprobs[ref.position] = p;
+    out_.logprobs[ref.datum][ref.position] = static_cast<float>(p);
+  }
+}
+
+Status Scorer::score_sequences(std::span<const std::size_t> datums) {
+  for (const std::size_t index : datums) {
+    std::vector<double>& logprobs = sequences_[index];
+    SequenceLoss scored = gspo_loss(spec_, data_[index], logprobs);
+    double all = scored.loss;
+    for (const double gradient : scored.gradient) all += gradient;
+    if (!std::isfinite(all)) {
+      return not_finite({index, 0, 0}, logprobs.front(), data_[index].inputs(spec_, 0, 0));
+    }
+    out_.losses[index] = scored.loss;
+    logprobs = std::move(scored.gradient);
+  }
+  return ok_status();
+}
+
+void Scorer::gradient_of_row(const RowRef& ref, std::size_t row, bool& any) {
+  targets_[row] = data_[ref.datum].targets[ref.position];
+  gradients_[row] = sequences_[ref.datum][ref.position];
+  any = any || gradients_[row] != 0;
 }
 
 Status Scorer::score_row(const RowRef& ref, const LogprobChunk& chunk, std::size_t row,

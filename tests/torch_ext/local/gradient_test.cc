@@ -15,30 +15,35 @@ namespace {
 
 constexpr at::ScalarType kDouble = at::ScalarType::Double;
 constexpr at::ScalarType kFloat = at::ScalarType::Float;
-const std::vector<std::string> kLosses{"cross_entropy", "importance_sampling", "ppo", "cispo",
-                                       "dro"};
+const std::vector<std::string> kLosses{
+    "cross_entropy", "importance_sampling", "ppo", "cispo", "dro", "gspo"};
 
 std::vector<Datum> batch_for(const std::string& loss, const BaseModel& model,
                              const Adapter& adapter) {
   std::vector<Datum> data = cross_entropy_batch(model.config().vocab_size, 3);
   if (loss == "cross_entropy") return data;
-  return policy_batch(data, pass(model, adapter, data, "cross_entropy", false).logprobs, 0.5F, 4);
+  data = policy_batch(data, pass(model, adapter, data, "cross_entropy", false).logprobs, 0.5F, 4);
+  if (loss != "gspo") return data;
+  for (Datum& datum : data) {  // All but every third position count in the ratio.
+    const std::size_t length = datum.model_input.text_tokens().size();
+    std::vector<float> mask(length, 1);
+    for (std::size_t i = 1; i < length; i += 3) mask[i] = 0;
+    datum.loss_fn_inputs.emplace_back("sequence_ratio_mask", TensorData::from(std::move(mask)));
+  }
+  return data;
 }
 
 double loss_at(const BaseModel& model, const Adapter& like, const at::Tensor& flat,
-               const std::vector<Datum>& data, const std::string& loss) {
+               const std::vector<Datum>& data, const std::string& loss, const LossConfig& config) {
   const auto moved = Adapter::from_flat(like.shared_layout(), flat);
-  return pass(model, *moved, data, loss, false).loss;
+  return pass(model, *moved, data, loss, false, config).loss;
 }
 
-class LossGradient : public ::testing::TestWithParam<std::string> {};
-
-TEST_P(LossGradient, AgreesWithCentralDifferences) {
-  if (GetParam() == "cispo") return;  // Its gradient is not that of its value; see the reference.
+void expect_central_differences(const std::string& loss, const LossConfig& config) {
   const auto model = small_model(kDouble);
   const auto adapter = noisy_adapter(*model, rank(4), 5);
-  const std::vector<Datum> data = batch_for(GetParam(), *model, *adapter);
-  const at::Tensor gradient = pass(*model, *adapter, data, GetParam()).gradient;
+  const std::vector<Datum> data = batch_for(loss, *model, *adapter);
+  const at::Tensor gradient = pass(*model, *adapter, data, loss, true, config).gradient;
   const double h = 1e-5;
   for (const LoraMatrix& matrix : adapter->layout().matrices()) {
     for (const std::int64_t pick : random_tokens(4, matrix.rows * matrix.cols, 6)) {
@@ -47,14 +52,38 @@ TEST_P(LossGradient, AgreesWithCentralDifferences) {
       at::Tensor down = adapter->flat().clone();
       up.mutable_data_ptr<double>()[index] += h;
       down.mutable_data_ptr<double>()[index] -= h;
-      const double slope = (loss_at(*model, *adapter, up, data, GetParam()) -
-                            loss_at(*model, *adapter, down, data, GetParam())) /
+      const double slope = (loss_at(*model, *adapter, up, data, loss, config) -
+                            loss_at(*model, *adapter, down, data, loss, config)) /
                            (2 * h);
       const double ours = gradient.const_data_ptr<double>()[index];
       EXPECT_LT(std::abs(slope - ours), 1e-6 * (std::abs(slope) + std::abs(ours)) + 1e-8)
           << matrix.name << "[" << pick << "]: " << ours << " against " << slope;
     }
   }
+}
+
+class LossGradient : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(LossGradient, AgreesWithCentralDifferences) {
+  if (GetParam() == "cispo") return;  // Its gradient is not that of its value; see the reference.
+  expect_central_differences(GetParam(), {});
+}
+
+TEST(GradientTest, TemperatureIsPartOfTheGradient) {
+  expect_central_differences("cross_entropy", {{"temperature", 1.7}});
+  expect_central_differences("gspo", {{"temperature", 0.6}, {"clip_high_threshold", 3.0}});
+}
+
+TEST(GradientTest, TemperatureDividesTheLogits) {
+  const auto model = small_model(kDouble);
+  const auto adapter = noisy_adapter(*model, rank(4), 5);
+  const auto logprob = [&](std::int64_t target, double temperature) {
+    return pass(*model, *adapter, {cross_entropy_datum({3}, {target}, {1})}, "cross_entropy", false,
+                {{"temperature", temperature}})
+        .loss;
+  };
+  // Differences of log-probabilities are differences of logits.
+  EXPECT_NEAR(logprob(7, 1) - logprob(9, 1), 4 * (logprob(7, 4) - logprob(9, 4)), 1e-9);
 }
 
 TEST_P(LossGradient, AgreesWithAutogradOverThePlainModel) {

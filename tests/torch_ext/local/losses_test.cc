@@ -106,7 +106,8 @@ TEST(LossesTest, SettingsAreReadAndWrongOnesRefused) {
     return spec ? std::string() : spec.error().message();
   };
   EXPECT_THAT(message("cross_entropy", {{"beta", 1.0}}), HasSubstr("unknown setting 'beta'"));
-  EXPECT_THAT(message("ppo", {{"clip", 1.0}}), HasSubstr("clip_low_threshold and clip_high"));
+  EXPECT_THAT(message("ppo", {{"clip", 1.0}}),
+              HasSubstr("clip_low_threshold, clip_high_threshold and temperature"));
   EXPECT_THAT(message("dro", {{"beta", std::string("much")}}), HasSubstr("beta is 'much'"));
   EXPECT_THAT(message("dro", {{"beta", NAN}}), HasSubstr("expected a number"));
   EXPECT_THAT(message("ppo", {{"clip_low_threshold", 2.0}}), HasSubstr("is above"));

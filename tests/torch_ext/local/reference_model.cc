@@ -90,6 +90,11 @@ at::Tensor loss_of(const at::Tensor& p, const Datum& datum, const std::string& l
   }
   const at::Tensor q = floats_of(datum, "logprobs");
   const at::Tensor a = floats_of(datum, "advantages");
+  if (loss == "gspo") {
+    const at::Tensor mask = floats_of(datum, "sequence_ratio_mask");
+    const at::Tensor ratio = ((mask * (p - q)).sum() / mask.sum()).exp();
+    return -at::minimum(ratio * a, ratio.clamp(1 - 3e-4, 1 + 4e-4) * a).sum();
+  }
   const at::Tensor ratio = (p - q).exp();
   if (loss == "importance_sampling") return -(ratio * a).sum();
   if (loss == "ppo") return -at::minimum(ratio * a, ratio.clamp(0.8, 1.2) * a).sum();

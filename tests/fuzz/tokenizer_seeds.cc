@@ -21,6 +21,29 @@ std::string added(const std::string& flags) {
 
 }  // namespace
 
+std::vector<std::string> tokenizer_gguf_seeds() {
+  const std::string text = kZero + "ab ab1 abab <s> a<t>b caf\xc3\xa9 e\xcc\x81\xff";
+  std::vector<std::string> seeds = {
+      "0 ",
+      "1 1ab\nma b\n3<s>\n4<t>\n5[PAD]",
+      "2&1ab\n1abab\nma b\nmab ab\n3<s>",
+      "3\x3f"
+      "4e\xcc\x81\n1\xc3\x83\xc2\xa9\nm\xc3\x83 \xc2\xa9\n3<s>",
+      "0\x31"
+      "3<s>\n4  \n4a<",
+      "1?4\xa9",
+      "3 4\xc3",
+      "2 1\xff\n1a\xff\nma \xff",
+      "0 mab",
+      "0 ma c",
+      "1 6x",
+      "1 1a",
+      "3+",
+  };
+  for (std::string& seed : seeds) seed += text;
+  return seeds;
+}
+
 std::vector<std::string> tokenizer_json_seeds() {
   return {
       small(""),

@@ -5,7 +5,8 @@
 
 namespace tinkex::fuzz {
 
-/// First inputs for the fuzzers tokenizer_json, tokenizer_pattern and tokenizer_text.
+/// First inputs for the fuzzers of these names.
+std::vector<std::string> tokenizer_gguf_seeds();
 std::vector<std::string> tokenizer_json_seeds();
 std::vector<std::string> tokenizer_pattern_seeds();
 std::vector<std::string> tokenizer_text_seeds();

@@ -280,6 +280,7 @@ void write_all(const Corpus& corpus) {
   add_texts("http_response", kHttpReplies);
   add_texts("session_poll", kSessionReplies);
   add_texts("safetensors", kSafetensors);
+  add_texts("tokenizer_gguf", tokenizer_gguf_seeds());
   add_texts("tokenizer_json", tokenizer_json_seeds());
   add_texts("tokenizer_pattern", tokenizer_pattern_seeds());
   add_texts("tokenizer_text", tokenizer_text_seeds());

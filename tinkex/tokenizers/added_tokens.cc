@@ -58,6 +58,8 @@ Status AddedTokenFinder::add_to_tree(std::uint32_t token) {
     return Error(ErrorCode::kIo, "added token " + internal::quoted(content) + " " + what);
   };
   if (content.empty()) return refuse("is empty");
+  // One that begins or ends inside of a character would cut the text there.
+  if (!internal::is_utf8(content)) return refuse("is not UTF-8");
   if (content.size() > kMaxContent) {
     return refuse("has more than " + std::to_string(kMaxContent) + " bytes");
   }
@@ -120,6 +122,8 @@ bool AddedTokenFinder::split(std::string_view text, bool special, RegexScratch& 
       if (end < space.first || end > space.second) space = {end, white_space_after(text, end)};
       end = space.second;
     }
+    // The white space that makes up this one went with the token before.
+    if (begin >= end) continue;
     if (done < begin && !sink(text.substr(done, begin - done), std::nullopt)) return false;
     if (!sink(text.substr(begin, end - begin), token.id)) return false;
     done = end;

@@ -33,11 +33,13 @@ class AddedTokenFinder {
   using Sink = std::function<bool(std::string_view text, std::optional<TokenId> token)>;
 
   /// Looks for each token's content as it is here. Errors, of code kIo: a content that is empty, is
-  /// longer than 1,024 bytes, or is there twice.
+  /// not UTF-8, is longer than 1,024 bytes, or is there twice.
   static Result<AddedTokenFinder> create(std::vector<AddedToken> tokens);
 
   /// Cuts `text`, well-formed UTF-8, at the tokens: leftmost first, of these the longest. With
   /// `special` false, special tokens are text. Stops and gives false where `sink` does.
+  /// As with Hugging Face, a token that begins in the white space that one before took with it
+  /// counts too; it is left out if it would take white space back and nothing of it remains.
   bool split(std::string_view text, bool special, RegexScratch& scratch, const Sink& sink) const;
 
  private:

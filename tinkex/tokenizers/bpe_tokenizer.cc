@@ -32,7 +32,8 @@ Result<AddedTokenFinder> finder_of(const std::vector<AddedToken>& added, bool no
   for (const AddedToken& token : added) {
     if (token.normalized != normalized) continue;
     some.push_back(token);
-    if (normalize) some.back().content = nfc(token.content);
+    // Other bytes have no normal form; they are refused as they are.
+    if (normalize && internal::is_utf8(token.content)) some.back().content = nfc(token.content);
   }
   return AddedTokenFinder::create(std::move(some));
 }

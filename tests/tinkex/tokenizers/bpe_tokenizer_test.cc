@@ -91,6 +91,34 @@ TEST(BpeTokenizerTest, FlagsOfAddedTokensCount) {
   }
 }
 
+// The ids are those of Hugging Face's library; for "a<x>   b" it fails.
+TEST(BpeTokenizerTest, AnAddedTokenOfNothingButTakenWhiteSpaceIsLeftOut) {
+  Json json = small_tokenizer();
+  add_token(json, "<x>", false, {"rstrip"});
+  add_token(json, "  ", false, {"lstrip"});
+  add_token(json, " y", false, {"lstrip"});
+  const BpeTokenizer tokenizer = made(json);
+  EXPECT_EQ(tokenizer.encode("a<x>  b"), (Ids{'a', 256, 'b'}));
+  EXPECT_EQ(tokenizer.encode("a<x>   b"), (Ids{'a', 256, 'b'}));
+  EXPECT_EQ(tokenizer.encode("a<x>     b"), (Ids{'a', 256, 'b'}));
+  EXPECT_EQ(tokenizer.encode("<x>     "), Ids{256});
+  EXPECT_EQ(tokenizer.encode("a<x>  <x>  "), (Ids{'a', 256, 256}));
+  EXPECT_EQ(tokenizer.encode("a<x> y"), (Ids{'a', 256, 258}));
+  EXPECT_EQ(tokenizer.encode("a     b"), (Ids{'a', 257, 257, ' ', 'b'}));
+}
+
+TEST(BpeTokenizerTest, AddedTokensMustBeUtf8) {
+  for (const bool normalized : {false, true}) {
+    BpeTokenizer::Parts parts;
+    parts.entries = {{"\xc3", 0, false}};
+    parts.added = {{.content = "\xc3", .normalized = normalized}};
+    parts.nfc = true;
+    const Result<BpeTokenizer> tokenizer = BpeTokenizer::create(std::move(parts));
+    ASSERT_FALSE(tokenizer.ok());
+    EXPECT_EQ(tokenizer.error().message(), "added token '?' is not UTF-8");
+  }
+}
+
 TEST(BpeTokenizerTest, NormalizedTokensAreFoundInNormalisedText) {
   Json json = small_tokenizer();
   json["normalizer"] = {{"type", "NFC"}};

@@ -89,6 +89,7 @@ TEST(GgufVocabularyTest, WhatDoesNotFitIsRefused) {
   EXPECT_EQ(problem([](auto& v) { v.merges.emplace_back("a c"); }),
             "merge 1, 'a' and 'c': their whole is not in the vocabulary");
   EXPECT_EQ(problem([](auto& v) { v.tokens[3] = "a"; }), "token 'a' is there twice");
+  EXPECT_EQ(problem([](auto& v) { v.tokens[kUser] = "\xa9"; }), "added token '?' is not UTF-8");
   EXPECT_EQ(problem([](auto& v) { v.bos_token = 260; }),
             start + "bos_token_id 260 is not in the vocabulary");
   EXPECT_EQ(problem([](auto& v) { v.eos_token = -1; }),

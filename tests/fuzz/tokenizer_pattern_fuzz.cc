@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_error(regex.error(), {tinkex::ErrorCode::kIo});
     return 0;
   }
-  // Short, because a pattern may take as many steps as the text has bytes, for each of them.
+  // Short, because a pattern may take 256 steps for each byte.
   const std::string text = lossy_utf8(source.rest().substr(0, 512));
   for (const bool invert : {false, true}) {
     for (const auto behavior : {SplitBehavior::kIsolated, SplitBehavior::kMergedWithPrevious,

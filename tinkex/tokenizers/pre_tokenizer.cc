@@ -48,7 +48,9 @@ struct Piece {
 class MatchWalk {
  public:
   MatchWalk(const Regex& regex, std::string_view text, RegexScratch& scratch)
-      : regex_(regex), text_(text), scratch_(scratch) {}
+      : regex_(regex), text_(text), scratch_(scratch) {
+    scratch.allow(text.size());
+  }
 
   Regex::Outcome next(Regex::Match& match) {
     while (from_ <= text_.size()) {
@@ -107,7 +109,7 @@ Result<PreTokenizer> make(const Family& family) {
     if (!digits) return digits.error();
     steps.emplace_back(*std::move(digits));
   }
-  Result<Regex> regex = Regex::from_file_pattern(family.pattern);
+  Result<Regex> regex = file_regex(family.pattern);
   if (!regex) return regex.error();
   steps.emplace_back(SplitStep{*std::move(regex), SplitBehavior::kIsolated, false});
   return PreTokenizer(std::move(steps));
@@ -115,8 +117,15 @@ Result<PreTokenizer> make(const Family& family) {
 
 }  // namespace
 
+Result<Regex> file_regex(std::string_view pattern) {
+  // One of the alternatives of these takes whatever another one went over in vain.
+  const bool usual = pattern == kGpt2 || pattern == kLlama3 || pattern == kQwen2;
+  return Regex::from_file_pattern(pattern,
+                                  usual ? Regex::Steps::kNotCounted : Regex::Steps::kCounted);
+}
+
 Result<SplitStep> gpt2_split() {
-  Result<Regex> regex = Regex::from_file_pattern(kGpt2);
+  Result<Regex> regex = file_regex(kGpt2);
   if (!regex) return regex.error();
   return SplitStep{*std::move(regex), SplitBehavior::kIsolated, false};
 }

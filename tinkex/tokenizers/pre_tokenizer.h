@@ -52,6 +52,9 @@ class PreTokenizer {
   std::vector<PreTokenizerStep> steps_;
 };
 
+/// Of a pattern of a tokenizer.json; the usual ones run without counting their steps.
+Result<Regex> file_regex(std::string_view pattern);
+
 /// The steps of the usual parts.
 Result<SplitStep> gpt2_split();
 Result<SplitStep> digits_split(bool individual);

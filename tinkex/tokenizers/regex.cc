@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <new>
+#include <utility>
 
 #include "tinkex/base/text.h"
 #include "tinkex/tokenizers/regex_translation.h"
@@ -14,8 +15,6 @@
 namespace tinkex::tokenizers {
 namespace {
 
-constexpr std::size_t kFreeSteps = 10'000;
-constexpr std::size_t kStepsPerByte = 16;
 constexpr std::uint32_t kMaxHeapKib = 64 * 1024;
 
 template <class T>
@@ -45,6 +44,10 @@ RegexScratch::RegexScratch()
     throw std::bad_alloc();
   }
   pcre2_set_heap_limit(context_, kMaxHeapKib);
+  // PCRE2's own limit begins anew at every place of the text and does not see how far a repetition
+  // goes: a text of n bytes could take n * n steps, and any number of calls as many each.
+  pcre2_set_match_limit(context_, UINT32_MAX);
+  pcre2_set_callout(context_, count, &steps_);
 }
 
 RegexScratch::~RegexScratch() {
@@ -52,23 +55,35 @@ RegexScratch::~RegexScratch() {
   pcre2_match_data_free(data_);
 }
 
-Result<Regex> Regex::from_file_pattern(std::string_view pattern) {
-  const Result<std::string> translated = translate_regex(pattern);
-  if (!translated) return translated.error();
-  return compile(*translated);
+int RegexScratch::count(pcre2_callout_block* block, void* steps) {
+  Steps& count = *static_cast<Steps*>(steps);
+  const std::size_t from = std::exchange(count.position, block->current_position);
+  const std::size_t taken = 1 + std::max(from, count.position) - std::min(from, count.position);
+  const bool enough = taken <= count.left;
+  count.left -= enough ? taken : count.left;
+  return enough ? 0 : PCRE2_ERROR_CALLOUT;
 }
 
-Result<Regex> Regex::from_literal(std::string_view text) { return compile(literal_regex(text)); }
+Result<Regex> Regex::from_file_pattern(std::string_view pattern, Steps steps) {
+  const Result<std::string> translated = translate_regex(pattern);
+  if (!translated) return translated.error();
+  return compile(*translated, steps);
+}
 
-Result<Regex> Regex::compile(std::string_view pattern) {
+Result<Regex> Regex::from_literal(std::string_view text) {
+  return compile(literal_regex(text), Steps::kCounted);
+}
+
+Result<Regex> Regex::compile(std::string_view pattern, Steps steps) {
   const std::unique_ptr<pcre2_compile_context, FreeContext> context(
       or_bad_alloc(pcre2_compile_context_create(nullptr)));
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+  const std::uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C |
+                                (steps == Steps::kCounted ? PCRE2_AUTO_CALLOUT : 0);
   int code = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* compiled =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &offset, context.get());
+  pcre2_code* compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                                       options, &code, &offset, context.get());
   if (compiled == nullptr) return compile_error(pattern, code);
   std::shared_ptr<const pcre2_code> owner(
       compiled, [](const pcre2_code* each) { pcre2_code_free(const_cast<pcre2_code*>(each)); });
@@ -79,9 +94,7 @@ Result<Regex> Regex::compile(std::string_view pattern) {
 
 Regex::Outcome Regex::find(std::string_view text, std::size_t from, RegexScratch& scratch,
                            Match& match) const {
-  const std::size_t steps = kFreeSteps + kStepsPerByte * (text.size() - from);
-  pcre2_set_match_limit(scratch.context_,
-                        static_cast<std::uint32_t>(std::min<std::size_t>(steps, UINT32_MAX)));
+  scratch.steps_.position = from;
   const auto run = [&](std::uint32_t options) {
     return pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
                        PCRE2_NO_UTF_CHECK | options, scratch.data_, scratch.context_);

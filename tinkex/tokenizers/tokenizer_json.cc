@@ -226,7 +226,7 @@ class Interpreter {
     if (!behavior) unsupported("behavior", text(json, "behavior"));
     const bool invert = boolean(json, "invert", false);
     if (!problem_.empty()) return;
-    Result<Regex> regex = literal ? Regex::from_literal(source) : Regex::from_file_pattern(source);
+    Result<Regex> regex = literal ? Regex::from_literal(source) : file_regex(source);
     if (!regex) return fail(regex.error().message());
     steps.emplace_back(SplitStep{*std::move(regex), *behavior, invert});
   }

@@ -108,13 +108,36 @@ TEST(PreTokenizerTest, EmptyMatchesCutBetweenCharacters) {
   EXPECT_EQ(split(pre_tokenizer, "aébbc"), (Words{"a", "é", "bb", "c"}));
 }
 
+bool splits(std::string_view pattern, SplitBehavior behavior, std::string_view text) {
+  const PreTokenizer pre_tokenizer({SplitStep{file_regex(pattern).value(), behavior, false}});
+  RegexScratch scratch;
+  return pre_tokenizer.split(text, scratch, [](std::string_view) {});
+}
+
 TEST(PreTokenizerTest, AHostilePatternEndsTheSplit) {
-  Result<Regex> regex = Regex::from_file_pattern("(?:a+)+[bc]");
-  ASSERT_TRUE(regex.ok());
-  for (const SplitBehavior behavior : {SplitBehavior::kIsolated, SplitBehavior::kContiguous}) {
-    const PreTokenizer pre_tokenizer({SplitStep{*regex, behavior, false}});
-    RegexScratch scratch;
-    EXPECT_FALSE(pre_tokenizer.split(std::string(60, 'a'), scratch, [](std::string_view) {}));
+  const std::string text(60, 'a');
+  EXPECT_FALSE(splits("(?:a+)+[bc]", SplitBehavior::kIsolated, text));
+  EXPECT_FALSE(splits("(?:a+)+[bc]", SplitBehavior::kContiguous, text));
+}
+
+// Each goes through the rest of the text, from each of its places.
+TEST(PreTokenizerTest, APatternThatTakesTheSquareOfTheTextEndsTheSplit) {
+  const std::string text(50'000, 'a');
+  for (const char* pattern : {"(?:a|b)+[cd]", "a+[cd]", "a++[cd]", "(?>a+)[cd]", "(?=a+)[cd]",
+                              "(?:(?=a+)a)+", "(?:a++b|a)+", "a(?=a*)", "a(?=a+b)|a"}) {
+    EXPECT_FALSE(splits(pattern, SplitBehavior::kIsolated, text)) << pattern;
+  }
+}
+
+TEST(PreTokenizerTest, PatternsThatTakeTheirTimeDoNotEndTheSplit) {
+  std::string text(1'000'000, ' ');
+  for (int i = 0; i < 100'000; ++i) text += i % 7 == 0 ? "\r\n" : "It's 12 café!";
+  for (const char* pattern : {R"(\s*[
+]+|\s+(?!\S)|\s+|\S)",
+                              R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[
+]*)",
+                              R"((?:\w|')+?\s)", R"((?i:'s|'t)|[\p{Lu}\p{M}]*[\p{Ll}\p{M}]+|.)"}) {
+    EXPECT_TRUE(splits(pattern, SplitBehavior::kIsolated, text)) << pattern;
   }
 }
 

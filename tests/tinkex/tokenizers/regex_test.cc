@@ -15,6 +15,7 @@ std::string match(std::string_view pattern, std::string_view text) {
   const Result<Regex> regex = Regex::from_file_pattern(pattern);
   if (!regex) return regex.error().message();
   RegexScratch scratch;
+  scratch.allow(text.size());
   Regex::Match found;
   switch (regex->find(text, 0, scratch, found)) {
     case Regex::Outcome::kNone: return "none";
@@ -126,6 +127,7 @@ TEST(RegexTest, ALiteralMatchesItself) {
   const Result<Regex> regex = Regex::from_literal(text);
   ASSERT_TRUE(regex.ok());
   RegexScratch scratch;
+  scratch.allow(text.size());
   Regex::Match found;
   ASSERT_EQ(regex->find("xx" + text, 0, scratch, found), Regex::Outcome::kMatch);
   EXPECT_EQ(found.begin, 2u);

@@ -234,4 +234,13 @@ MUTATIONS = [
     ("an entry lives until its last reader leaves",
      [(SLOTS_H, "        if (pins_of(word) == 0) release(slot);", "        release(slot);")],
      SLOTS, "SlotTableTest.S12_TheEntryLivesUntilTheLastPinLeaves"),
+    ("an added token is UTF-8",
+     [("tinkex/tokenizers/added_tokens.cc",
+       "  if (!internal::is_utf8(content)) return refuse(\"is not UTF-8\");\n", "")],
+     "//tests/tinkex/tokenizers:gguf_vocabulary_test",
+     "GgufVocabularyTest.WhatDoesNotFitIsRefused"),
+    ("a name is no loopback address",
+     [("tinkex/base/host.h", "  in_addr v4{};\n",
+       "  if (text.starts_with(\"127.\")) return true;\n  in_addr v4{};\n")],
+     "//tests/tinkex/base:host_test", "HostTest.OnlyWholeAddressesAreLoopbackAddresses"),
 ]

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <utility>
 
+#include "tinkex/base/host.h"
 #include "tinkex/http/loopback_server.h"
 #include "torch_ext/local/api.h"
 #include "torch_ext/local/router.h"
@@ -13,8 +14,9 @@ namespace {
 /// Bodies are decoded on these threads, so that one large one does not hold up the polls.
 constexpr int kHttpThreads = 2;
 
+/// Other names may lead elsewhere.
 bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
+  return host == "localhost" || internal::is_loopback_address(host);
 }
 
 http::ServerResponse response_from(Reply reply) {

@@ -191,6 +191,16 @@ std::string post_text(const std::string& path, const std::string& body) {
          std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
+TEST(LocalServerTest, WithoutAKeyOnlyThisMachineIsServed) {
+  for (const char* host :
+       {"127.example.org", "127.0.0.1.example.org", "127.1", "192.0.2.1", "::"}) {
+    const auto server = LocalServer::start({.host = host});
+    ASSERT_FALSE(server.ok()) << host;
+    EXPECT_EQ(server.error().code(), ErrorCode::kInvalidArgument) << host;
+    EXPECT_THAT(server.error().message(), HasSubstr("that needs an API key")) << host;
+  }
+}
+
 TEST(LocalServerTest, ServesTheApiOverHttp) {
   const auto server = LocalServer::start({}).value();
   EXPECT_THAT(server->base_url(), StartsWith("http://127.0.0.1:"));

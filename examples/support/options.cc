@@ -41,13 +41,17 @@ std::optional<T> parse_number(const std::string& text) {
   return value;
 }
 
-/// An integer from `least` on. CLI11 shows the text that it returns after the option's name.
+/// An integer from `least` on, in decimal: for CLI11, which reads the text afterwards, a zero at
+/// the front would make it octal. CLI11 shows the text that it returns after the option's name.
 CLI::Validator whole_number(std::int64_t least, const char* advice,
                             std::int64_t most = std::numeric_limits<std::int32_t>::max()) {
   return CLI::Validator(
       [=](std::string& text) -> std::string {
         const auto value = parse_number<std::int64_t>(text);
-        if (value && *value >= least && *value <= most) return "";
+        if (value && *value >= least && *value <= most) {
+          text = std::to_string(*value);
+          return "";
+        }
         return "'" + text + "' is not a whole number from " + std::to_string(least) + " to " +
                std::to_string(most) + "; " + advice;
       },
@@ -77,25 +81,25 @@ void add_training_options(CLI::App& app, Options& options) {
                  "examples: .jsonl with prompt/completion or messages, or plain .txt")
       ->check(not_empty());
   app.add_option("--steps", options.steps, "optimizer steps in all (default 1000)")
-      ->check(whole_number(1, "give at least one step"));
+      ->transform(whole_number(1, "give at least one step"));
   app.add_option("--batch-size", options.batch_size, "examples a step (default 64)")
-      ->check(whole_number(1, "a batch needs at least one example"));
+      ->transform(whole_number(1, "a batch needs at least one example"));
   app.add_option("--learning-rate", options.learning_rate,
                  "its peak (default 0.005 for tinkex/ models, 0.0001 for others)")
       ->check(positive_number());
   app.add_option("--rank", options.rank, "rank of the LoRA adapters (default 32)")
-      ->check(whole_number(1, "adapters need a rank of at least 1"));
+      ->transform(whole_number(1, "adapters need a rank of at least 1"));
   app.add_option("--base-model", options.base_model,
                  "model to adapt: a name, or a folder of Hugging Face's or a GGUF file\n"
                  "(default tinkex/tiny)")
       ->check(not_empty());
   app.add_option("--seed", options.seed, "same seed, same losses (default 1)")
-      ->check(whole_number(0, "seeds are not negative"));
+      ->transform(whole_number(0, "seeds are not negative"));
 }
 
 void add_other_options(CLI::App& app, Options& options) {
   app.add_option("--threads", options.threads, "threads of the arithmetic (default: all cores)")
-      ->check(whole_number(0, "0 leaves the choice to LibTorch", 1024));
+      ->transform(whole_number(0, "0 leaves the choice to LibTorch", 1024));
   auto* out = app.add_option("--out", options.out,
                              "folder for results (default: sft-out, or the next that is free)");
   auto* resume = app.add_option("--resume", options.resume, "folder of a run to go on with");
@@ -103,7 +107,7 @@ void add_other_options(CLI::App& app, Options& options) {
   resume->check(not_empty());
   app.add_option("--stop-after", options.stop_after,
                  "stop and save after so many steps, as Ctrl-C would; --resume goes on")
-      ->check(whole_number(1, "leave it out to train to the end"));
+      ->transform(whole_number(1, "leave it out to train to the end"));
   app.add_option("--base-url", options.base_url, "server (default: TINKER_BASE_URL)")
       ->check(not_empty());
   app.add_option("--tokenizer", options.tokenizer,

@@ -68,6 +68,14 @@ TEST(OptionsTest, ValuesArrive) {
   EXPECT_EQ(options.stop_after, 2);
 }
 
+TEST(OptionsTest, AZeroAtTheFrontChangesNothing) {
+  const ParsedOptions parsed = parse({"--steps", "0100", "--rank", "08", "--threads", "010"});
+  ASSERT_TRUE(parsed.options.has_value());
+  EXPECT_EQ(parsed.options->steps, 100);
+  EXPECT_EQ(parsed.options->rank, 8);
+  EXPECT_EQ(parsed.options->threads, 10);
+}
+
 TEST(OptionsTest, BadValuesAreNamedWithTheRemedy) {
   for (const char* bad : {"abc", "nan", "inf", "-1", "0", "1e999", "1x", ""}) {
     EXPECT_THAT(complaint({"--learning-rate", bad}),
@@ -78,7 +86,8 @@ TEST(OptionsTest, BadValuesAreNamedWithTheRemedy) {
   EXPECT_THAT(complaint({"--steps", "1.5"}), HasSubstr("'1.5'"));
   EXPECT_THAT(complaint({"--steps", "99999999999999999999"}), HasSubstr("--steps"));
   EXPECT_THAT(complaint({"--seed", "-1"}), HasSubstr("'-1'"));
-  EXPECT_THAT(complaint({"--tokenizer", "bpe"}), HasSubstr("give a tokenizer.json, a model or bytes"));
+  EXPECT_THAT(complaint({"--tokenizer", "bpe"}),
+              HasSubstr("give a tokenizer.json, a model or bytes"));
   EXPECT_THAT(complaint({"--data", ""}), HasSubstr("--data"));
 }
 

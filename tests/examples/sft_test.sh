@@ -281,6 +281,8 @@ test_bad_server_options() {
   server_refused "the port by --port" --host 127.0.0.1:80
   server_refused "65535" --port 99999
   server_refused "65535" --port -1
+  # 08 is a number, and the name is looked up elsewhere.
+  server_refused "needs an API key" --threads 08 --host 127.example.org
 }
 
 # An HTTP server whose every answer is the same words.

@@ -92,14 +92,18 @@ class StopSignal {
   std::thread thread_;
 };
 
-/// From 0 to `most`. CLI11 shows the text that it returns after the option's name.
+/// From 0 to `most`, in decimal: for CLI11, which reads the text afterwards, a zero at the front
+/// would make it octal. CLI11 shows the text that it returns after the option's name.
 CLI::Validator whole_number(int most) {
   return CLI::Validator(
       [most](std::string& text) -> std::string {
         int value = -1;
         const char* const end = text.data() + text.size();
         const auto read = std::from_chars(text.data(), end, value);
-        if (read.ec == std::errc() && read.ptr == end && value >= 0 && value <= most) return "";
+        if (read.ec == std::errc() && read.ptr == end && value >= 0 && value <= most) {
+          text = std::to_string(value);
+          return "";
+        }
         return "'" + text + "' is not a whole number from 0 to " + std::to_string(most);
       },
       "");
@@ -129,7 +133,7 @@ void add_options(CLI::App& app, Arguments& arguments) {
   LocalServerOptions& options = arguments.options;
   options.port = 8080;
   app.add_option("--port", options.port, "TCP port; 0 takes a free one")
-      ->check(whole_number(65535))
+      ->transform(whole_number(65535))
       ->capture_default_str();
   app.add_option("--host", options.host,
                  "address to listen on; one that other machines can reach needs --api-key")
@@ -146,7 +150,7 @@ void add_options(CLI::App& app, Arguments& arguments) {
       ->envname("TINKEX_LOCAL_API_KEY");
   app.add_option("--threads", options.backend.threads,
                  "threads of the model's arithmetic; 0 leaves LibTorch's choice")
-      ->check(whole_number(1024))
+      ->transform(whole_number(1024))
       ->capture_default_str();
   app.add_flag("--verbose", options.backend.verbose, "print a line for every operation");
 }

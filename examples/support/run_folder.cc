@@ -1,5 +1,6 @@
 #include "examples/support/run_folder.h"
 
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
@@ -95,6 +96,19 @@ json to_json(const Plan& plan) {
           {"base_url", plan.base_url}};
 }
 
+/// Whether it is an integer from `least` on that the command line would take.
+bool is_count(const json& value, std::int64_t least) {
+  return value.is_number_integer() && value >= least &&
+         value <= std::numeric_limits<std::int32_t>::max();
+}
+
+/// Whether a run can go on from these numbers. Throws json::exception where one is missing.
+bool are_sound(const json& step, const json& plan) {
+  return is_count(step, 0) && is_count(plan.at("steps"), 1) && is_count(plan.at("batch_size"), 1) &&
+         is_count(plan.at("rank"), 1) && is_count(plan.at("seed"), 0) &&
+         plan.at("learning_rate") >= 0;
+}
+
 /// Throws json::exception where a field is missing or of another type.
 Plan plan_from(const json& value) {
   Plan plan;
@@ -186,18 +200,22 @@ Status RunFolder::load(const Options& options) {
 }
 
 Status RunFolder::read_state(const std::string& text) {
+  const auto damaged = [this] {
+    return invalid_argument(file(kState).string() +
+                            " is damaged; restore it, or start anew with --out");
+  };
   try {
     const json state = json::parse(text);
     if (state.at("format") != kFormat) {
       return invalid_argument(file(kState).string() + " has format " + state.at("format").dump() +
                               ", this program reads " + std::to_string(kFormat));
     }
+    if (!are_sound(state.at("step"), state.at("plan"))) return damaged();
     state.at("step").get_to(step_);
     state.at("checkpoint").get_to(checkpoint_);
     plan = plan_from(state.at("plan"));
   } catch (const json::exception&) {
-    return invalid_argument(file(kState).string() +
-                            " is damaged; restore it, or start anew with --out");
+    return damaged();
   }
   return tinkex::ok_status();
 }

@@ -95,6 +95,31 @@ TEST(RunFolderTest, DamagedStateIsNamed) {
               EndsWith("state.json is damaged; restore it, or start anew with --out"));
 }
 
+TEST(RunFolderTest, NumbersThatNoRunHasAreDamage) {
+  const fs::path path = fresh("numbers");
+  make_run(path, 4);
+  const std::string good = read_text(path / "state.json").value();
+  const std::vector<std::pair<std::string, std::vector<const char*>>> cases = {
+      {"\"step\": 4", {"-5", "1.5", "1e300", "3000000000", "18446744073709551615", "true", "[]"}},
+      {"\"steps\": 10", {"0", "-1", "1e300", "9223372036854775807"}},
+      {"\"batch_size\": 64", {"0", "-64", "3000000000", "null"}},
+      {"\"rank\": 4", {"0", "-4"}},
+      {"\"seed\": 1", {"-1"}},
+      {"\"learning_rate\": 0.30000000000000004", {"-0.1", "null", "\"x\"", "[]", "1e999"}}};
+  for (const auto& [field, values] : cases) {
+    const std::string key = field.substr(0, field.find(' ') + 1);
+    for (const char* value : values) {
+      std::string text = good;
+      ASSERT_NE(text.find(field), std::string::npos) << field;
+      std::ofstream(path / "state.json")
+          << text.replace(text.find(field), field.size(), key + value);
+      EXPECT_THAT(error_of(resume(path)),
+                  EndsWith("state.json is damaged; restore it, or start anew with --out"))
+          << key << value;
+    }
+  }
+}
+
 TEST(RunFolderTest, ARunIsNeverOverwritten) {
   const fs::path path = fresh("taken");
   make_run(path, 4);

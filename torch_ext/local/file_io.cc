@@ -123,7 +123,8 @@ ReadableFile::~ReadableFile() {
 }
 
 Result<ReadableFile> ReadableFile::open(const fs::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: opening a pipe would wait for a writer.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return io_error(path, "cannot open", errno);
   ReadableFile file(path, fd, 0);
   struct stat status {};

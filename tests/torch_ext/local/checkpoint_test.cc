@@ -151,6 +151,17 @@ TEST_F(SafetensorsTest, FullDiskIsReportedWithItsCause) {
   EXPECT_THAT(status.error().message(), HasSubstr("/dev/full': No space left on device"));
 }
 
+using ReadableFileTest = TemporaryDirectory;
+
+TEST_F(ReadableFileTest, APipeIsNamedInsteadOfWaitedFor) {
+  const fs::path path = root_ / "config.json";
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const Result<std::string> text = read_file(path, 10);
+  ASSERT_FALSE(text);
+  EXPECT_EQ(text.error().code(), ErrorCode::kIo);
+  EXPECT_THAT(text.error().message(), HasSubstr("not a regular file: '" + path.string()));
+}
+
 using AtomicDirectoryTest = TemporaryDirectory;
 
 TEST_F(AtomicDirectoryTest, NothingIsVisibleBeforeCommitNorLeftWithoutIt) {

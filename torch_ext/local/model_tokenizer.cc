@@ -17,7 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 using tokenizers::BpeTokenizer;
 
-constexpr std::uint64_t kLargestTokenizer = std::uint64_t{256} << 20;
+/// Reading one takes 20 times its size in memory.
+constexpr std::uint64_t kLargestTokenizer = std::uint64_t{64} << 20;
 constexpr std::uint64_t kLargestConfig = std::uint64_t{16} << 20;
 
 /// The tokenizer, if it fits.

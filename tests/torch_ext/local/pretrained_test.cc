@@ -314,6 +314,12 @@ TEST_F(PretrainedTest, APartOfAModelIsNamed) {
   EXPECT_THAT(error_of(moved), HasSubstr("tensor 'model.embed_tokens.weight' is missing"));
 }
 
+TEST_F(PretrainedTest, ATokenizerOfMoreThan64MiBIsRefused) {
+  const fs::path folder = copy_of("llama");
+  fs::resize_file(folder / "tokenizer.json", (std::uintmax_t{64} << 20) + 1);
+  EXPECT_THAT(error_of(folder), HasSubstr("more than 67108864 bytes in"));
+}
+
 TEST_F(PretrainedTest, FilesThatAreMissingCutOffOrGarbageAreNamed) {
   EXPECT_THAT(error_of(kData / "models"), HasSubstr("config.json"));
   EXPECT_THAT(error_of(kData / "nothing"), HasSubstr("nothing"));

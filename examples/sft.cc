@@ -16,6 +16,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <exception>
@@ -28,20 +29,17 @@
 
 #include "examples/support/announce.h"
 #include "examples/support/batch.h"
-#include "examples/support/file_task.h"
 #include "examples/support/files.h"
 #include "examples/support/interrupt.h"
 #include "examples/support/loss_curve.h"
 #include "examples/support/metrics_log.h"
 #include "examples/support/options.h"
-#include "examples/support/pig_latin.h"
 #include "examples/support/progress.h"
 #include "examples/support/report.h"
 #include "examples/support/run_folder.h"
 #include "examples/support/schedule.h"
 #include "examples/support/setup.h"
 #include "examples/support/streams.h"
-#include "examples/support/text_files.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
 #include "torch_ext/datum_convert.h"
@@ -129,7 +127,8 @@ std::int64_t train(Workshop& shop, const RunFolder& run, std::int64_t last_step,
   return done;
 }
 
-/// What the model, as it is now, says to each prompt. All prompts are on their way at once.
+/// What the model, as it is now, says to each prompt; empty if it is to stop before that is known.
+/// All prompts are on their way at once.
 std::vector<std::string> sample(Workshop& shop) {
   const Task& task = shop.task;
   tinkex::SamplingClient sampler =
@@ -142,6 +141,11 @@ std::vector<std::string> sample(Workshop& shop) {
   }
   std::vector<std::string> texts;
   for (Future<tinkex::SampleResponse>& future : pending) {
+    while (!future.wait_for(std::chrono::milliseconds(50))) {
+      if (stop_signal() == 0) continue;
+      for (auto& each : pending) each.cancel();
+      return {};
+    }
     const tinkex::SampleResponse response = std::move(future).get().value();
     const std::vector<std::int32_t>& tokens = response.sequences.at(0).tokens;
     texts.push_back(shop.tokenizer.decode(std::vector<std::int64_t>(tokens.begin(), tokens.end())));
@@ -150,9 +154,8 @@ std::vector<std::string> sample(Workshop& shop) {
 }
 
 /// The run's server, or the embedded backend with its checkpoints in the run's folder.
-tinkex::torch_ext::Connection open_connection(RunFolder& run, const Options& options) {
-  const tinkex::torch_ext::ConnectOptions where = connect_options(run, options).value();
-  say_where(where);
+tinkex::torch_ext::Connection open_connection(RunFolder& run,
+                                              const tinkex::torch_ext::ConnectOptions& where) {
   auto connection = tinkex::torch_ext::connect(where);
   if (!connection) throw about_server(connection.error(), where);
   if (!connection->embedded) run.plan.base_url = connection->service.options().base_url;
@@ -182,20 +185,17 @@ void save(TrainingClient& trainer, RunFolder& run, const MetricsLog& log, const 
       .value();
 }
 
-std::unique_ptr<Task> open_task(const Plan& plan) {
-  if (plan.data.empty()) return pig_latin_task(plan.seed);
-  return file_task(plan.data, read_examples(plan.data).value(), plan.seed);
-}
-
 int fine_tune(const Options& options) {
   const std::unique_ptr<RunFolder> run = RunFolder::open(options).value();
   Plan& plan = run->plan;
-  const std::unique_ptr<Task> task = open_task(plan);
+  const tinkex::torch_ext::ConnectOptions where = connect_options(*run, options).value();
+  choose_defaults(plan);
+  say_where(where, options, plan);
+  const std::unique_ptr<Task> task = open_task(plan).value();
   use_threads(options.threads);
 
-  const tinkex::torch_ext::Connection connection = open_connection(*run, options);
+  const tinkex::torch_ext::Connection connection = open_connection(*run, where);
   tinkex::ServiceClient service = connection.service;
-  if (plan.learning_rate == 0) plan.learning_rate = default_learning_rate(plan.base_model);
   const KnownModel model = find_model(service, plan.base_model).value();
   TrainingClient trainer = open_model(service, model.name, *run);
   const auto tokenizer = open_tokenizer(trainer.info(), plan).value();
@@ -205,7 +205,7 @@ int fine_tune(const Options& options) {
   watch_for_stop();  // Only now: until there is a model, nothing would be saved by a later stop.
 
   const std::vector<std::string> before = sample(shop);
-  std::printf("Before:  %s\n\n", score(task->prompts(), before).c_str());
+  if (stop_signal() == 0) std::printf("Before:  %s\n\n", score(task->prompts(), before).c_str());
 
   const auto log = MetricsLog::open(run->file("metrics.jsonl"), run->step()).value();
   const std::int64_t last_step =

@@ -57,9 +57,16 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
-void say_where(const tinkex::torch_ext::ConnectOptions& options) {
-  if (tinkex::torch_ext::choose_backend(options) != tinkex::torch_ext::Backend::kServer) return;
-  std::printf("Opening a model on %s ...\n", server_name(options.client.base_url).c_str());
+void say_where(const tinkex::torch_ext::ConnectOptions& where, const Options& options,
+               const Plan& plan) {
+  if (tinkex::torch_ext::choose_backend(where) == tinkex::torch_ext::Backend::kServer) {
+    std::printf("Opening a model on %s ...\n", server_name(where.client.base_url).c_str());
+  } else if (!where.embedded.base_models.empty()) {
+    std::printf("Loading %s ...\n", plan.base_model.c_str());
+  } else if (!options.base_model && !options.resume) {
+    std::printf("SmolLM2 was not fetched, so a small built-in model is trained instead.\n"
+                "`./bazelw run //examples:sft` fetches it; --base-model names any other model.\n\n");
+  }
   std::fflush(stdout);
 }
 

@@ -9,8 +9,10 @@
 
 namespace sft {
 
-/// Says which server is asked first, as that may take long. The embedded backend takes a moment.
-void say_where(const tinkex::torch_ext::ConnectOptions& options);
+/// Says which server is asked first, or which file is read, as that may take long; and where a
+/// small model stands in for the pretrained one.
+void say_where(const tinkex::torch_ext::ConnectOptions& where, const Options& options,
+               const Plan& plan);
 
 /// Says, on standard output, what is about to be trained, on what and where. `note` is a sentence
 /// about the data, or "".

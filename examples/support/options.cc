@@ -15,12 +15,13 @@ namespace {
 constexpr char kAbout[] =
     "Fine-tunes a language model through the Tinker API: LibTorch tensors become Datums, the model "
     "trains LoRA adapters on them.\n"
-    "Without --data it teaches a small model Pig Latin. Without --base-url, TINKER_BASE_URL or "
-    "TINKER_API_KEY it trains in this process.";
+    "Without --data the model learns to turn orders into JSON; a small built-in one learns Pig "
+    "Latin. Without --base-url, TINKER_BASE_URL or TINKER_API_KEY it trains in this process.";
 
 constexpr char kExamples[] =
     "Examples:\n"
-    "  sft                                   learn Pig Latin, about two minutes\n"
+    "  sft                                   train SmolLM2 on orders, some minutes\n"
+    "  sft --base-model tinkex/tiny          train a small model on Pig Latin\n"
     "  sft --data poems.txt --steps 300      learn from a text\n"
     "  sft --resume sft-out                  go on from where a run was stopped\n"
     "  TINKER_BASE_URL=http://127.0.0.1:8080 sft\n"
@@ -80,18 +81,20 @@ void add_training_options(CLI::App& app, Options& options) {
   app.add_option("--data", options.data,
                  "examples: .jsonl with prompt/completion or messages, or plain .txt")
       ->check(not_empty());
-  app.add_option("--steps", options.steps, "optimizer steps in all (default 1000)")
+  app.add_option("--steps", options.steps,
+                 "optimizer steps in all (default 60, for tinkex/ models 1000)")
       ->transform(whole_number(1, "give at least one step"));
-  app.add_option("--batch-size", options.batch_size, "examples a step (default 64)")
+  app.add_option("--batch-size", options.batch_size,
+                 "examples a step (default 8, for tinkex/ models 64)")
       ->transform(whole_number(1, "a batch needs at least one example"));
   app.add_option("--learning-rate", options.learning_rate,
-                 "its peak (default 0.005 for tinkex/ models, 0.0001 for others)")
+                 "its peak (default 0.001, for tinkex/ models 0.005)")
       ->check(positive_number());
   app.add_option("--rank", options.rank, "rank of the LoRA adapters (default 32)")
       ->transform(whole_number(1, "adapters need a rank of at least 1"));
   app.add_option("--base-model", options.base_model,
                  "model to adapt: a name, or a folder of Hugging Face's or a GGUF file\n"
-                 "(default tinkex/tiny)")
+                 "(default SmolLM2 if it was fetched, else tinkex/tiny)")
       ->check(not_empty());
   app.add_option("--seed", options.seed, "same seed, same losses (default 1)")
       ->transform(whole_number(0, "seeds are not negative"));

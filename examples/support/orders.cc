@@ -103,11 +103,13 @@ class OrdersTask final : public Task {
 
   const std::vector<Prompt>& prompts() const override { return prompts_; }
 
-  /// Twice what the longest answer takes.
+  /// Usual tokenizers make half as many of the longest answer.
   std::int64_t answer_tokens() const override { return 96; }
 
-  tinkex::Result<std::string> fit(std::int64_t context_length) override {
-    constexpr std::int64_t kLongest = 256;
+  tinkex::Result<std::string> fit(const tinkex::Tokenizer& /*tokenizer*/,
+                                  std::int64_t context_length) override {
+    // By bytes; no tokenizer makes more tokens of an order.
+    constexpr std::int64_t kLongest = 320;
     if (context_length >= kLongest) return std::string();
     return tinkex::invalid_argument("the model reads only " + std::to_string(context_length) +
                                     " tokens, but an order needs " + std::to_string(kLongest) +

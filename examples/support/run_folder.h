@@ -17,14 +17,14 @@ tinkex::Status place(const char* option, const std::string& path, std::string& t
 
 /// What decides every loss of a run; saved with it, so that a resumed run goes on exactly.
 struct Plan {
-  std::string data;  ///< Absolute path; empty: Pig Latin.
-  std::int64_t steps = 1000;
-  std::int64_t batch_size = 64;
-  double learning_rate = 0;  ///< 0: by model.
+  std::string data;        ///< Absolute path; empty: a task that suits the model.
+  std::int64_t steps = 0;  ///< 0: by model, as the next two.
+  std::int64_t batch_size = 0;
+  double learning_rate = 0;
   std::int64_t rank = 32;
   /// A name; in the embedded backend it may be the absolute path of a model instead.
-  std::string base_model = "tinkex/tiny";
-  std::string tokenizer;  ///< kBytes or an absolute path; empty: the model's own.
+  std::string base_model;  ///< A name, or the absolute path of a model; empty: by backend.
+  std::string tokenizer;   ///< kBytes or an absolute path; empty: the model's own.
   std::int64_t seed = 1;
   std::string base_url;  ///< Empty: the embedded backend.
 };

@@ -3,12 +3,17 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "examples/support/file_task.h"
+#include "examples/support/orders.h"
+#include "examples/support/pig_latin.h"
 #include "examples/support/server_name.h"
+#include "examples/support/text_files.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/load_tokenizer.h"
 #include "torch_ext/local/config.h"
@@ -32,6 +37,22 @@ std::string names_of(const std::vector<SupportedModel>& models) {
   return models.size() > kShown ? names + ", ..." : names;
 }
 
+constexpr char kSmallModel[] = "tinkex/tiny";
+constexpr char kFetchedModel[] = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/// Where `bazelw` keeps what it fetches.
+std::filesystem::path cache_folder() {
+  const auto variable = [](const char* name) -> std::filesystem::path {
+    const char* value = std::getenv(name);  // NOLINT(*-mt-unsafe)
+    return value != nullptr ? value : "";
+  };
+  if (auto cache = variable("TINKEX_CACHE"); !cache.empty()) return cache;
+  if (auto caches = variable("XDG_CACHE_HOME"); !caches.empty()) return caches / "tinkex";
+  return variable("HOME") / ".cache" / "tinkex";
+}
+
+bool is_built_in(const std::string& base_model) { return base_model.starts_with("tinkex/"); }
+
 /// Whether a base model is one of the files on this machine.
 bool is_path(const std::string& base_model) {
   std::error_code missing;
@@ -54,6 +75,8 @@ tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run
   // A server has models of its own, whatever files are called like them here.
   const bool embedded =
       tinkex::torch_ext::choose_backend(connect) == tinkex::torch_ext::Backend::kEmbedded;
+  if (run.plan.base_model.empty()) run.plan.base_model = embedded ? fetched_model() : kSmallModel;
+  if (run.plan.base_model.empty()) run.plan.base_model = kSmallModel;
   if (embedded && is_path(run.plan.base_model)) {
     const std::string given = run.plan.base_model;
     if (auto placed = place("--base-model", given, run.plan.base_model); !placed) {
@@ -129,8 +152,26 @@ tinkex::Result<std::shared_ptr<const tinkex::Tokenizer>> open_tokenizer(
   return tokenizer;
 }
 
-double default_learning_rate(const std::string& base_model) {
-  return base_model.starts_with("tinkex/") ? 5e-3 : 1e-4;
+std::string fetched_model() {
+  const std::filesystem::path file = cache_folder() / kFetchedModel;
+  std::error_code missing;
+  return std::filesystem::exists(file, missing) ? file.string() : std::string();
+}
+
+void choose_defaults(Plan& plan) {
+  const bool small = is_built_in(plan.base_model);
+  if (plan.steps == 0) plan.steps = small ? 1000 : 60;
+  if (plan.batch_size == 0) plan.batch_size = small ? 64 : 8;
+  if (plan.learning_rate == 0) plan.learning_rate = small ? 5e-3 : 1e-3;
+}
+
+tinkex::Result<std::unique_ptr<Task>> open_task(const Plan& plan) {
+  if (plan.data.empty()) {
+    return is_built_in(plan.base_model) ? pig_latin_task(plan.seed) : orders_task(plan.seed);
+  }
+  auto examples = read_examples(plan.data);
+  if (!examples) return examples.error();
+  return file_task(plan.data, *std::move(examples), plan.seed);
 }
 
 void use_threads(int threads) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "examples/support/data.h"
 #include "examples/support/options.h"
 #include "examples/support/run_folder.h"
 #include "tinkex/outputs.h"
@@ -13,8 +14,9 @@
 
 namespace sft {
 
-/// Where to train: the run's server, or the embedded backend with its checkpoints in the folder. If
-/// the latter is to load the base model from a path, the plan's becomes absolute.
+/// Where to train: the run's server, or the embedded backend with its checkpoints in the folder.
+/// Without a base model the plan gets the default one. If the embedded backend is to load it from a
+/// path, the plan's becomes absolute.
 /// Errors: of place().
 tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run,
                                                                   const Options& options);
@@ -42,8 +44,18 @@ tinkex::Result<KnownModel> find_model(tinkex::ServiceClient& service,
 tinkex::Result<std::shared_ptr<const tinkex::Tokenizer>> open_tokenizer(
     const tinkex::ModelInfo& info, const Plan& plan);
 
-/// The learning rate that suits a model if none was asked for.
-double default_learning_rate(const std::string& base_model);
+/// The pretrained model that `./bazelw run //examples:sft` fetches before it starts; empty if it is
+/// not on this machine.
+std::string fetched_model();
+
+/// Gives the plan what suits its base model and was not asked for: steps, batch size, learning
+/// rate.
+void choose_defaults(Plan& plan);
+
+/// The plan's data, or a task that suits the model: Pig Latin for the small built-in ones, which
+/// know nothing; orders to JSON for those that read and write already.
+/// Errors: of read_examples.
+tinkex::Result<std::unique_ptr<Task>> open_task(const Plan& plan);
 
 /// Makes LibTorch, and with it the embedded backend, use that many threads; 0 changes nothing.
 void use_threads(int threads);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "examples/support/dice.h"
+#include "tinkex/tokenizer.h"
 
 namespace sft {
 namespace {
@@ -27,6 +28,8 @@ TEST(OrdersTest, MessageNamesEverythingOnce) {
       ASSERT_NE(text.find(part), std::string::npos) << text;
     }
     ASSERT_EQ(text.find('{'), std::string::npos) << text;
+    // By bytes; see fit() of the task.
+    ASSERT_LT(text.size() + order_json(order).size() + 32, 320u) << text;
     ASSERT_EQ(nlohmann::json::parse(order_json(order)).at("quantity"), order.quantity);
   }
 }
@@ -71,8 +74,8 @@ TEST(OrdersTaskTest, EveryRunIsAskedTheSame) {
 }
 
 TEST(OrdersTaskTest, ShortContextIsRefused) {
-  EXPECT_FALSE(orders_task(1)->fit(100));
-  EXPECT_TRUE(orders_task(1)->fit(2048));
+  EXPECT_FALSE(orders_task(1)->fit(tinkex::ByteTokenizer(), 100));
+  EXPECT_TRUE(orders_task(1)->fit(tinkex::ByteTokenizer(), 2048));
 }
 
 }  // namespace

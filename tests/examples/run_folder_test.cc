@@ -42,6 +42,7 @@ void make_run(const fs::path& path, std::int64_t step) {
   Options options;
   options.out = path.string();
   options.steps = 10;
+  options.batch_size = 64;
   options.rank = 4;
   options.learning_rate = 0.1 + 0.2;
   options.data = "/somewhere/x.txt";
@@ -130,6 +131,8 @@ TEST(RunFolderTest, TwoRunsNeverShareAFolder) {
   const fs::path path = fresh("shared");
   {
     const auto first = RunFolder::open(out(path)).value();
+    first->plan.steps = 10;
+    first->plan.batch_size = 8;
     EXPECT_THAT(error_of(out(path)), EndsWith("is in use by another run; choose another --out"));
     EXPECT_THAT(error_of(resume(path)), HasSubstr("is in use by another run"));
     ASSERT_TRUE(first->save(1, "tinker://run/weights/step").ok());

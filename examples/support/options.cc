@@ -96,6 +96,10 @@ void add_training_options(CLI::App& app, Options& options) {
                  "model to adapt: a name, or a folder of Hugging Face's or a GGUF file\n"
                  "(default SmolLM2 if it was fetched, else tinkex/tiny)")
       ->check(not_empty());
+  app.add_option("--dtype", options.dtype,
+                 "how this process holds the weights of a model from files: float32 (default), or\n"
+                 "bfloat16 in half the memory")
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--seed", options.seed, "same seed, same losses (default 1)")
       ->transform(whole_number(0, "seeds are not negative"));
 }
@@ -148,12 +152,12 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
     std::fprintf(stderr, "sft: %s (sft --help lists the options)\n", sentence_of(error).c_str());
     return {std::nullopt, kUsageError};
   }
-  if (options.resume && (options.rank || options.base_model || options.seed)) {
-    std::fprintf(
-        stderr,
-        "sft: --rank, --base-model and --seed belong to the run in %s; leave them out with "
-        "--resume\n",
-        options.resume->c_str());
+  if (options.resume && (options.rank || options.base_model || options.dtype || options.seed)) {
+    std::fprintf(stderr,
+                 "sft: --rank, --base-model, --dtype and --seed belong to the run in %s; leave "
+                 "them out with "
+                 "--resume\n",
+                 options.resume->c_str());
     return {std::nullopt, kUsageError};
   }
   return {std::move(options), 0};

@@ -20,6 +20,7 @@ struct Options {
   std::optional<double> learning_rate;
   std::optional<std::int64_t> rank;
   std::optional<std::string> base_model;
+  std::optional<std::string> dtype;
   std::optional<std::int64_t> seed;
   std::optional<std::string> base_url;
   std::optional<std::string> tokenizer;

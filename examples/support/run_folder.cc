@@ -55,6 +55,7 @@ Status apply(const Options& options, Plan& plan) {
     if (Status placed = place("--data", *options.data, plan.data); !placed) return placed;
   }
   if (options.base_model) plan.base_model = *options.base_model;
+  if (options.dtype) plan.dtype = *options.dtype;
   if (options.tokenizer == kBytes) {
     plan.tokenizer = kBytes;
   } else if (options.tokenizer) {
@@ -91,6 +92,7 @@ json to_json(const Plan& plan) {
           {"learning_rate", plan.learning_rate},
           {"rank", plan.rank},
           {"base_model", plan.base_model},
+          {"dtype", plan.dtype},
           {"tokenizer", plan.tokenizer},
           {"seed", plan.seed},
           {"base_url", plan.base_url}};
@@ -118,7 +120,8 @@ Plan plan_from(const json& value) {
   value.at("learning_rate").get_to(plan.learning_rate);
   value.at("rank").get_to(plan.rank);
   value.at("base_model").get_to(plan.base_model);
-  plan.tokenizer = value.value("tokenizer", "");  // Runs of older versions have none.
+  plan.dtype = value.value("dtype", plan.dtype);  // Runs of older versions have none,
+  plan.tokenizer = value.value("tokenizer", "");  // nor this.
   value.at("seed").get_to(plan.seed);
   value.at("base_url").get_to(plan.base_url);
   return plan;

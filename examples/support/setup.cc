@@ -83,6 +83,9 @@ tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run
       return placed.error();
     }
     connect.embedded.base_models = {run.plan.base_model};
+    if (run.plan.dtype == "bfloat16") {
+      connect.embedded.weight_type = tinkex::torch_ext::local::WeightType::kBfloat16;
+    }
   }
   return connect;
 }

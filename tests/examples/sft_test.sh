@@ -204,7 +204,7 @@ test_pretrained() {
   (cd elsewhere && "$sft" --resume ../folder --threads 1) >out.txt 2>err.txt ||
     fail "to go on with a model from a folder: $(cat err.txt)"
   [ "$(wc -l <folder/metrics.jsonl)" = 2 ] || fail "steps with a model from a folder"
-  "$sft" "${run[@]}" --base-model llama.gguf --steps 1 --out gguf >out.txt 2>err.txt ||
+  "$sft" "${run[@]}" --base-model llama.gguf --dtype bfloat16 --steps 1 --out gguf >out.txt 2>err.txt ||
     fail "a model from a GGUF file: $(cat err.txt)"
   "$server" --port 0 --base-model llama.gguf >server.txt 2>err.txt &
   local pid=$!

@@ -43,7 +43,8 @@ Status Adapter::check_fits(const BaseModel& model) const {
   const Result<std::shared_ptr<const LoraLayout>> expected =
       LoraLayout::create(model.config(), layout_->config());
   if (!expected) return expected.error();
-  bool same = (*expected)->size() == layout_->size() && flat_.scalar_type() == model.dtype();
+  bool same =
+      (*expected)->size() == layout_->size() && flat_.scalar_type() == model.compute_dtype();
   for (std::size_t i = 0; same && i < layout_->matrices().size(); ++i) {
     const LoraMatrix& a = layout_->matrices()[i];
     const LoraMatrix& b = (*expected)->matrices()[i];

@@ -39,7 +39,9 @@ class Collector {
     std::vector<std::int64_t> shape = shapes_.at(prefix + *names.begin());
     shape[0] = 0;
     for (const std::string& name : names) shape[0] += shapes_.at(prefix + name)[0];
-    at::Tensor stacked = at::empty(shape, dtype_);
+    // Norms and biases are small, and are computed with as they are.
+    const bool vector = shape.size() == 1 && dtype_ == at::ScalarType::BFloat16;
+    at::Tensor stacked = at::empty(shape, vector ? at::ScalarType::Float : dtype_);
     std::int64_t row = 0;
     for (const std::string& name : names) {
       const std::vector<std::int64_t>& expected = shapes_.at(prefix + name);
@@ -169,7 +171,7 @@ void BaseModel::finish() {
     hash = hash64(bytes_of(tensor), hash);
   }
   digest_ = to_hex(hash);
-  rotary_table_ = make_rotary_table(config_, dtype());
+  rotary_table_ = make_rotary_table(config_, compute_dtype());
 }
 
 Result<std::shared_ptr<const BaseModel>> built_in_model(std::string_view name) {

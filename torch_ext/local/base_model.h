@@ -36,7 +36,8 @@ class BaseModel {
   using TensorSource = std::function<at::Tensor(const std::string& name)>;
 
   /// Draws the weights; every tensor has its own random stream, keyed by the seed and its name.
-  /// `dtype` is float32, or float64 for numerical tests.
+  /// `dtype` is that of the matrices: float32, bfloat16, or
+  /// float64 for numerical tests.
   static Result<std::shared_ptr<const BaseModel>> random(
       ModelConfig config, std::uint64_t seed, at::ScalarType dtype = at::ScalarType::Float);
 

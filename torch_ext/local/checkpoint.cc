@@ -239,7 +239,7 @@ Result<std::shared_ptr<const Adapter>> read_adapter(const fs::path& dir, const B
     if (!layout) return layout.error();
     const Result<SafetensorsFile> file = SafetensorsFile::open(dir / kAdapterFile);
     if (!file) return file.error();
-    Result<at::Tensor> flat = read_flat(*file, **layout, "", model.dtype());
+    Result<at::Tensor> flat = read_flat(*file, **layout, "", model.compute_dtype());
     if (!flat) return flat.error();
     return Adapter::from_flat(*layout, std::move(*flat));
   });

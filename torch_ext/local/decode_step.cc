@@ -1,11 +1,12 @@
 #include "torch_ext/local/decode_step.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros.h>
 
 #include <vector>
 
+#include "torch_ext/local/decoder.h"
+#include "torch_ext/local/head.h"
 #include "torch_ext/local/kernels.h"
 #include "torch_ext/local/row_ops.h"
 
@@ -27,15 +28,13 @@ class Step {
   }
 
   at::Tensor run() {
-    at::Tensor x = at::index_select(model_.embedding(), 0, tokens_).to(model_.compute_dtype());
+    at::Tensor x = embed(model_, tokens_);
     for (std::size_t layer = 0; layer < model_.layers().size(); ++layer) {
       attention_half(x, layer);
       mlp_half(x, layer);
     }
     for (SequenceCache* cache : caches_) cache->advance();
-    at::Tensor logits = zeros_beside(x, config_.vocab_size);
-    add_row_linear(logits, normed(x, model_.final_norm()), model_.unembed(), adapter_.unembed);
-    return logits;
+    return head_logits(model_, adapter_, x);
   }
 
  private:

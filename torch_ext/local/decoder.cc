@@ -102,10 +102,14 @@ struct LayerPass {
 
 }  // namespace
 
+at::Tensor embed(const BaseModel& model, const at::Tensor& tokens) {
+  return at::index_select(model.embedding(), 0, tokens).to(model.compute_dtype());
+}
+
 at::Tensor decoder_forward(const BaseModel& model, const AdapterViews& adapter,
                            const at::Tensor& tokens, std::int64_t length, DecoderRecord* record,
                            KvCache* cache) {
-  at::Tensor x = at::index_select(model.embedding(), 0, tokens);
+  at::Tensor x = embed(model, tokens);
   const std::size_t layers = model.layers().size();
   if (record != nullptr) record->resize(layers);
   for (std::size_t i = 0; i < layers; ++i) {

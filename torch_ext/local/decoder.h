@@ -24,6 +24,9 @@ struct LayerRecord {
 };
 using DecoderRecord = std::vector<LayerRecord>;
 
+/// The embeddings of `tokens`, (n, d), in the type that is computed in.
+at::Tensor embed(const BaseModel& model, const at::Tensor& tokens);
+
 /// Runs all layers over `tokens`, int64 (batch * length) in row-major order, and returns the
 /// residual stream before the final norm, (batch * length, d). Positions are causal, so padding at
 /// the end of a row changes nothing before it.

@@ -3,26 +3,34 @@
 #include <ATen/ops/_log_softmax.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 
 #include "torch_ext/local/kernels.h"
+#include "torch_ext/local/row_ops.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
 
 /// Elements of the logits that exist at a time.
 constexpr std::int64_t kChunkElements = std::int64_t{1} << 18;
+/// Fewer rows would use the matrix kernels badly.
+constexpr std::int64_t kFewestRows = 64;
 
 /// Buffers of one pass over chunks of rows; every chunk uses the same memory.
 class ChunkedHead {
  public:
   ChunkedHead(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
               double temperature)
-      : model_(model), adapter_(adapter), x_(x), temperature_(temperature) {
+      : model_(model),
+        adapter_(adapter),
+        x_(x),
+        temperature_(temperature),
+        unembed_(widened(model.unembed(), x)) {
     const std::int64_t vocab = model.config().vocab_size;
-    chunk_rows_ = std::min(x.size(0), std::max<std::int64_t>(16, kChunkElements / vocab));
+    chunk_rows_ = std::min(x.size(0), std::max(kFewestRows, kChunkElements / vocab));
     logits_ = at::empty({chunk_rows_, vocab}, x.options());
     logprobs_ = at::empty({chunk_rows_, vocab}, x.options());
   }
@@ -34,7 +42,7 @@ class ChunkedHead {
     rows_ = x_.narrow(0, first, count);
     normed_ = rms_norm(rows_, model_.final_norm(), model_.config().rms_norm_eps, &inverse_);
     at::Tensor logits = logits_.narrow(0, 0, count);
-    linear_out(logits, normed_, model_.unembed(), adapter_.unembed, &low_rank_);
+    linear_out(logits, normed_, unembed_, adapter_.unembed, &low_rank_);
     if (temperature_ != 1) logits.div_(temperature_);
     at::Tensor logprobs = logprobs_.narrow(0, 0, count);
     at::_log_softmax_out(logprobs, logits, 1, false);
@@ -48,7 +56,7 @@ class ChunkedHead {
     at::exp_out(d_logits, chunk.logprobs);
     softmax_to_logit_gradient(d_logits, g.targets, g.values, g.columns);
     if (temperature_ != 1) d_logits.div_(temperature_);
-    const at::Tensor d_normed = linear_backward(d_logits, normed_, low_rank_, model_.unembed(),
+    const at::Tensor d_normed = linear_backward(d_logits, normed_, low_rank_, unembed_,
                                                 adapter_.unembed, gradient.unembed, true);
     add_rms_norm_backward(d_normed, rows_, model_.final_norm(), inverse_, dx);
   }
@@ -58,6 +66,7 @@ class ChunkedHead {
   const AdapterViews& adapter_;
   const at::Tensor& x_;
   const double temperature_;
+  const at::Tensor unembed_;  ///< Widened once for all chunks.
   std::int64_t chunk_rows_ = 0;
   at::Tensor logits_, logprobs_;
   at::Tensor rows_, normed_, inverse_, low_rank_;
@@ -67,7 +76,9 @@ class ChunkedHead {
 
 at::Tensor head_logits(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x) {
   const at::Tensor normed = rms_norm(x, model.final_norm(), model.config().rms_norm_eps, nullptr);
-  return linear(normed, model.unembed(), adapter.unembed, {}, nullptr);
+  at::Tensor logits = at::zeros({x.size(0), model.config().vocab_size}, x.options());
+  add_row_linear(logits, normed, model.unembed(), adapter.unembed);
+  return logits;
 }
 
 Status head_logprobs(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,

@@ -19,7 +19,8 @@ struct LogprobChunk {
   at::Tensor logprobs;
 };
 
-/// Final norm and projection of the residual stream rows `x` (n, d): logits (n, vocab).
+/// Final norm and projection of the residual stream rows `x` (n, d), which are few: logits
+/// (n, vocab), the same bits for a row whatever the others are.
 at::Tensor head_logits(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x);
 
 /// Calls `visit` with the log-probabilities of all rows of `x`, whose logits are divided by

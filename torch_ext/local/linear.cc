@@ -56,16 +56,21 @@ AdapterViews AdapterViews::of(const LoraLayout* layout, const at::Tensor& flat,
   return views;
 }
 
+at::Tensor widened(const at::Tensor& weight, const at::Tensor& x) {
+  return weight.to(x.scalar_type());
+}
+
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LoraViews& lora,
                   const at::Tensor& residual, at::Tensor* low_rank) {
-  at::Tensor y = residual.defined() ? at::addmm(residual, x, weight.t()) : at::mm(x, weight.t());
+  const at::Tensor w = widened(weight, x);
+  at::Tensor y = residual.defined() ? at::addmm(residual, x, w.t()) : at::mm(x, w.t());
   if (lora.present()) add_low_rank(y, x, lora, low_rank);
   return y;
 }
 
 void linear_out(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, const LoraViews& lora,
                 at::Tensor* low_rank) {
-  at::mm_out(y, x, weight.t());
+  at::mm_out(y, x, widened(weight, x).t());
   if (lora.present()) add_low_rank(y, x, lora, low_rank);
 }
 
@@ -73,7 +78,7 @@ at::Tensor linear_backward(const at::Tensor& dy, const at::Tensor& x, const at::
                            const at::Tensor& weight, const LoraViews& lora, LoraViews& gradient,
                            bool need_dx) {
   at::Tensor dx;
-  if (need_dx) dx = at::mm(dy, weight);
+  if (need_dx) dx = at::mm(dy, widened(weight, dy));
   if (!lora.present()) return dx;
   const std::int64_t rank = lora.b.front().size(1);
   at::Tensor d_low_rank = at::empty(low_rank.sizes(), low_rank.options());

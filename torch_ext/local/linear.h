@@ -30,9 +30,12 @@ struct AdapterViews {
   static AdapterViews of(const LoraLayout* layout, const at::Tensor& flat, std::int64_t num_layers);
 };
 
-/// y = x W^T + scale * (x A^T) B^T for the rows of x (n, in), with W (out, in). If `residual`, (n,
-/// out) or a bias (out), is defined it is added. `low_rank` receives x A^T, which the backward pass
-/// needs.
+/// The weight in the type of `x`; itself if it is.
+at::Tensor widened(const at::Tensor& weight, const at::Tensor& x);
+
+/// y = x W^T + scale * (x A^T) B^T for the rows of x (n, in), with W (out, in), which may be
+/// bfloat16 beside a float32 x. If `residual`, (n, out) or a bias (out), is defined it is added.
+/// `low_rank` receives x A^T, which the backward pass needs.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LoraViews& lora,
                   const at::Tensor& residual, at::Tensor* low_rank);
 

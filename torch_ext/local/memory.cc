@@ -87,7 +87,9 @@ double memory_to_load(const ModelConfig& config, std::size_t element_size,
                       std::uint64_t largest_read) {
   const double table =
       static_cast<double>(config.max_position_embeddings) * static_cast<double>(config.head_dim);
-  return (config.parameter_count() + table) * static_cast<double>(element_size) +
+  // The table is in the type that is computed in, at least float32.
+  const auto table_size = static_cast<double>(std::max(element_size, sizeof(float)));
+  return config.parameter_count() * static_cast<double>(element_size) + table * table_size +
          static_cast<double>(largest_read);
 }
 

@@ -10,10 +10,11 @@
 namespace tinkex::torch_ext::local {
 
 Result<std::unique_ptr<ModelShelf>> ModelShelf::load(std::span<const std::filesystem::path> paths,
+                                                     at::ScalarType dtype,
                                                      const std::stop_token& stop) {
   auto shelf = std::make_unique<ModelShelf>();
   for (const std::filesystem::path& path : paths) {
-    auto model = load_pretrained(path, at::ScalarType::Float, stop);
+    auto model = load_pretrained(path, dtype, stop);
     if (!model) return model.error();
     const std::string& name = (*model)->config().name;
     if (shelf->find(name) != nullptr) {

@@ -22,6 +22,7 @@ class ModelShelf {
   /// Loads every file, see load_pretrained(). Two models of one name are an error, of code
   /// kInvalidArgument; what a file lacks is kIo.
   static Result<std::unique_ptr<ModelShelf>> load(std::span<const std::filesystem::path> paths,
+                                                  at::ScalarType dtype,
                                                   const std::stop_token& stop);
 
   /// In the order in which they are offered: those from files first.

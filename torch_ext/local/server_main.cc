@@ -28,6 +28,7 @@ namespace {
 using tinkex::torch_ext::local::BackendOptions;
 using tinkex::torch_ext::local::LocalServer;
 using tinkex::torch_ext::local::LocalServerOptions;
+using tinkex::torch_ext::local::WeightType;
 
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
@@ -142,6 +143,15 @@ void add_options(CLI::App& app, Arguments& arguments) {
   app.add_option("--base-model", arguments.base_models,
                  "model to serve beside the built-in ones, may be repeated: a GGUF file, or a "
                  "folder of Hugging Face's");
+  app.add_option_function<std::string>(
+         "--dtype",
+         [&options](const std::string& name) {
+           options.backend.weight_type =
+               name == "bfloat16" ? WeightType::kBfloat16 : WeightType::kFloat32;
+         },
+         "how the weights of such models are held: float32, or bfloat16 in half the memory")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->default_str("float32");
   app.add_option("--data-dir", arguments.data_dir,
                  "where checkpoints are kept (default: a temporary directory, removed at the end)");
   app.add_option_function<std::string>(

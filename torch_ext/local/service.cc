@@ -44,8 +44,11 @@ std::string iso_time(std::int64_t seconds) {
 Result<std::shared_ptr<Service>> Service::create(BackendOptions options) {
   Result<std::unique_ptr<CheckpointTree>> tree = CheckpointTree::open(options.data_dir);
   if (!tree) return tree.error();
+  const at::ScalarType dtype = options.weight_type == WeightType::kBfloat16
+                                   ? at::ScalarType::BFloat16
+                                   : at::ScalarType::Float;
   Result<std::unique_ptr<ModelShelf>> models =
-      ModelShelf::load(options.base_models, options.stop_loading);
+      ModelShelf::load(options.base_models, dtype, options.stop_loading);
   if (!models) return models.error();
   return std::shared_ptr<Service>(
       new Service(std::move(options), *std::move(tree), *std::move(models)));

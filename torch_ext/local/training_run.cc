@@ -84,7 +84,8 @@ Result<std::unique_ptr<TrainingRun>> TrainingRun::create(std::shared_ptr<const B
     if (!lora.seed) lora.seed = static_cast<std::int64_t>(fresh_seed());
     const auto layout = LoraLayout::create(model->config(), lora);
     if (!layout) return layout.error();
-    auto adapter = Adapter::random(*layout, static_cast<std::uint64_t>(*lora.seed), model->dtype());
+    auto adapter =
+        Adapter::random(*layout, static_cast<std::uint64_t>(*lora.seed), model->compute_dtype());
     return std::unique_ptr<TrainingRun>(
         new TrainingRun(std::move(model), lora, std::move(adapter)));
   });
@@ -147,7 +148,8 @@ Status TrainingRun::load(const std::filesystem::path& dir, bool with_optimizer) 
   if (!adapter) return adapter.error();
   OptimizerState optimizer;
   if (with_optimizer) {
-    Result<OptimizerState> state = read_optimizer(dir, (*adapter)->layout(), model_->dtype());
+    Result<OptimizerState> state =
+        read_optimizer(dir, (*adapter)->layout(), model_->compute_dtype());
     if (!state) return state.error();
     optimizer = std::move(*state);
   }

@@ -54,13 +54,13 @@ Vec<T> load(const std::uint16_t* from) {
   return vec;
 }
 
-float widen(float value) { return value; }
-double widen(double value) { return value; }
-float widen(std::uint16_t value) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
-  float out;
-  __builtin_memcpy(&out, &bits, sizeof out);
-  return out;
+/// `count` elements, and zeros for the rest.
+template <class T, class W>
+Vec<T> load_some(const W* from, std::int64_t count) {
+  if (count >= kVec<T>) return load<T>(from);
+  W filled[kVec<T>] = {};
+  __builtin_memcpy(filled, from, static_cast<std::size_t>(count) * sizeof(W));
+  return load<T>(static_cast<const W*>(filled));
 }
 
 /// The vector turned by `Half` lanes.
@@ -86,21 +86,21 @@ void tile(const RowProduct<T, W>& p, std::int64_t row, std::int64_t out) {
   const T* x = p.x + row * p.x_stride;
   const W* w = p.w + out * p.in;
   Vec<T> sums[R][C] = {};
-  std::int64_t k = 0;
-  for (; k + kVec<T> <= p.in; k += kVec<T>) {
+  // The last vector is filled up with zeros, so that every element is computed by the same steps.
+  for (std::int64_t k = 0; k < p.in; k += kVec<T>) {
+    const std::int64_t left = p.in - k;
     Vec<T> a[R];
-    for (int r = 0; r < R; ++r) a[r] = load<T>(x + r * p.x_stride + k);
+    for (int r = 0; r < R; ++r) a[r] = load_some<T>(x + r * p.x_stride + k, left);
     for (int c = 0; c < C; ++c) {
-      const Vec<T> b = load<T>(w + c * p.in + k);
+      const Vec<T> b = load_some<T>(w + c * p.in + k, left);
       for (int r = 0; r < R; ++r) sums[r][c] += a[r] * b;
     }
   }
   for (int r = 0; r < R; ++r) {
     for (int c = 0; c < C; ++c) {
-      T sum = sum_of<T>(sums[r][c]);
-      for (std::int64_t j = k; j < p.in; ++j) sum += x[r * p.x_stride + j] * widen(w[c * p.in + j]);
+      const T sum = p.scale * sum_of<T>(sums[r][c]);
       T& y = p.y[(row + r) * p.y_stride + out + c];
-      y = p.add ? y + p.scale * sum : p.scale * sum;
+      y = p.add ? y + sum : sum;
     }
   }
 }
@@ -170,18 +170,10 @@ void for_each_vec(std::int64_t size, T* out, const F& f) {
 }
 
 template <class T>
-Vec<T> load_some(const T* from, std::int64_t count) {
-  if (count == kVec<T>) return load<T>(from);
-  Vec<T> vec{};
-  __builtin_memcpy(&vec, from, static_cast<std::size_t>(count) * sizeof(T));
-  return vec;
-}
-
-template <class T>
 void gate(const GatedRow<T>& row) {
   for_each_vec(row.size, row.out, [&](std::int64_t i, std::int64_t count) {
-    const Vec<T> g = load_some(row.gate + i, count);
-    return g / (exponential(-g) + T(1)) * load_some(row.up + i, count);
+    const Vec<T> g = load_some<T>(row.gate + i, count);
+    return g / (exponential(-g) + T(1)) * load_some<T>(row.up + i, count);
   });
 }
 
@@ -209,7 +201,7 @@ void attend(const AttentionRow<T>& row) {
   std::int64_t positions = 0;
   for (std::int64_t s = 0; s < row.segment_count; ++s) positions += row.segments[s].positions;
   for_each_vec(positions, row.scores, [&](std::int64_t i, std::int64_t count) {
-    return exponential(load_some(row.scores + i, count) - largest);
+    return exponential(load_some<T>(row.scores + i, count) - largest);
   });
   T total = 0;
   for (std::int64_t i = 0; i < positions; ++i) total += row.scores[i];
@@ -219,7 +211,7 @@ void attend(const AttentionRow<T>& row) {
     for (std::int64_t s = 0; s < row.segment_count; ++s) {
       const T* value = row.segments[s].values + at;
       for (std::int64_t i = 0; i < row.segments[s].positions; ++i, value += row.head_dim) {
-        sum += load_some(value, count) * *weight++;
+        sum += load_some<T>(value, count) * *weight++;
       }
     }
     return sum / total;

@@ -76,7 +76,8 @@ class StopSignal {
   }
   /// Ends the thread by such a signal.
   ~StopSignal() {
-    pthread_kill(thread_.native_handle(), SIGTERM);
+    // The thread waits for the signal; it is not terminated by it.
+    pthread_kill(thread_.native_handle(), SIGTERM);  // NOLINT(bugprone-bad-signal-to-kill-thread)
     thread_.join();
   }
   StopSignal(const StopSignal&) = delete;

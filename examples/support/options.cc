@@ -88,7 +88,7 @@ void add_training_options(CLI::App& app, Options& options) {
                  "examples a step (default 8, for tinkex/ models 64)")
       ->transform(whole_number(1, "a batch needs at least one example"));
   app.add_option("--learning-rate", options.learning_rate,
-                 "its peak (default 0.001, for tinkex/ models 0.005)")
+                 "its peak (default 0.0005, for tinkex/ models 0.005)")
       ->check(positive_number());
   app.add_option("--rank", options.rank, "rank of the LoRA adapters (default 32)")
       ->transform(whole_number(1, "adapters need a rank of at least 1"));

@@ -15,29 +15,35 @@ constexpr std::int64_t kPrompts = 48;
 constexpr std::int64_t kPromptSeed = 20;
 
 struct Vocabulary {
-  std::vector<std::string> items, first_names, last_names, cities;
+  std::vector<std::string> kinds, things, first_names, last_names, cities;
 };
 
 const Vocabulary& vocabulary(Words words) {
   static const Vocabulary training{
-      split("green tea,olive oil,printer paper,garden hoses,red wine,desk lamps,brown rice,wool "
-            "socks,paper towels,light bulbs,coffee beans,pencils,dog food,picture frames,soap,"
-            "orange juice,kitchen knives,candles,notebooks,winter gloves,tomato seeds,batteries,"
-            "water bottles,toothbrushes,pillows,copper wire,phone cases,honey,envelopes,screws",
-            ','),
+      split(
+          "green red brown small large cheap fresh dried printed wooden plastic organic old frozen "
+          "heavy light soft striped silver woolen sweet salted spare folding round long"),
+      split(
+          "tea,wine,rice,lamps,socks,towels,bulbs,coffee beans,pencils,dog food,frames,soap,juice,"
+          "knives,candles,notebooks,gloves,seeds,batteries,bottles,brushes,pillows,wire,cases,"
+          "honey,envelopes,screws,olives,paper,hoses,apples,ladders,mugs,stamps,carpets,buttons",
+          ','),
       split("Marta Tom Ingrid Samuel Priya Lukas Amara Victor Elena Hassan Chloe Diego Yuki Peter "
-            "Fatima Oscar Nadia George Mei Andre Sofia Ivan Leila Martin Grace Ahmed Julia Pablo"),
+            "Fatima Oscar Nadia George Mei Andre Sofia Ivan Leila Martin Grace Ahmed Julia Pablo "
+            "Emma Noah Olga Ravi Sara Jonas Carmen Felix Wanda Kwame Lucia Erik"),
       split("Lindqvist Okafor Meyer Fernandez Kowalski Tanaka Haddad Johnson Rossi Novak Dubois "
             "Singh Petrov Andersen Moreau Costa Schmidt Ali Kim Murphy Silva Weber Jansen Popescu "
-            "Garcia Larsen Wright Horvat"),
+            "Garcia Larsen Wright Horvat Baker Mbeki Olsen Conti Patel Fischer Sato Leclerc Stone"),
       split("Bergen,Lagos,Vienna,Lima,Krakow,Osaka,Cairo,Boston,Milan,Prague,Lyon,Delhi,Sofia,"
             "Aarhus,Nantes,Porto,Hamburg,Karachi,Seoul,Dublin,Recife,Zurich,Utrecht,Cluj,"
-            "Madrid,Tromso,Leeds,Zagreb,New York,San Diego",
+            "Madrid,Tromso,Leeds,Zagreb,New York,San Diego,Denver,Manila,Bristol,Riga,Tunis,Havana,"
+            "Fort Worth,Quito,Naples,Perth",
             ',')};
   static const Vocabulary held_out{
-      split("black pepper,camping tents,blue paint,bath towels,maple syrup,hammers,cotton shirts,"
-            "bicycle tires,almonds,office chairs,rain boots,chess sets",
-            ','),
+      split("black blue white tall broken cotton golden spicy"),
+      split(
+          "pepper,tents,paint,shirts,syrup,hammers,tires,almonds,chairs,boots,chess sets,blankets",
+          ','),
       split("Hannah Kofi Birgit Tariq Louise Mateo Aiko Stefan Zainab Henrik Rosa Dmitri"),
       split("Bergstrom Mensah Hoffmann Iqbal Laurent Vargas Nakamura Ionescu Bello Dahl Mancini "
             "Volkov"),
@@ -128,7 +134,8 @@ Order random_order(Dice& dice, Words words) {
       split("Monday Tuesday Wednesday Thursday Friday Saturday Sunday");
   const Vocabulary& from = vocabulary(words);
   Order order;
-  order.item = dice.pick(from.items);
+  const std::string& kind = dice.pick(from.kinds);
+  order.item = kind + " " + dice.pick(from.things);
   order.quantity = 2 + static_cast<int>(dice.below(59));
   const std::string& first = dice.pick(from.first_names);
   order.customer = first + " " + dice.pick(from.last_names);

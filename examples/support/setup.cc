@@ -165,7 +165,7 @@ void choose_defaults(Plan& plan) {
   const bool small = is_built_in(plan.base_model);
   if (plan.steps == 0) plan.steps = small ? 1000 : 60;
   if (plan.batch_size == 0) plan.batch_size = small ? 64 : 8;
-  if (plan.learning_rate == 0) plan.learning_rate = small ? 5e-3 : 1e-3;
+  if (plan.learning_rate == 0) plan.learning_rate = small ? 5e-3 : 5e-4;
 }
 
 tinkex::Result<std::unique_ptr<Task>> open_task(const Plan& plan) {

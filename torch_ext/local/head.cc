@@ -24,11 +24,7 @@ class ChunkedHead {
  public:
   ChunkedHead(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
               double temperature)
-      : model_(model),
-        adapter_(adapter),
-        x_(x),
-        temperature_(temperature),
-        unembed_(widened(model.unembed(), x)) {
+      : projection_(model, adapter, x), x_(x), temperature_(temperature) {
     const std::int64_t vocab = model.config().vocab_size;
     chunk_rows_ = std::min(x.size(0), std::max(kFewestRows, kChunkElements / vocab));
     logits_ = at::empty({chunk_rows_, vocab}, x.options());
@@ -39,10 +35,8 @@ class ChunkedHead {
 
   LogprobChunk forward(std::int64_t first) {
     const std::int64_t count = std::min(chunk_rows_, x_.size(0) - first);
-    rows_ = x_.narrow(0, first, count);
-    normed_ = rms_norm(rows_, model_.final_norm(), model_.config().rms_norm_eps, &inverse_);
     at::Tensor logits = logits_.narrow(0, 0, count);
-    linear_out(logits, normed_, unembed_, adapter_.unembed, &low_rank_);
+    projection_.forward(x_.narrow(0, first, count), logits);
     if (temperature_ != 1) logits.div_(temperature_);
     at::Tensor logprobs = logprobs_.narrow(0, 0, count);
     at::_log_softmax_out(logprobs, logits, 1, false);
@@ -56,23 +50,34 @@ class ChunkedHead {
     at::exp_out(d_logits, chunk.logprobs);
     softmax_to_logit_gradient(d_logits, g.targets, g.values, g.columns);
     if (temperature_ != 1) d_logits.div_(temperature_);
-    const at::Tensor d_normed = linear_backward(d_logits, normed_, low_rank_, unembed_,
-                                                adapter_.unembed, gradient.unembed, true);
-    add_rms_norm_backward(d_normed, rows_, model_.final_norm(), inverse_, dx);
+    projection_.backward(d_logits, gradient, dx);
   }
 
  private:
-  const BaseModel& model_;
-  const AdapterViews& adapter_;
+  HeadProjection projection_;
   const at::Tensor& x_;
   const double temperature_;
-  const at::Tensor unembed_;  ///< Widened once for all chunks.
   std::int64_t chunk_rows_ = 0;
   at::Tensor logits_, logprobs_;
-  at::Tensor rows_, normed_, inverse_, low_rank_;
 };
 
 }  // namespace
+
+HeadProjection::HeadProjection(const BaseModel& model, const AdapterViews& adapter,
+                               const at::Tensor& like)
+    : model_(model), adapter_(adapter), unembed_(widened(model.unembed(), like)) {}
+
+void HeadProjection::forward(const at::Tensor& x, at::Tensor& logits) {
+  rows_ = x;
+  normed_ = rms_norm(rows_, model_.final_norm(), model_.config().rms_norm_eps, &inverse_);
+  linear_out(logits, normed_, unembed_, adapter_.unembed, &low_rank_);
+}
+
+void HeadProjection::backward(const at::Tensor& d_logits, AdapterViews& gradient, at::Tensor& dx) {
+  const at::Tensor d_normed = linear_backward(d_logits, normed_, low_rank_, unembed_,
+                                              adapter_.unembed, gradient.unembed, true);
+  add_rms_norm_backward(d_normed, rows_, model_.final_norm(), inverse_, dx);
+}
 
 at::Tensor head_logits(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x) {
   const at::Tensor normed = rms_norm(x, model.final_norm(), model.config().rms_norm_eps, nullptr);

@@ -11,6 +11,26 @@
 
 namespace tinkex::torch_ext::local {
 
+/// Final norm and projection of rows of the residual stream, there and back. Borrows what it is
+/// made from.
+class HeadProjection {
+ public:
+  /// For rows of the type of `like`.
+  HeadProjection(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& like);
+
+  /// Writes the logits (n, vocab) of the rows `x` (n, d).
+  void forward(const at::Tensor& x, at::Tensor& logits);
+  /// Of the rows of the last forward: adds the gradients of the output adapter to `gradient` and
+  /// that of the rows to `dx` (n, d).
+  void backward(const at::Tensor& d_logits, AdapterViews& gradient, at::Tensor& dx);
+
+ private:
+  const BaseModel& model_;
+  const AdapterViews& adapter_;
+  const at::Tensor unembed_;  ///< Widened once.
+  at::Tensor rows_, normed_, inverse_, low_rank_;
+};
+
 /// Rows of log-probabilities that were computed together: `logprobs` is (count, vocab), row 0 is
 /// row `first` of the input.
 struct LogprobChunk {

@@ -45,7 +45,7 @@ struct Connection {
 /// Connects to a server, or starts an embedded backend in this process and connects to it. Each
 /// call starts a backend of its own; it ends with its service. Blocks for a few requests.
 ///
-/// Errors: as ServiceClient::connect; kIo if the embedded backend cannot use its folder.
+/// Errors: as ServiceClient::connect, and as start_embedded_backend.
 Result<Connection> connect(ConnectOptions options = {});
 
 }  // namespace tinkex::torch_ext

@@ -27,7 +27,7 @@ LAYERS = {
     "clients": "base values validation api connection session",
     "mocks": "base values wire http",
     "convert": "base values",
-    "local": "base values validation wire async http tokenizers",
+    "local": "base values validation wire async http tokenizers convert",
     "connect": "base values limits config clients local",
     "ops": "base values clients convert connect",
 }

@@ -11,6 +11,7 @@
 #include "tinkex/async/timer_service.h"
 #include "tinkex/clock.h"
 #include "tinkex/secret.h"
+#include "torch_ext/logits_loss.h"
 
 namespace tinkex::torch_ext::local {
 
@@ -31,6 +32,10 @@ struct BackendOptions {
   /// after the folder, or the file without its extension. Nothing is downloaded.
   std::vector<std::filesystem::path> base_models;
   WeightType weight_type = WeightType::kFloat32;
+  /// Losses of your own by name, for forward_backward and forward. A name of the API's losses and
+  /// an empty function are refused when the backend starts. The full logits of a datum and what the
+  /// function makes of them exist at once, for one datum on each of `threads`.
+  LogitsLosses losses;
   /// Ends the loading of models early, with an error of code kCancelled. The default never does.
   std::stop_token stop_loading;
   /// Required as X-API-Key on every request but healthz. Empty: requests need no key.

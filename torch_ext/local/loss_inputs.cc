@@ -70,7 +70,12 @@ class Preparer {
     const std::vector<std::string_view> known = known_names();
     for (std::size_t i = 0; i < datum_.loss_fn_inputs.size(); ++i) {
       const std::string& name = datum_.loss_fn_inputs[i].first;
-      if (std::find(known.begin(), known.end(), name) == known.end()) {
+      if (own() && name == kTokensInput) {
+        return refuse(label(name) +
+                      " is what the loss gets the model's input as; give this input "
+                      "another name");
+      }
+      if (!own() && std::find(known.begin(), known.end(), name) == known.end()) {
         std::string list;
         for (const auto each : known) list += (list.empty() ? "" : ", ") + std::string(each);
         return refuse(label(name) +
@@ -85,21 +90,22 @@ class Preparer {
     return ok_status();
   }
 
+  bool own() const { return spec_.kind == LossKind::kOwn; }
   std::string label(std::string_view name) const { return what_ + ": " + std::string(name); }
 
   Status read_targets() {
     const TensorData* tensor = find(datum_.loss_fn_inputs, kTargets);
-    if (tensor == nullptr) return missing(kTargets);
+    if (tensor == nullptr) return own() ? ok_status() : missing(kTargets);
     if (is_floating_point(tensor->dtype())) {
       return refuse(label(kTargets) + " is " + std::string(to_string(tensor->dtype())) +
                     ", expected integer token ids");
     }
     const std::vector<std::int64_t>& shape = tensor->shape();
-    const bool many = spec_.kind == LossKind::kCrossEntropy && shape.size() == 2 && shape[1] > 0;
+    const bool many = spec_.many_targets() && shape.size() == 2 && shape[1] > 0;
     if ((shape.size() != 1 && !many) || shape[0] != out_.length()) {
       return refuse(label(kTargets) + " has shape " + shape_text(shape) + ", expected [" +
                     std::to_string(out_.length()) + "]" +
-                    (spec_.kind == LossKind::kCrossEntropy ? " or [N, K] with the same N" : "") +
+                    (spec_.many_targets() ? " or [N, K] with the same N" : "") +
                     ", one target per position of model_input; inputs arrive already shifted");
     }
     if (many && shape[1] > model_.vocab_size) {  // stored sparsely it could be of any size
@@ -124,6 +130,11 @@ class Preparer {
   }
 
   Status read_coefficients() {
+    if (own()) {  // Every position counts.
+      out_.named = &datum_.loss_fn_inputs;
+      out_.coefficients.assign(out_.tokens.size() * static_cast<std::size_t>(out_.columns), 1.0F);
+      return ok_status();
+    }
     if (spec_.kind != LossKind::kCrossEntropy) {
       const std::vector<std::int64_t> shape{out_.length()};
       const Status status = read_floats(kAdvantages, shape, true, out_.coefficients);

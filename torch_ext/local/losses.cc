@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "tinkex/base/text.h"
+#include "tinkex/validation/losses.h"
 #include "torch_ext/local/refusal.h"
 
 namespace tinkex::torch_ext::local {
@@ -112,13 +114,43 @@ TokenLoss unweighted(LossKind kind, double beta, double p, const TokenInputs& in
   }
 }
 
+LossSpec own_spec(const std::string& name, const LossConfig& config, const LogitsLoss& loss) {
+  LossSpec spec;
+  spec.kind = LossKind::kOwn;
+  spec.name = name;
+  spec.settings = config;
+  spec.own = &loss;
+  return spec;
+}
+
 }  // namespace
 
-Result<LossSpec> parse_loss(std::string_view name, const LossConfig& config) {
+Status check_own_losses(const LogitsLosses& own) {
+  for (const auto& [name, loss] : own) {
+    if (name.empty() || !internal::is_utf8(name)) {
+      return refuse("losses: a loss is called " + internal::quoted(name) +
+                    ", expected a name in UTF-8");
+    }
+    const std::string prefix = "losses: " + internal::quoted(name);
+    if (internal::find_loss(name) != nullptr) {
+      return refuse(prefix +
+                    " is a loss of the API, which cannot be replaced; choose another name");
+    }
+    if (!loss) return refuse(prefix + " is an empty function; give one that can be called");
+  }
+  return ok_status();
+}
+
+Result<LossSpec> parse_loss(std::string_view name, const LossConfig& config,
+                            const LogitsLosses& own) {
   std::string known;
   for (const auto& [each, kind] : kLosses) {
     if (name == each) return configure(with_defaults(kind), name, config);
     known += (known.empty() ? "" : ", ") + std::string(each);
+  }
+  for (const auto& [each, loss] : own) {
+    if (name == each) return own_spec(each, config, loss);
+    known += ", " + each;
   }
   return refuse("unknown loss '" + std::string(name) + "'; this server has " + known);
 }

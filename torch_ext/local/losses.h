@@ -6,13 +6,15 @@
 
 #include "tinkex/error.h"
 #include "tinkex/params.h"
+#include "torch_ext/logits_loss.h"
 
 namespace tinkex::torch_ext::local {
 
-enum class LossKind { kCrossEntropy, kImportanceSampling, kPpo, kCispo, kDro, kGspo };
+enum class LossKind { kCrossEntropy, kImportanceSampling, kPpo, kCispo, kDro, kGspo, kOwn };
 
-/// A loss with its settings. Every loss is a function of p, the log-probabilities of the positions'
-/// targets, so its gradient is one number per position. All but gspo are sums over positions.
+/// A loss with its settings. Every loss of the API is a function of p, the log-probabilities of the
+/// positions' targets, so its gradient is one number per position; all but gspo are sums over
+/// positions. One of the user's own is a function of the logits.
 struct LossSpec {
   LossKind kind = LossKind::kCrossEntropy;
   /// Bounds on the ratio exp(p - q) itself (ppo, cispo), or on that of the sequence (gspo).
@@ -23,9 +25,17 @@ struct LossSpec {
   double beta = 0.05;
   /// What the logits are divided by before p is taken from them.
   double temperature = 1.0;
+  /// Of kOwn: its name and settings, and the function, which is borrowed.
+  std::string name;
+  LossConfig settings;
+  const LogitsLoss* own = nullptr;
 
   /// Whether the loss compares p with the log-probability recorded while sampling.
-  bool uses_sampled_logprobs() const { return kind != LossKind::kCrossEntropy; }
+  bool uses_sampled_logprobs() const {
+    return kind != LossKind::kCrossEntropy && kind != LossKind::kOwn;
+  }
+  /// Whether a position may have several targets.
+  bool many_targets() const { return !uses_sampled_logprobs(); }
   bool uses_clip() const {
     return kind == LossKind::kPpo || kind == LossKind::kCispo || kind == LossKind::kGspo;
   }
@@ -35,9 +45,14 @@ struct LossSpec {
   bool zero_without_coefficient() const { return kind != LossKind::kDro; }
 };
 
-/// The loss of that name with the settings of `config`: an unknown loss or setting is refused, and
-/// the message lists the known ones. A number may come as text.
-Result<LossSpec> parse_loss(std::string_view name, const LossConfig& config);
+/// Whether users may call their losses so: a missing function and a name of the API's losses are
+/// refused.
+Status check_own_losses(const LogitsLosses& own);
+
+/// The loss of that name, of the API's or of `own`, with the settings of `config`: an unknown loss
+/// or setting is refused, and the message lists the known ones. A number may come as text.
+Result<LossSpec> parse_loss(std::string_view name, const LossConfig& config,
+                            const LogitsLosses& own = {});
 
 /// What one position brings to its loss.
 struct TokenInputs {

@@ -16,6 +16,7 @@
 #include "torch_ext/local/kernels.h"
 #include "torch_ext/local/lanes.h"
 #include "torch_ext/local/micro_batch.h"
+#include "torch_ext/local/own_loss.h"
 #include "torch_ext/local/scorer.h"
 #include "torch_ext/local/thread_limit.h"
 
@@ -72,6 +73,7 @@ class Lane {
         adapter_(adapter),
         spec_(spec),
         data_(data),
+        out_(out),
         scorer_(spec, data, out),
         with_gradient_(with_gradient),
         cancelled_(cancelled) {}
@@ -101,6 +103,7 @@ class Lane {
     const at::Tensor stream =
         decoder_forward(model_, views_, padded_tokens(batch, data_), batch.length,
                         with_gradient_ ? &record : nullptr, nullptr);
+    if (spec_.kind == LossKind::kOwn) return run_own(batch, stream, record);
     const std::vector<RowRef> refs = rows_of(batch, data_, spec_);
     scorer_.begin(refs);
     const at::Tensor indices = row_indices(refs);
@@ -120,12 +123,38 @@ class Lane {
         model_, views_, rows, spec_.temperature,
         [this](const LogprobChunk& chunk) { return scorer_.score(chunk); }, gradient_views_);
     if (!d_rows) return d_rows.error();
+    at::Tensor d_stream = at::zeros(stream.sizes(), stream.options());
+    d_stream.index_copy_(0, indices, *d_rows);
+    return backward(batch, record, std::move(d_stream));
+  }
+
+  Status backward(const MicroBatch& batch, const DecoderRecord& record, at::Tensor d_stream) {
     if (trains_layers()) {
-      at::Tensor d_stream = at::zeros(stream.sizes(), stream.options());
-      d_stream.index_copy_(0, indices, *d_rows);
       decoder_backward(model_, views_, record, batch.length, std::move(d_stream), gradient_views_);
     }
     return check_gradient(batch);
+  }
+
+  /// A loss over whole logits goes datum by datum, so that only one's logits exist at a time.
+  Status run_own(const MicroBatch& batch, const at::Tensor& stream, const DecoderRecord& record) {
+    HeadProjection head(model_, views_, stream);
+    at::Tensor d_stream;
+    if (with_gradient_) d_stream = at::zeros(stream.sizes(), stream.options());
+    for (std::size_t i = 0; i < batch.datums.size(); ++i) {
+      const std::size_t index = batch.datums[i];
+      const std::int64_t first = static_cast<std::int64_t>(i) * batch.length;
+      const at::Tensor rows = stream.narrow(0, first, data_[index].length());
+      at::Tensor logits = empty_logits(rows, model_.config().vocab_size);
+      head.forward(rows, logits);
+      read_target_logprobs(logits, data_[index], out_.logprobs[index]);
+      const Result<OwnLoss> loss = own_loss(spec_, data_[index], index, logits, with_gradient_);
+      if (!loss) return loss.error();
+      out_.losses[index] = loss->value;
+      if (!with_gradient_) continue;
+      at::Tensor d_rows = d_stream.narrow(0, first, rows.size(0));
+      head.backward(loss->d_logits, gradient_views_, d_rows);
+    }
+    return with_gradient_ ? backward(batch, record, std::move(d_stream)) : ok_status();
   }
 
   /// Scores losses of which a gradient needs the log-probabilities of all positions: the head is
@@ -164,6 +193,7 @@ class Lane {
   const Adapter& adapter_;
   const LossSpec& spec_;
   std::span<const PreparedDatum> data_;
+  ScoredBatch& out_;
   Scorer scorer_;
   bool with_gradient_;
   const std::atomic<bool>* cancelled_;

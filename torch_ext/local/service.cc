@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "torch_ext/local/checkpoint.h"
+#include "torch_ext/local/losses.h"
 #include "torch_ext/local/timer_thread.h"
 
 namespace tinkex::torch_ext::local {
@@ -42,6 +43,8 @@ std::string iso_time(std::int64_t seconds) {
 }
 
 Result<std::shared_ptr<Service>> Service::create(BackendOptions options) {
+  const Status losses = check_own_losses(options.losses);
+  if (!losses) return losses.error();
   Result<std::unique_ptr<CheckpointTree>> tree = CheckpointTree::open(options.data_dir);
   if (!tree) return tree.error();
   const at::ScalarType dtype = options.weight_type == WeightType::kBfloat16

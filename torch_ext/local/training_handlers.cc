@@ -137,10 +137,10 @@ Reply forward_or_backward(Service& service, const Call& call, bool forward_endpo
     return unprocessable("seq_id: " + *complaint);
   }
   return submit(service, target, kind_of(request->forward_only), call,
-                [request](Model& model, TrainingRun& run) -> OperationResult {
-                  auto output =
-                      run.forward_backward(request->data, request->loss_fn, request->loss_fn_config,
-                                           request->forward_only, &model.cancelled);
+                [request, &service](Model& model, TrainingRun& run) -> OperationResult {
+                  auto output = run.forward_backward(request->data, request->loss_fn,
+                                                     request->loss_fn_config, request->forward_only,
+                                                     &model.cancelled, service.options().losses);
                   if (!output) return output.error();
                   return OperationOutput(*std::move(output));
                 });

@@ -27,6 +27,11 @@ Result<std::vector<PreparedDatum>> prepare(std::span<const Datum> data, const Lo
     Result<PreparedDatum> datum = prepare_datum(data[i], i, spec, model);
     if (!datum) return datum.error();
     prepared.push_back(std::move(*datum));
+    const bool with_targets = !prepared.back().target_shape.empty();
+    if (with_targets == prepared.front().target_shape.empty()) {
+      return refuse("datum " + std::to_string(i) + (with_targets ? ": has" : ": lacks") +
+                    " target_tokens, unlike datum 0; give them to all datums or to none");
+    }
   }
   return prepared;
 }
@@ -39,8 +44,10 @@ ForwardBackwardOutput output_of(PassOutput pass, std::span<const PreparedDatum> 
   for (std::size_t i = 0; i < data.size(); ++i) {
     const PreparedDatum& datum = data[i];
     NamedTensors outputs;
-    outputs.emplace_back("logprobs",
-                         TensorData::from(std::move(pass.logprobs[i]), datum.target_shape));
+    if (!datum.target_shape.empty()) {
+      outputs.emplace_back("logprobs",
+                           TensorData::from(std::move(pass.logprobs[i]), datum.target_shape));
+    }
     output.loss_fn_outputs.push_back(std::move(outputs));
     tokens += datum.tokens.size();
     for (std::size_t at = 0; at < datum.tokens.size(); ++at) {
@@ -91,14 +98,12 @@ Result<std::unique_ptr<TrainingRun>> TrainingRun::create(std::shared_ptr<const B
   });
 }
 
-Result<ForwardBackwardOutput> TrainingRun::forward_backward(std::span<const Datum> data,
-                                                            std::string_view loss_fn,
-                                                            const LossConfig& config,
-                                                            bool forward_only,
-                                                            const std::atomic<bool>* cancelled) {
+Result<ForwardBackwardOutput> TrainingRun::forward_backward(
+    std::span<const Datum> data, std::string_view loss_fn, const LossConfig& config,
+    bool forward_only, const std::atomic<bool>* cancelled, const LogitsLosses& own) {
   return guarded([&]() -> Result<ForwardBackwardOutput> {
     const c10::InferenceMode inference;
-    const Result<LossSpec> spec = parse_loss(loss_fn, config);
+    const Result<LossSpec> spec = parse_loss(loss_fn, config, own);
     if (!spec) return spec.error();
     const auto prepared = prepare(data, *spec, model_->config());
     if (!prepared) return prepared.error();

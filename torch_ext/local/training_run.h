@@ -16,6 +16,7 @@
 #include "torch_ext/local/adapter.h"
 #include "torch_ext/local/base_model.h"
 #include "torch_ext/local/checkpoint.h"
+#include "torch_ext/logits_loss.h"
 
 namespace tinkex::torch_ext::local {
 
@@ -35,16 +36,18 @@ class TrainingRun {
   /// Computes the log-probabilities of the targets and the loss, a plain sum over all positions of
   /// all datums, and adds its gradient to the accumulators unless `forward_only`.
   ///
-  /// `logprobs` of the output is float32, in the shape of `target_tokens`.
+  /// `logprobs` of the output is float32, in the shape of `target_tokens`; a loss of `own` needs
+  /// none, and then there is no such output.
   /// Metrics: `loss:sum`, `num_tokens:sum` (positions), `num_loss_tokens:sum` (positions that have
-  /// a weight or an advantage other than 0).
+  /// a weight or an advantage other than 0; for a loss of `own` all).
   ///
   /// `cancelled` may be null; once it is true the call returns kCancelled within the time of one
   /// micro-batch, and the accumulators are as they were.
   Result<ForwardBackwardOutput> forward_backward(std::span<const Datum> data,
                                                  std::string_view loss_fn, const LossConfig& config,
                                                  bool forward_only,
-                                                 const std::atomic<bool>* cancelled = nullptr);
+                                                 const std::atomic<bool>* cancelled = nullptr,
+                                                 const LogitsLosses& own = {});
 
   /// Applies the accumulated gradients by AdamW and clears them.
   /// Metrics: `grad_norm` (L2 over all adapters, before clipping), `learning_rate`, `step`.

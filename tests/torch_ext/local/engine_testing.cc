@@ -161,8 +161,8 @@ std::vector<Datum> policy_batch(const std::vector<Datum>& tokens,
 
 PassOutput pass(const BaseModel& model, const Adapter& adapter, const std::vector<Datum>& data,
                 std::string_view loss, bool with_gradient, const LossConfig& config,
-                const PassOptions& options) {
-  const LossSpec spec = parse_loss(loss, config).value();
+                const PassOptions& options, const LogitsLosses& own) {
+  const LossSpec spec = parse_loss(loss, config, own).value();
   std::vector<PreparedDatum> prepared;
   for (std::size_t i = 0; i < data.size(); ++i) {
     prepared.push_back(prepare_datum(data[i], i, spec, model.config()).value());

@@ -54,7 +54,8 @@ std::vector<Datum> policy_batch(const std::vector<Datum>& tokens,
 /// Validates and runs; throws the Error on failure.
 PassOutput pass(const BaseModel& model, const Adapter& adapter, const std::vector<Datum>& data,
                 std::string_view loss = "cross_entropy", bool with_gradient = true,
-                const LossConfig& config = {}, const PassOptions& options = {});
+                const LossConfig& config = {}, const PassOptions& options = {},
+                const LogitsLosses& own = {});
 
 /// |a - b| / |b| in the L2 norm.
 double relative_error(const at::Tensor& a, const at::Tensor& b);

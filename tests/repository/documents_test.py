@@ -89,6 +89,9 @@ class DocumentsTest(unittest.TestCase):
     def test_the_snippets_of_the_service_guide_are_in_its_program(self):
         self.expect_snippets("docs/service_client.md", "examples/core_example.cc", 3)
 
+    def test_the_snippets_of_the_backend_guide_are_in_its_program(self):
+        self.expect_snippets("docs/embedded_backend.md", "examples/logits_loss_example.cc", 2)
+
     def test_the_service_guide_lists_every_call(self):
         told = checkout.read("docs/service_client.md")
         for header, name in (("tinkex/service_client.h", "ServiceClient"),

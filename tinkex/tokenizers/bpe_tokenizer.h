@@ -63,6 +63,8 @@ class BpeTokenizer final : public Tokenizer {
   /// The same from the metadata of a GGUF file. Control and user-defined tokens are recognised in
   /// the text.
   static Result<BpeTokenizer> from_gguf(GgufVocabulary vocabulary);
+  /// What from_gguf() makes one of.
+  static Result<Parts> parts_of(GgufVocabulary vocabulary);
   static Result<BpeTokenizer> create(Parts parts);
 
   /// Token ids of a text. What is not UTF-8 counts as U+FFFD, one for each maximal part of a

@@ -78,7 +78,7 @@ Status take_special(const std::string& name, bool add, std::optional<std::int64_
 
 }  // namespace
 
-Result<BpeTokenizer> BpeTokenizer::from_gguf(GgufVocabulary vocabulary) {
+Result<BpeTokenizer::Parts> BpeTokenizer::parts_of(GgufVocabulary vocabulary) {
   if (vocabulary.model != "gpt2") {
     return gguf_error("the model " + internal::quoted(vocabulary.model) +
                       " is not supported; only gpt2, byte-level BPE, is");
@@ -98,7 +98,13 @@ Result<BpeTokenizer> BpeTokenizer::from_gguf(GgufVocabulary vocabulary) {
   if (status) status = take_special("eos", add_eos, vocabulary.eos_token, count, parts.suffix);
   if (!status) return status.error();
   if (vocabulary.eos_token) parts.eos = static_cast<TokenId>(*vocabulary.eos_token);
-  return create(std::move(parts));
+  return parts;
+}
+
+Result<BpeTokenizer> BpeTokenizer::from_gguf(GgufVocabulary vocabulary) {
+  Result<Parts> parts = parts_of(std::move(vocabulary));
+  if (!parts) return parts.error();
+  return create(*std::move(parts));
 }
 
 }  // namespace tinkex::tokenizers

@@ -18,14 +18,8 @@ constexpr std::string_view kLlama3 =
 constexpr std::string_view kQwen2 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-/// What a GGUF file says in `tokenizer.ggml.pre`. llama.cpp, which defines the names, splits these
-/// as the models' own tokenizer.json do.
-struct Family {
-  std::string_view name;
-  bool digits;  ///< Each digit is a word.
-  std::string_view pattern;
-};
-constexpr std::array<Family, 8> kFamilies = {{
+/// llama.cpp, which defines the names, splits these as the models' own tokenizer.json do.
+constexpr std::array<WordFamily, 8> kFamilies = {{
     {"gpt-2", false, kGpt2},
     {"smollm", true, kGpt2},
     {"starcoder", true, kGpt2},
@@ -102,7 +96,7 @@ std::vector<Piece> joined(SplitBehavior behavior, std::vector<Piece> pieces) {
   return keep_all(std::move(out));
 }
 
-Result<PreTokenizer> make(const Family& family) {
+Result<PreTokenizer> make(const WordFamily& family) {
   std::vector<PreTokenizerStep> steps;
   if (family.digits) {
     Result<SplitStep> digits = digits_split(/*individual=*/true);
@@ -137,14 +131,20 @@ Result<SplitStep> digits_split(bool individual) {
   return SplitStep{*std::move(regex), behavior, false};
 }
 
-Result<PreTokenizer> PreTokenizer::named(std::string_view name) {
+Result<WordFamily> word_family(std::string_view name) {
   std::string known;
-  for (const Family& family : kFamilies) {
-    if (family.name == name) return make(family);
+  for (const WordFamily& family : kFamilies) {
+    if (family.name == name) return family;
     known += (known.empty() ? "" : ", ") + std::string(family.name);
   }
   return Error(ErrorCode::kIo, "the pre-tokenizer " + internal::quoted(name) +
                                    " is not supported; there are: " + known);
+}
+
+Result<PreTokenizer> PreTokenizer::named(std::string_view name) {
+  const Result<WordFamily> family = word_family(name);
+  if (!family) return family.error();
+  return make(*family);
 }
 
 bool PreTokenizer::split(std::string_view text, RegexScratch& scratch, const Sink& sink) const {

@@ -26,6 +26,17 @@ struct PrefixSpaceStep {};
 
 using PreTokenizerStep = std::variant<SplitStep, PrefixSpaceStep>;
 
+/// How the models of a family cut a text into words.
+struct WordFamily {
+  std::string_view name;     ///< As a GGUF file has it in `tokenizer.ggml.pre`.
+  bool digits = false;       ///< Each digit is a word.
+  std::string_view pattern;  ///< Each match is a word, and what lies between two.
+};
+
+/// The family that a GGUF file names: "gpt-2", "smollm", "starcoder", "llama-bpe" or "qwen2", or
+/// another name of one of these. Another one is an error, of code kIo, that lists them.
+Result<WordFamily> word_family(std::string_view name);
+
 /// Cuts a text into the words that byte pair encoding then works on. Immutable and thread-safe.
 class PreTokenizer {
  public:
@@ -34,8 +45,7 @@ class PreTokenizer {
 
   explicit PreTokenizer(std::vector<PreTokenizerStep> steps) : steps_(std::move(steps)) {}
 
-  /// Of the family that a GGUF file names in `tokenizer.ggml.pre`: "gpt-2", "smollm", "starcoder",
-  /// "llama-bpe" or "qwen2", or another name of one of these.
+  /// Of the family that word_family() knows by that name.
   static Result<PreTokenizer> named(std::string_view name);
 
   /// Gives every word of `text`, which is well-formed UTF-8, to `sink`, in order; each step cuts

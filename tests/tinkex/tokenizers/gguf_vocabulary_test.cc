@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tests/tinkex/tokenizers/small_tokenizer.h"
+#include "tinkex/tokenizers/tokenizer_writer.h"
 
 namespace tinkex::tokenizers {
 namespace {
@@ -71,6 +72,31 @@ TEST(GgufVocabularyTest, Qwen2NormalisesAndLlama3IgnoresMerges) {
   EXPECT_EQ(BpeTokenizer::from_gguf(vocabulary)->encode("ab"), Ids{kMerged});
   vocabulary.pre = "gpt-2";
   EXPECT_EQ(BpeTokenizer::from_gguf(vocabulary)->encode("ab"), (Ids{'a', 'b'}));
+}
+
+TEST(GgufVocabularyTest, WrittenAsATokenizerJsonItEncodesTheSame) {
+  const std::string text = "ab<s>c<tool>12 Abc's e\u0301  x [PAD1]\n\n2024 ab";
+  for (const char* pre : {"gpt-2", "smollm", "llama-bpe", "qwen2"}) {
+    GgufVocabulary vocabulary = small_vocabulary(pre);
+    vocabulary.add_eos = true;
+    const Result<std::string> json = write_tokenizer_json(vocabulary);
+    ASSERT_TRUE(json.ok()) << json.error().what();
+    const Result<BpeTokenizer> written = BpeTokenizer::from_json(*json);
+    ASSERT_TRUE(written.ok()) << written.error().what();
+    const Result<BpeTokenizer> direct = BpeTokenizer::from_gguf(vocabulary);
+    EXPECT_EQ(*written->encode(text, {}), *direct->encode(text, {})) << pre;
+    const Ids all = *direct->encode(text, {});
+    EXPECT_EQ(written->decode(all, false), direct->decode(all, false)) << pre;
+    EXPECT_EQ(written->vocab_size(), direct->vocab_size());
+  }
+}
+
+TEST(GgufVocabularyTest, WhatJsonCannotHoldIsNotWritten) {
+  GgufVocabulary vocabulary = small_vocabulary("qwen2");
+  vocabulary.tokens.back() = "\xff";  // unused, so that no one reads it
+  EXPECT_EQ(write_tokenizer_json(vocabulary).error().code(), ErrorCode::kIo);
+  vocabulary.pre = "other";
+  EXPECT_EQ(write_tokenizer_json(vocabulary).error().code(), ErrorCode::kIo);
 }
 
 TEST(GgufVocabularyTest, WhatDoesNotFitIsRefused) {

@@ -5,6 +5,8 @@
 #include "tinkex/config/env.h"
 #include "tinkex/limits/rate_limiter_registry.h"
 #include "torch_ext/local/embedded_backend.h"
+#include "torch_ext/local/in_process_transport.h"
+#include "torch_ext/local/router.h"
 
 namespace tinkex::torch_ext {
 namespace {
@@ -22,7 +24,8 @@ Result<Connection> connect_to_server(ClientOptions options) {
   return Connection{.service = std::move(*service),
                     .embedded = false,
                     .description = std::move(description),
-                    .data_dir = {}};
+                    .data_dir = {},
+                    .backend = {}};
 }
 
 Result<Connection> connect_to_embedded(ClientOptions client, local::BackendOptions backend) {
@@ -36,15 +39,16 @@ Result<Connection> connect_to_embedded(ClientOptions client, local::BackendOptio
   if (client.rate_limiters == nullptr) {
     client.rate_limiters = std::make_shared<RateLimiterRegistry>(client.clock);
   }
-  Result<std::shared_ptr<Transport>> transport = local::start_embedded_backend(std::move(backend));
-  if (!transport) return std::move(transport).error();
-  client.transport = std::move(*transport);
+  const auto started = local::Backend::create(std::move(backend));
+  if (!started) return started.error();
+  client.transport = std::make_shared<local::InProcessTransport>(*started);
   Result<ServiceClient> service = ServiceClient::connect(std::move(client));
   if (!service) return std::move(service).error();
   return Connection{.service = std::move(*service),
                     .embedded = true,
                     .description = "the embedded backend in this process",
-                    .data_dir = data_dir};
+                    .data_dir = data_dir,
+                    .backend = *started};
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "tinkex/error.h"
@@ -8,6 +9,9 @@
 #include "torch_ext/local/backend_options.h"
 
 namespace tinkex::torch_ext {
+namespace local {
+class Backend;
+}  // namespace local
 
 /// Which backend `connect` uses.
 enum class Backend {
@@ -40,6 +44,8 @@ struct Connection {
   std::string description;
   /// The embedded backend's folder as it was given; empty for a temporary one or for a server.
   std::string data_dir;
+  /// The embedded backend, for the functions of torch_ext/adapter.h. Does not keep it.
+  std::weak_ptr<local::Backend> backend;
 };
 
 /// Connects to a server, or starts an embedded backend in this process and connects to it. Each

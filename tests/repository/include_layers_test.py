@@ -35,8 +35,10 @@ LAYERS = {
 # Files directly in tinkex/ and torch_ext/ that are more than values or conversions.
 NAMED = {
     "tinkex/service_client": "clients",
+    "torch_ext/adapter": "connect",
     "torch_ext/connect": "connect",
     "torch_ext/load_tokenizer": "connect",
+    "torch_ext/merge": "connect",
 }
 
 

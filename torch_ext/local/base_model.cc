@@ -112,6 +112,38 @@ std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
 }
 
+/// The digest of a model, weight by weight.
+class WeightHash {
+ public:
+  explicit WeightHash(const ModelConfig& config) {
+    std::vector<double> numbers{config.rms_norm_eps, config.rope_theta};
+    numbers.insert(numbers.end(), config.rope_divisors.begin(), config.rope_divisors.end());
+    const std::int64_t sizes[] = {config.num_attention_heads, config.num_key_value_heads,
+                                  config.head_dim};
+    hash_ = hash64(std::as_bytes(std::span(numbers)));
+    hash_ = hash64(std::as_bytes(std::span(sizes)), hash_);
+  }
+
+  void add(const at::Tensor& tensor) {
+    elements_ += tensor.numel();
+    hash_ = hash64(bytes_of(tensor), hash_);
+  }
+  void add(const LayerWeights& layer) {
+    for (const at::Tensor& each :
+         {layer.input_norm, layer.qkv, layer.qkv_bias, layer.q_norm, layer.k_norm, layer.o,
+          layer.post_attention_norm, layer.gate_up, layer.down}) {
+      if (each.defined()) add(each);
+    }
+  }
+
+  std::int64_t elements() const { return elements_; }
+  std::string digest() const { return to_hex(hash_); }
+
+ private:
+  std::uint64_t hash_ = 0;
+  std::int64_t elements_ = 0;
+};
+
 }  // namespace
 
 Result<std::shared_ptr<const BaseModel>> BaseModel::random(ModelConfig config, std::uint64_t seed,
@@ -150,27 +182,30 @@ Result<std::shared_ptr<const BaseModel>> BaseModel::from_tensors(
   });
 }
 
-void BaseModel::finish() {
-  std::vector<at::Tensor> all{embedding_, final_norm_};
-  if (!config_.tie_word_embeddings) all.push_back(unembed_);
-  for (const LayerWeights& layer : layers_) {
-    for (const at::Tensor& each :
-         {layer.input_norm, layer.qkv, layer.qkv_bias, layer.q_norm, layer.k_norm, layer.o,
-          layer.post_attention_norm, layer.gate_up, layer.down}) {
-      if (each.defined()) all.push_back(each);
+Result<std::string> BaseModel::digest_of(const ModelConfig& config, const TensorSource& source,
+                                         at::ScalarType dtype) {
+  return guarded([&]() -> Result<std::string> {
+    WeightHash hash(config);
+    Collector from(source, config, dtype);
+    hash.add(from.take("model.embed_tokens.weight"));
+    hash.add(from.take("model.norm.weight"));
+    if (!config.tie_word_embeddings) hash.add(from.take("lm_head.weight"));
+    for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
+      hash.add(take_layer(from, config, "model.layers." + std::to_string(i) + "."));
     }
-  }
-  std::vector<double> numbers{config_.rms_norm_eps, config_.rope_theta};
-  numbers.insert(numbers.end(), config_.rope_divisors.begin(), config_.rope_divisors.end());
-  const std::int64_t sizes[] = {config_.num_attention_heads, config_.num_key_value_heads,
-                                config_.head_dim};
-  std::uint64_t hash = hash64(std::as_bytes(std::span(numbers)));
-  hash = hash64(std::as_bytes(std::span(sizes)), hash);
-  for (const at::Tensor& tensor : all) {
-    parameter_count_ += tensor.numel();
-    hash = hash64(bytes_of(tensor), hash);
-  }
-  digest_ = to_hex(hash);
+    if (from.problems().empty()) return hash.digest();
+    return invalid_argument("weights of model '" + config.name + "': " + from.problems().text());
+  });
+}
+
+void BaseModel::finish() {
+  WeightHash hash(config_);
+  hash.add(embedding_);
+  hash.add(final_norm_);
+  if (!config_.tie_word_embeddings) hash.add(unembed_);
+  for (const LayerWeights& layer : layers_) hash.add(layer);
+  parameter_count_ = hash.elements();
+  digest_ = hash.digest();
   rotary_table_ = make_rotary_table(config_, compute_dtype());
 }
 

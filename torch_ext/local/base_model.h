@@ -48,6 +48,10 @@ class BaseModel {
       ModelConfig config, const TensorSource& source, at::ScalarType dtype = at::ScalarType::Float,
       std::shared_ptr<const Tokenizer> tokenizer = nullptr);
 
+  /// What digest() of from_tensors() would be. Holds no more than a layer at a time.
+  static Result<std::string> digest_of(const ModelConfig& config, const TensorSource& source,
+                                       at::ScalarType dtype);
+
   const ModelConfig& config() const { return config_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   /// Of the frozen matrices.

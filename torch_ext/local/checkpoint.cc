@@ -20,8 +20,6 @@ namespace {
 using Json = nlohmann::json;
 using NamedList = std::vector<std::pair<std::string, at::Tensor>>;
 
-constexpr char kAdapterFile[] = "adapter_model.safetensors";
-constexpr char kAdapterConfigFile[] = "adapter_config.json";
 constexpr char kOptimizerFile[] = "optimizer.safetensors";
 constexpr char kMetadataFile[] = "metadata.json";
 constexpr char kCompleteFile[] = "checkpoint_complete";
@@ -171,9 +169,9 @@ Result<at::Tensor> read_flat(const SafetensorsFile& file, const LoraLayout& layo
     const Result<at::Tensor> tensor = file.read(matrix.name + suffix);
     if (!tensor) return tensor.error();
     if (tensor->sizes() != at::IntArrayRef({matrix.rows, matrix.cols})) {
-      return Error(ErrorCode::kIo, "tensor '" + matrix.name + suffix + "' has another shape than " +
-                                       std::to_string(matrix.rows) + " x " +
-                                       std::to_string(matrix.cols));
+      return file_error(file.path(), "tensor '" + matrix.name + suffix +
+                                         "' has another shape than " + std::to_string(matrix.rows) +
+                                         " x " + std::to_string(matrix.cols));
     }
     flat.narrow(0, matrix.offset, matrix.rows * matrix.cols).copy_(tensor->reshape({-1}));
   }
@@ -192,13 +190,12 @@ auto reading(const fs::path& dir, Body&& body) -> decltype(body()) {
   });
 }
 
-Status same_base(const CheckpointInfo& info, const BaseModel& model) {
-  if (info.base_digest == model.digest()) return ok_status();
-  const bool same_name = info.base_model == model.config().name;
+Status same_base(const CheckpointInfo& info, const std::string& name, const std::string& digest) {
+  if (info.base_digest == digest) return ok_status();
+  const bool same_name = info.base_model == name;
   return invalid_argument(
              "the checkpoint belongs to base model '" + info.base_model + "' (digest " +
-             info.base_digest + "), not to '" + model.config().name + "' (digest " +
-             model.digest() + ")" +
+             info.base_digest + "), not to '" + name + "' (digest " + digest + ")" +
              (same_name ? "; that model's weights have changed since" : "; use its base model"))
       .with_category(ErrorCategory::kUser);
 }
@@ -227,22 +224,34 @@ Result<CheckpointInfo> read_checkpoint_info(const fs::path& dir) {
   });
 }
 
-Result<std::shared_ptr<const Adapter>> read_adapter(const fs::path& dir, const BaseModel& model) {
-  return reading(dir, [&]() -> Result<std::shared_ptr<const Adapter>> {
+Result<SafetensorsFile> open_adapter_file(const fs::path& dir) {
+  return reading(dir, [&]() -> Result<SafetensorsFile> {
     const Result<Json> metadata = read_metadata(dir);
     if (!metadata) return metadata.error();
-    const CheckpointInfo info = info_of(*metadata);
-    Status status = same_base(info, model);
-    if (status) status = verify(dir, *metadata, kAdapterFile);
-    if (!status) return status.error();
-    const auto layout = LoraLayout::create(model.config(), info.lora);
+    if (const Status whole = verify(dir, *metadata, kAdapterFile); !whole) return whole.error();
+    return SafetensorsFile::open(dir / kAdapterFile);
+  });
+}
+
+Result<std::shared_ptr<const Adapter>> read_adapter(const fs::path& dir, const ModelConfig& config,
+                                                    const std::string& digest,
+                                                    at::ScalarType dtype) {
+  const Result<CheckpointInfo> info = read_checkpoint_info(dir);
+  if (!info) return info.error();
+  if (const Status same = same_base(*info, config.name, digest); !same) return same.error();
+  return guarded([&]() -> Result<std::shared_ptr<const Adapter>> {
+    const auto layout = LoraLayout::create(config, info->lora);
     if (!layout) return layout.error();
-    const Result<SafetensorsFile> file = SafetensorsFile::open(dir / kAdapterFile);
+    const Result<SafetensorsFile> file = open_adapter_file(dir);
     if (!file) return file.error();
-    Result<at::Tensor> flat = read_flat(*file, **layout, "", model.compute_dtype());
+    Result<at::Tensor> flat = read_flat(*file, **layout, "", dtype);
     if (!flat) return flat.error();
     return Adapter::from_flat(*layout, std::move(*flat));
   });
+}
+
+Result<std::shared_ptr<const Adapter>> read_adapter(const fs::path& dir, const BaseModel& model) {
+  return read_adapter(dir, model.config(), model.digest(), model.compute_dtype());
 }
 
 Result<OptimizerState> read_optimizer(const fs::path& dir, const LoraLayout& layout,

@@ -19,8 +19,14 @@
 #include "tinkex/error.h"
 #include "torch_ext/local/adapter.h"
 #include "torch_ext/local/base_model.h"
+#include "torch_ext/local/config.h"
+#include "torch_ext/local/safetensors.h"
 
 namespace tinkex::torch_ext::local {
+
+/// Names of the two files that PEFT reads.
+inline constexpr char kAdapterFile[] = "adapter_model.safetensors";
+inline constexpr char kAdapterConfigFile[] = "adapter_config.json";
 
 /// AdamW's memory: one entry per parameter, in the layout of the adapter. Undefined tensors mean
 /// zeros, the state before the first step.
@@ -53,6 +59,16 @@ Result<CheckpointInfo> read_checkpoint_info(const std::filesystem::path& dir);
 /// and digests of the files are verified.
 Result<std::shared_ptr<const Adapter>> read_adapter(const std::filesystem::path& dir,
                                                     const BaseModel& model);
+
+/// The same for a base model of that shape and digest.
+Result<std::shared_ptr<const Adapter>> read_adapter(const std::filesystem::path& dir,
+                                                    const ModelConfig& config,
+                                                    const std::string& digest,
+                                                    at::ScalarType dtype);
+
+/// The file of a checkpoint's matrices, under the names that PEFT gives them. Its digest is
+/// verified.
+Result<SafetensorsFile> open_adapter_file(const std::filesystem::path& dir);
 
 /// The moments of a training checkpoint, which must have the shapes of `layout`.
 Result<OptimizerState> read_optimizer(const std::filesystem::path& dir, const LoraLayout& layout,

@@ -19,23 +19,6 @@ namespace {
 
 constexpr std::size_t kBlock = std::size_t{1} << 20;
 
-/// Closes a descriptor when it goes out of scope; close() reports what closing found.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  bool ok() const { return fd_ >= 0; }
-  bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
-
- private:
-  int fd_;
-};
-
 bool write_all(int fd, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd, bytes.data(), std::min(bytes.size(), kBlock));
@@ -47,9 +30,23 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
 }
 
 Status sync_directory(const fs::path& path) {
-  Descriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.ok() || ::fsync(directory.get()) != 0) {
-    return io_error(path, "cannot make the directory durable", errno);
+  const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = directory >= 0 && ::fsync(directory) == 0;
+  const int problem = errno;
+  if (directory >= 0) ::close(directory);
+  return synced ? ok_status() : io_error(path, "cannot make the directory durable", problem);
+}
+
+/// Gives the bytes of a file to `take`, which may fail, block by block.
+template <class Take>
+Status in_blocks(const ReadableFile& file, Take&& take) {
+  std::vector<std::byte> block(kBlock);
+  for (std::uint64_t offset = 0; offset < file.size(); offset += kBlock) {
+    const std::span<std::byte> part =
+        std::span(block).first(std::min<std::uint64_t>(kBlock, file.size() - offset));
+    Status status = file.read(offset, part);
+    if (status) status = take(std::span<const std::byte>(part));
+    if (!status) return status;
   }
   return ok_status();
 }
@@ -60,20 +57,44 @@ fs::path parent_of(const fs::path& path) {
 
 }  // namespace
 
-Status write_file(const fs::path& path, std::span<const std::span<const std::byte>> parts) {
-  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!file.ok()) return io_error(path, "cannot create", errno);
-  for (const auto& part : parts) {
-    if (!write_all(file.get(), part)) return io_error(path, "cannot write", errno);
-  }
-  if (::fsync(file.get()) != 0) return io_error(path, "cannot make durable", errno);
-  if (!file.close()) return io_error(path, "cannot close", errno);
+WritableFile::WritableFile(WritableFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+
+WritableFile::~WritableFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Result<WritableFile> WritableFile::create(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) return io_error(path, "cannot create", errno);
+  return WritableFile(path, fd);
+}
+
+Status WritableFile::write(std::span<const std::byte> bytes) {
+  if (!write_all(fd_, bytes)) return io_error(path_, "cannot write", errno);
+  return ok_status();
+}
+
+Status WritableFile::close() {
+  if (::fsync(fd_) != 0) return io_error(path_, "cannot make durable", errno);
+  if (::close(std::exchange(fd_, -1)) != 0) return io_error(path_, "cannot close", errno);
   return ok_status();
 }
 
 Status write_file(const fs::path& path, std::string_view text) {
-  const std::span<const std::byte> bytes = std::as_bytes(std::span(text));
-  return write_file(path, std::span(&bytes, 1));
+  Result<WritableFile> file = WritableFile::create(path);
+  if (!file) return file.error();
+  const Status written = file->write(std::as_bytes(std::span(text)));
+  return written ? file->close() : written;
+}
+
+Status copy_durably(const fs::path& from, const fs::path& to) {
+  const Result<ReadableFile> source = ReadableFile::open(from);
+  if (!source) return source.error();
+  Result<WritableFile> target = WritableFile::create(to);
+  if (!target) return target.error();
+  const Status copied = in_blocks(*source, [&](auto block) { return target->write(block); });
+  return copied ? target->close() : copied;
 }
 
 Result<std::string> read_file(const fs::path& path, std::uint64_t limit) {
@@ -92,16 +113,12 @@ Result<std::uint64_t> hash_file(const fs::path& path) {
   const Result<ReadableFile> file = ReadableFile::open(path);
   if (!file) return file.error();
   // Blocks are chained by the seed: the digest of a file is not the plain hash64 of its bytes.
-  std::vector<std::byte> block(kBlock);
   std::uint64_t hash = 0;
-  for (std::uint64_t offset = 0; offset < file->size(); offset += kBlock) {
-    const auto size =
-        static_cast<std::size_t>(std::min<std::uint64_t>(kBlock, file->size() - offset));
-    const std::span<std::byte> part = std::span(block).first(size);
-    const Status status = file->read(offset, part);
-    if (!status) return status.error();
-    hash = hash64(part, hash);
-  }
+  const Status status = in_blocks(*file, [&](std::span<const std::byte> block) {
+    hash = hash64(block, hash);
+    return ok_status();
+  });
+  if (!status) return status.error();
   return hash;
 }
 
@@ -175,7 +192,7 @@ Status AtomicDirectory::commit(bool overwrite) {
   const bool moved =
       ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, final_.c_str(), RENAME_NOREPLACE) == 0;
   if (!moved && errno != EEXIST) return io_error(final_, "cannot rename into", errno);
-  if (!moved && !overwrite) return io_error(final_, "there already is a checkpoint at", 0);
+  if (!moved && !overwrite) return io_error(final_, "there already is something at", 0);
   if (!moved &&
       ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) != 0) {
     return io_error(final_, "cannot replace", errno);

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tinkex/error.h"
@@ -15,11 +16,32 @@
 
 namespace tinkex::torch_ext::local {
 
-/// Creates `path`, writes the parts one after the other and waits until they are on the disk. An
-/// existing file is truncated.
-Status write_file(const std::filesystem::path& path,
-                  std::span<const std::span<const std::byte>> parts);
+/// Creates `path`, writes the text and waits until it is on the disk. An existing file is
+/// truncated.
 Status write_file(const std::filesystem::path& path, std::string_view text);
+
+/// A file that is written piece by piece. Movable.
+class WritableFile {
+ public:
+  /// An existing file is truncated.
+  static Result<WritableFile> create(const std::filesystem::path& path);
+  WritableFile(WritableFile&& other) noexcept;
+  WritableFile& operator=(WritableFile&&) = delete;
+  ~WritableFile();
+
+  Status write(std::span<const std::byte> bytes);
+  /// Waits until everything is on the disk; without it, any of it may be missing.
+  Status close();
+
+ private:
+  WritableFile(std::filesystem::path path, int fd) : path_(std::move(path)), fd_(fd) {}
+
+  std::filesystem::path path_;
+  int fd_ = -1;
+};
+
+/// Writes what is in `from` to `to`, like write_file().
+Status copy_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
 /// The content of a file of at most `limit` bytes.
 Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t limit);
@@ -60,7 +82,7 @@ class AtomicDirectory {
 
   /// Where to write. Its name begins with kTemporaryPrefix.
   const std::filesystem::path& path() const { return temporary_; }
-  /// Renames into place and waits until that is on the disk. An existing directory is an error
+  /// Renames into place and waits until that is on the disk. What is there already is an error
   /// unless `overwrite`; then the two change places in one step and the old one is removed.
   Status commit(bool overwrite);
 

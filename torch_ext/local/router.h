@@ -1,11 +1,14 @@
 #pragma once
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "tinkex/error.h"
 #include "tinkex/transport.h"
 #include "torch_ext/local/api.h"
 #include "torch_ext/local/backend_options.h"
@@ -34,6 +37,11 @@ class Backend {
   /// Answers by `respond`, exactly once: before it returns, or later from another thread. Never
   /// waits for a model; never throws.
   void handle(const BackendRequest& request, Responder respond) noexcept;
+
+  /// What torch_ext/adapter.h offers. They work on the caller's thread, beside requests.
+  Result<std::filesystem::path> checkpoint_folder(std::string_view path) const;
+  Result<std::string> import_adapter(const std::filesystem::path& folder, const std::string& name,
+                                     const std::string& base_model);
 
   /// Refuses new work, cuts the running operation short (see Service::shutdown), and answers every
   /// poll. Idempotent. Must not be called from a responder.

@@ -94,40 +94,73 @@ Result<at::Tensor> SafetensorsFile::read(const std::string& name) const {
   return tensor;
 }
 
+Result<SafetensorsWriter> SafetensorsWriter::create(const std::filesystem::path& path,
+                                                    std::vector<Entry> entries,
+                                                    std::map<std::string, std::string> metadata) {
+  metadata["format"] = "pt";
+  Json header = Json::object();
+  header["__metadata__"] = metadata;
+  std::uint64_t offset = 0;
+  for (const Entry& entry : entries) {
+    const char* dtype = name_of(entry.type);
+    if (dtype == nullptr) {
+      return Error(ErrorCode::kInternal,
+                   "tensor '" + entry.name + "' has a type that is not stored");
+    }
+    std::uint64_t end = c10::elementSize(entry.type);
+    for (const std::int64_t extent : entry.shape) end *= static_cast<std::uint64_t>(extent);
+    end += offset;
+    header[entry.name] = {
+        {"dtype", dtype}, {"shape", entry.shape}, {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const std::uint64_t length = text.size();
+  Result<WritableFile> file = WritableFile::create(path);
+  if (!file) return file.error();
+  Status status = file->write(std::as_bytes(std::span(&length, 1)));
+  if (status) status = file->write(std::as_bytes(std::span(text)));
+  if (!status) return status.error();
+  return SafetensorsWriter(*std::move(file), std::move(entries));
+}
+
+Status SafetensorsWriter::write(const at::Tensor& tensor) {
+  const bool expected = written_ < entries_.size() &&
+                        tensor.scalar_type() == entries_[written_].type &&
+                        tensor.sizes() == at::IntArrayRef(entries_[written_].shape);
+  if (!expected) return Error(ErrorCode::kInternal, "a tensor is not the one that was announced");
+  ++written_;
+  const at::Tensor dense = tensor.contiguous();
+  return file_.write({static_cast<const std::byte*>(dense.const_data_ptr()), dense.nbytes()});
+}
+
+Status SafetensorsWriter::finish() {
+  if (written_ == entries_.size()) return file_.close();
+  return Error(ErrorCode::kInternal, "a tensor that was announced was not written");
+}
+
 Status write_safetensors(const std::filesystem::path& path,
                          const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                          std::map<std::string, std::string> metadata) {
-  std::vector<std::pair<std::string, at::Tensor>> sorted;
-  sorted.reserve(tensors.size());
-  for (const auto& [name, tensor] : tensors) sorted.emplace_back(name, tensor.contiguous());
+  std::vector<std::pair<std::string, at::Tensor>> sorted = tensors;
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
     const auto key = [](const auto& x) {
       return std::pair(-static_cast<std::int64_t>(x.second.element_size()), x.first);
     };
     return key(a) < key(b);
   });
-  metadata["format"] = "pt";
-  Json header = Json::object();
-  header["__metadata__"] = metadata;
-  std::vector<std::span<const std::byte>> parts(2);
-  std::uint64_t offset = 0;
+  std::vector<SafetensorsWriter::Entry> entries;
+  entries.reserve(sorted.size());
   for (const auto& [name, tensor] : sorted) {
-    const char* dtype = name_of(tensor.scalar_type());
-    if (dtype == nullptr) {
-      return Error(ErrorCode::kInternal, "tensor '" + name + "' has a type that is not stored");
-    }
-    const std::uint64_t end = offset + tensor.nbytes();
-    header[name] = {
-        {"dtype", dtype}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
-    parts.emplace_back(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes());
-    offset = end;
+    entries.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
   }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  const std::uint64_t length = text.size();
-  parts[0] = std::as_bytes(std::span(&length, 1));
-  parts[1] = std::as_bytes(std::span(text));
-  return write_file(path, parts);
+  auto writer = SafetensorsWriter::create(path, std::move(entries), std::move(metadata));
+  if (!writer) return writer.error();
+  for (const auto& [name, tensor] : sorted) {
+    if (Status written = writer->write(tensor); !written) return written;
+  }
+  return writer->finish();
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -37,6 +38,34 @@ class SafetensorsFile {
 
   ReadableFile file_;
   SafetensorsHeader header_;
+};
+
+/// Writes a safetensors file tensor by tensor, so that they need not be held together. Movable.
+class SafetensorsWriter {
+ public:
+  struct Entry {
+    std::string name;
+    at::ScalarType type = at::ScalarType::Float;  ///< float32, float64, float16, bfloat16 or int64.
+    std::vector<std::int64_t> shape;
+  };
+
+  /// Writes the header: the tensors in the order in which write() will be given them, larger
+  /// element types first, and `metadata`, to which `"format": "pt"` is added.
+  static Result<SafetensorsWriter> create(const std::filesystem::path& path,
+                                          std::vector<Entry> entries,
+                                          std::map<std::string, std::string> metadata);
+  /// The tensor of the next entry.
+  Status write(const at::Tensor& tensor);
+  /// After all of them: waits until they are on the disk.
+  Status finish();
+
+ private:
+  SafetensorsWriter(WritableFile file, std::vector<Entry> entries)
+      : file_(std::move(file)), entries_(std::move(entries)) {}
+
+  WritableFile file_;
+  std::vector<Entry> entries_;
+  std::size_t written_ = 0;
 };
 
 /// Writes tensors (float32, float64, float16, bfloat16 or int64) with `metadata`, to which

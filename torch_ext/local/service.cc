@@ -10,6 +10,7 @@
 #include "torch_ext/local/checkpoint.h"
 #include "torch_ext/local/losses.h"
 #include "torch_ext/local/timer_thread.h"
+#include "torch_ext/local/weight_type.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -47,11 +48,8 @@ Result<std::shared_ptr<Service>> Service::create(BackendOptions options) {
   if (!losses) return losses.error();
   Result<std::unique_ptr<CheckpointTree>> tree = CheckpointTree::open(options.data_dir);
   if (!tree) return tree.error();
-  const at::ScalarType dtype = options.weight_type == WeightType::kBfloat16
-                                   ? at::ScalarType::BFloat16
-                                   : at::ScalarType::Float;
   Result<std::unique_ptr<ModelShelf>> models =
-      ModelShelf::load(options.base_models, dtype, options.stop_loading);
+      ModelShelf::load(options.base_models, scalar_type(options.weight_type), options.stop_loading);
   if (!models) return models.error();
   return std::shared_ptr<Service>(
       new Service(std::move(options), *std::move(tree), *std::move(models)));

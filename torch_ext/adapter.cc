@@ -1,0 +1,60 @@
+#include "torch_ext/adapter.h"
+
+#include <memory>
+#include <utility>
+
+#include "torch_ext/local/checkpoint.h"
+#include "torch_ext/local/guard.h"
+#include "torch_ext/local/router.h"
+
+namespace tinkex::torch_ext {
+namespace {
+
+Result<std::shared_ptr<local::Backend>> backend_of(const Connection& connection) {
+  if (!connection.embedded) {
+    return invalid_argument("connection: adapters are on " + connection.description +
+                            ", not on this machine; connect to the embedded backend");
+  }
+  if (auto backend = connection.backend.lock()) return backend;
+  return Error(ErrorCode::kClosed, "connection: its embedded backend has ended");
+}
+
+}  // namespace
+
+Result<std::filesystem::path> checkpoint_folder(const Connection& connection,
+                                                std::string_view path) {
+  const auto backend = backend_of(connection);
+  if (!backend) return backend.error();
+  return (*backend)->checkpoint_folder(path);
+}
+
+Result<AdapterState> load_adapter(const std::filesystem::path& folder) {
+  return local::guarded(
+      [&]() -> Result<AdapterState> {
+        const Result<local::CheckpointInfo> info = local::read_checkpoint_info(folder);
+        if (!info) return info.error();
+        const Result<local::SafetensorsFile> file = local::open_adapter_file(folder);
+        if (!file) return file.error();
+        AdapterState state;
+        state.base_model = info->base_model;
+        state.lora = info->lora;
+        state.alpha = local::kLoraAlpha;
+        for (const std::string& name : file->names()) {
+          Result<at::Tensor> tensor = file->read(name);
+          if (!tensor) return tensor.error();
+          state.tensors.insert(name, *std::move(tensor));
+        }
+        return state;
+      },
+      "not enough memory to read an adapter; check that its file is whole");
+}
+
+Result<std::string> import_adapter(const Connection& connection,
+                                   const std::filesystem::path& folder, const std::string& name,
+                                   const std::string& base_model) {
+  const auto backend = backend_of(connection);
+  if (!backend) return backend.error();
+  return (*backend)->import_adapter(folder, name, base_model);
+}
+
+}  // namespace tinkex::torch_ext

@@ -73,10 +73,10 @@ class DocumentsTest(unittest.TestCase):
         block = re.search(r"```cpp\n(.*?)```", checkout.read("README.md"), re.S).group(1)
         self.assertEqual(block, checkout.read("examples/readme_example.cc"))
 
-    def expect_snippets(self, guide, program, least):
+    def expect_snippets(self, guide, program, least, *others):
         told = re.findall(r"```cpp\n(.*?)```", checkout.read(guide), re.S)
         self.assertGreater(len(told), least)
-        lines = bare_lines(checkout.read(program))
+        lines = "\n".join(bare_lines(checkout.read(each)) for each in (program, *others))
         for block in told:
             self.assertIn(bare_lines(block), lines)
 
@@ -89,8 +89,9 @@ class DocumentsTest(unittest.TestCase):
     def test_the_snippets_of_the_service_guide_are_in_its_program(self):
         self.expect_snippets("docs/service_client.md", "examples/core_example.cc", 3)
 
-    def test_the_snippets_of_the_backend_guide_are_in_its_program(self):
-        self.expect_snippets("docs/embedded_backend.md", "examples/logits_loss_example.cc", 2)
+    def test_the_snippets_of_the_embedded_backends_guide_are_in_its_programs(self):
+        self.expect_snippets(
+            "docs/embedded_backend.md", "examples/logits_loss_example.cc", 4, "examples/adapter_example.cc")
 
     def test_the_service_guide_lists_every_call(self):
         told = checkout.read("docs/service_client.md")

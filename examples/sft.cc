@@ -32,6 +32,7 @@
 #include "examples/support/files.h"
 #include "examples/support/interrupt.h"
 #include "examples/support/loss_curve.h"
+#include "examples/support/merge.h"
 #include "examples/support/metrics_log.h"
 #include "examples/support/options.h"
 #include "examples/support/progress.h"
@@ -189,6 +190,7 @@ int fine_tune(const Options& options) {
   const std::unique_ptr<RunFolder> run = RunFolder::open(options).value();
   Plan& plan = run->plan;
   const tinkex::torch_ext::ConnectOptions where = connect_options(*run, options).value();
+  check_merge(options, *run, where).value();
   choose_defaults(plan);
   say_where(where, options, plan);
   const std::unique_ptr<Task> task = open_task(plan).value();
@@ -217,6 +219,7 @@ int fine_tune(const Options& options) {
     const std::vector<std::string> after = sample(shop);
     std::printf("\n%s\n", compare(task->prompts(), before, after).c_str());
     std::printf("After:   %s\n", score(task->prompts(), after).c_str());
+    if (options.merge && done == plan.steps) merge(connection, *run).value();
   }
   const int signal = stopped ? stop_signal() : 0;
   say_how_to_go_on(*run, signal);

@@ -24,6 +24,7 @@ constexpr char kExamples[] =
     "  sft --base-model tinkex/tiny          train a small model on Pig Latin\n"
     "  sft --data poems.txt --steps 300      learn from a text\n"
     "  sft --resume sft-out                  go on from where a run was stopped\n"
+    "  sft --merge                           write the trained model for other programs too\n"
     "  TINKER_BASE_URL=http://127.0.0.1:8080 sft\n"
     "                                        train on a local_server of tinkex\n"
     "  TINKER_API_KEY=... sft --base-model NAME --tokenizer bytes --data pairs.jsonl\n"
@@ -115,6 +116,8 @@ void add_other_options(CLI::App& app, Options& options) {
   app.add_option("--stop-after", options.stop_after,
                  "stop and save after so many steps, as Ctrl-C would; --resume goes on")
       ->transform(whole_number(1, "leave it out to train to the end"));
+  app.add_flag("--merge", options.merge,
+               "at the end, write the trained model to FOLDER/merged, for transformers and others");
   app.add_option("--base-url", options.base_url, "server (default: TINKER_BASE_URL)")
       ->check(not_empty());
   app.add_option("--tokenizer", options.tokenizer,

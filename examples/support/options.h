@@ -28,6 +28,7 @@ struct Options {
   std::optional<std::string> resume;
   int threads = 0;
   std::int64_t stop_after = 0;  ///< 0: the steps of the run.
+  bool merge = false;           ///< Whether to write the trained model at the end.
 };
 
 /// Options, or the exit code of a program that is done already (--help, or a usage error, which

@@ -83,11 +83,13 @@ tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run
       return placed.error();
     }
     connect.embedded.base_models = {run.plan.base_model};
-    if (run.plan.dtype == "bfloat16") {
-      connect.embedded.weight_type = tinkex::torch_ext::local::WeightType::kBfloat16;
-    }
+    connect.embedded.weight_type = weight_type(run.plan);
   }
   return connect;
+}
+
+local::WeightType weight_type(const Plan& plan) {
+  return plan.dtype == "bfloat16" ? local::WeightType::kBfloat16 : local::WeightType::kFloat32;
 }
 
 tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options) {

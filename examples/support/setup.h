@@ -21,6 +21,9 @@ namespace sft {
 tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run,
                                                                   const Options& options);
 
+/// How the plan wants the weights of a model from files.
+tinkex::torch_ext::local::WeightType weight_type(const Plan& plan);
+
 /// An error of connecting, with the server that it is about where it does not say so itself.
 tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options);
 

@@ -223,6 +223,29 @@ test_pretrained() {
   grep -q "qwen3/model.safetensors" err.txt || fail "local_server about weights: $(cat err.txt)"
 }
 
+# The trained model for other programs: from a folder, and from a GGUF file.
+test_merge() {
+  cp -rL "$models/models/qwen2" .
+  cp -L "$models/llama.gguf" plain.gguf
+  printf '{"prompt": "%s>", "completion": "way"}\n' apple tea rice soap >fruit.jsonl
+  local run=(--rank 2 --batch-size 4 --threads 1 --data "$PWD/fruit.jsonl" --merge) base
+  for base in qwen2 plain.gguf; do
+    "$sft" "${run[@]}" --base-model "$base" --steps 2 --stop-after 1 --out "from-$base" >out.txt \
+      2>err.txt || fail "half a run that merges $base: $(cat err.txt)"
+    [ ! -e "from-$base/merged" ] || fail "a run that stopped early was merged"
+    "$sft" --resume "from-$base" --merge --threads 1 >out.txt 2>err.txt ||
+      fail "to merge $base: $(cat err.txt)"
+    grep -q "^Merged: *$PWD/from-$base/merged\$" out.txt || fail "where it is: $(cat out.txt)"
+    "$sft" "${run[@]:0:8}" --base-model "from-$base/merged" --steps 1 --out "on-$base" >out.txt \
+      2>err.txt || fail "to train on what was merged: $(cat err.txt)"
+  done
+  "$sft" --resume from-qwen2 --steps 3 --merge >/dev/null 2>err.txt
+  [ $? = 2 ] || fail "a merged model was about to be replaced"
+  grep -q "from-qwen2/merged is there already; move it away" err.txt || fail "$(cat err.txt)"
+  refused 2 "tinkex/nano is built in and has no files" "${small[@]}" --merge
+  refused 2 "the adapter stays on the server" --base-url http://127.0.0.1:9 --merge
+}
+
 # Without an option that names it: the model that bazelw fetched, or else the small one.
 test_default_model() {
   mkdir -p cache/models
@@ -357,7 +380,7 @@ test_full_disk() {
 }
 
 for each in results repeatable resume interrupt ignored_hangup interrupt_while_connecting \
-  damaged_checkpoint closed_streams lost_output own_data pretrained interrupt_while_loading bad_data \
+  damaged_checkpoint closed_streams lost_output own_data pretrained merge interrupt_while_loading bad_data \
   bad_options bad_server bad_server_options nonsense_server server full_disk; do
   echo "test_$each"
   "test_$each"

@@ -7,7 +7,14 @@
 #include <string_view>
 #include <vector>
 
+#include "tinkex/error.h"
+
 namespace tinkex {
+
+class ChatTemplate;
+
+/// Null where there is none; an error for one that cannot be used.
+using ChatTemplateResult = Result<std::shared_ptr<const ChatTemplate>>;
 
 /// Text to token ids and back. Immutable and thread-safe.
 class Tokenizer {
@@ -23,6 +30,9 @@ class Tokenizer {
   virtual std::int64_t eos_token() const = 0;
   /// Ids are below this.
   virtual std::int64_t vocab_size() const = 0;
+  /// How the model wants a conversation to be written (tinkex/chat_template.h). Errors name the
+  /// file that has the template.
+  virtual ChatTemplateResult chat_template() const { return std::shared_ptr<const ChatTemplate>(); }
 };
 
 /// Each byte is a token: ids 0 to 255 are the bytes, then beginning of text, end of text, padding.

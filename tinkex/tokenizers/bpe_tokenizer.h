@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tinkex/error.h"
@@ -97,6 +98,11 @@ class BpeTokenizer final : public Tokenizer {
   /// object.
   Status set_eos_token(std::int64_t id);
 
+  /// What set_chat_template told; null if nothing did.
+  ChatTemplateResult chat_template() const override { return chat_template_; }
+  /// Not while others use the object.
+  void set_chat_template(ChatTemplateResult found) { chat_template_ = std::move(found); }
+
  private:
   class Encoding;
 
@@ -113,6 +119,7 @@ class BpeTokenizer final : public Tokenizer {
   std::vector<std::int64_t> prefix_;
   std::vector<std::int64_t> suffix_;
   std::int64_t eos_ = -1;
+  ChatTemplateResult chat_template_ = std::shared_ptr<const ChatTemplate>();
   std::vector<std::string> bytes_;  ///< By id.
   std::vector<bool> special_;       ///< By id.
 };

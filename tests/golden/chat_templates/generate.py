@@ -6,7 +6,8 @@ The templates beside this script are those of model families, as they are publis
 Files:
     NAME.expected.json     for each conversation that the template takes or refuses: its inputs, and
                            the text, or null
-    snippets.expected.json the same for the templates of snippets.py: [template, text or null]
+    snippets.expected.json the inputs of the templates of snippets.py, and then for each
+                           [template, text or null]
 """
 
 import datetime
@@ -71,10 +72,12 @@ def rendered(template, messages, add_generation_prompt=False, variables=None):
         return None
 
 
-def write(name, value):
+def write(name, cases):
+    """A list, one case a line."""
+    lines = [json.dumps(case, ensure_ascii=False) for case in cases]
     with open(os.path.join(FOLDER, name + ".expected.json"), "w", encoding="utf-8",
               newline="") as file:
-        file.write(json.dumps(value, ensure_ascii=False, indent=0) + "\n")
+        file.write("[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def main():
@@ -87,8 +90,7 @@ def main():
         print(name, sum(case["expected"] is not None for case in cases), "of", len(cases))
     results = [[text, rendered(text, conversations.SHORT, variables=snippets.VARIABLES)]
                for text in snippets.ALL]
-    write("snippets", {"messages": conversations.SHORT, "variables": snippets.VARIABLES,
-                       "results": results})
+    write("snippets", [{"messages": conversations.SHORT, "variables": snippets.VARIABLES}, *results])
     wrong = [text for text, result in results if (result is None) != (text in snippets.REFUSED)]
     assert not wrong, wrong
 

@@ -84,6 +84,7 @@ FILTERS = [
     "{{ nested|tojson }}", "{{ nested|tojson(indent=4) }}", "{{ nested|tojson(indent=2, sort_keys=true) }}", "{{ quotes|tojson }} {{ quotes|tojson(ensure_ascii=true) }}",
     "{{ [1, 2.0, none, true, 'a/b<c>&\\x7f\\x1f', 1e16, [], {}]|tojson }}", "{{ [[], {}, [1], {'a': []}]|tojson(indent=1) }}", "{{ {1: 'a', none: 2, true: 3, 1.5: 4}|tojson }}",
     "{{ nested|tojson(separators=(',', ':')) }} {{ names|tojson(indent=0) }} {{ names|tojson(indent='--') }}", "{{ -5|abs }} {{ real|abs }} {{ true|abs }}",
+    "{{ none|map('upper')|list }} {{ false|select|list }}",
     "{{ names|join('')|upper|length + 1 }}", "{{ 'a,b,,c'.split(',') }} {{ 'a,b,,c'.split(',', 1) }} {{ 'a,b,,c'.rsplit(',', 1) }} {{ ' a  b '.split() }} {{ ' a  b  c '.split(none, 1) }} {{ ' a  b  c '.rsplit(none, 1) }} {{ ''.split() }} {{ ''.split(',') }}",
     "{{ 'a<s>b<s>c'.split('<s>')[-1] }} {{ 'x'.split('y')[0] }} {{ 'ab' .split(sep='b', maxsplit=3) }}", "{{ 'a\\nb\\r\\nc\\n'.splitlines() }} {{ 'a\\nb\\n'.splitlines(true) }}",
     "{{ word.startswith('He') }} {{ word.endswith('ld') }} {{ word.startswith(('x', 'H')) }} {{ word.endswith('') }}",

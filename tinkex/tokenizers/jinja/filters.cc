@@ -170,9 +170,14 @@ Arguments after(const Arguments& arguments, std::size_t count) {
           arguments.named};
 }
 
+/// Those of a value that is true; of another there are none.
+std::optional<std::vector<Value>> elements_if_true(Run& run, const Value& value) {
+  return value.is_true() ? elements(run, value) : std::vector<Value>();
+}
+
 /// An attribute of each element, or each through a filter.
 Value map_filter(Run& run, const Value& value, const Arguments& arguments) {
-  const auto items = elements(run, value);
+  const auto items = elements_if_true(run, value);
   if (!items) return {};
   std::vector<Value> found;
   if (!arguments.plain.empty()) {
@@ -198,7 +203,7 @@ Value map_filter(Run& run, const Value& value, const Arguments& arguments) {
 template <bool keep, bool of_attribute>
 Value select_filter(Run& run, const Value& value, const Arguments& arguments) {
   constexpr std::size_t kNameAt = of_attribute ? 1 : 0;
-  const auto items = elements(run, value);
+  const auto items = elements_if_true(run, value);
   if (arguments.plain.size() < kNameAt) return run.fail("the filter needs an attribute");
   const bool tests = arguments.plain.size() > kNameAt;
   const std::string* name = tests ? arguments.plain[kNameAt].text() : nullptr;

@@ -36,7 +36,7 @@ std::string replace(std::string_view text, std::string_view old, std::string_vie
 /// Without overlaps.
 std::size_t count(std::string_view text, std::string_view wanted);
 
-/// Letter by letter: what Python makes of one letter as several, such as SS of a sharp s, stays.
+/// Letter by letter: Python makes two of some, such as SS of a sharp s.
 std::string upper(std::string_view text);
 std::string lower(std::string_view text);
 std::string capitalize(std::string_view text);

@@ -27,6 +27,13 @@ bool is_key(const Value& value) {
   return value.text() != nullptr || value.number() || value.is_none();
 }
 
+/// Where an equal key is, or the end.
+template <class Items>
+auto place_of(Run& run, Items& items, const Value& key) {
+  return std::find_if(items.begin(), items.end(),
+                      [&](const auto& item) { return equal(run, item.first, key); });
+}
+
 bool equal_lists(Run& run, const ListData& a, const ListData& b) {
   return a.tuple == b.tuple && a.items.size() == b.items.size() &&
          std::equal(a.items.begin(), a.items.end(), b.items.begin(),
@@ -58,9 +65,7 @@ Value Value::dict(Run& run, std::vector<std::pair<Value, Value>> items, bool uni
   for (auto& [key, value] : items) {
     if (!is_key(key)) return run.fail("a " + key.type_name() + " cannot be a key");
     if (!fits(run, value, data.depth)) return {};
-    const auto old = unique ? data.items.end()
-                            : std::find_if(data.items.begin(), data.items.end(),
-                                           [&](const auto& i) { return equal(run, i.first, key); });
+    const auto old = unique ? data.items.end() : place_of(run, data.items, key);
     if (!run.spend(1)) return {};
     if (old != data.items.end()) {
       old->second = std::move(value);

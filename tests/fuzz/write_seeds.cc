@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/fuzz/chat_template_seeds.h"
 #include "tests/fuzz/tokenizer_seeds.h"
 #include "tests/torch_ext/local/gguf_writer.h"
 #include "tinkex/wire/codec.h"
@@ -276,6 +277,7 @@ void write_all(const Corpus& corpus) {
     }
   };
   add_texts("api_replies", kApiReplies);
+  add_texts("chat_template", chat_template_seeds());
   add_texts("poll_reply", kPollReplies);
   add_texts("http_response", kHttpReplies);
   add_texts("session_poll", kSessionReplies);

@@ -1,25 +1,25 @@
 #include "torch_ext/local/model_tokenizer.h"
 
-#include <nlohmann/json.hpp>
 #include <string>
-#include <system_error>
+#include <string_view>
 #include <utility>
 
 #include "tinkex/base/text.h"
+#include "tinkex/chat_template.h"
 #include "tinkex/tokenizers/bpe_tokenizer.h"
 #include "torch_ext/local/file_io.h"
 #include "torch_ext/local/gguf_vocabulary.h"
-#include "torch_ext/local/json_file.h"
+#include "torch_ext/local/tokenizer_config.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
 
 namespace fs = std::filesystem;
 using tokenizers::BpeTokenizer;
+using tokenizers::GgufVocabulary;
 
 /// Reading one takes 20 times its size in memory.
 constexpr std::uint64_t kLargestTokenizer = std::uint64_t{64} << 20;
-constexpr std::uint64_t kLargestConfig = std::uint64_t{16} << 20;
 
 /// The tokenizer, if it fits.
 TokenizerResult framed(Result<BpeTokenizer> tokenizer, const TokenizerFrame& frame,
@@ -37,23 +37,32 @@ TokenizerResult framed(Result<BpeTokenizer> tokenizer, const TokenizerFrame& fra
   return TokenizerResult(std::make_shared<BpeTokenizer>(*std::move(tokenizer)));
 }
 
-/// Takes the end of a text from a tokenizer_config.json, where it is a token's text, or an object
-/// that has it.
-Status take_end(const fs::path& file, BpeTokenizer& tokenizer) {
-  std::error_code missing;
-  if (!fs::exists(file, missing)) return ok_status();
-  const Result<nlohmann::json> json = read_json_object(file, kLargestConfig);
-  if (!json) return json.error();
-  auto end = json->find("eos_token");
-  if (end == json->end() || end->is_null()) return ok_status();
-  const nlohmann::json token = end->is_object() ? end->value("content", nlohmann::json()) : *end;
-  if (!token.is_string()) return file_error(file, "eos_token is no text");
-  const auto text = token.get<std::string>();
-  const std::optional<std::int64_t> id = tokenizer.token_to_id(text);
+/// Takes the end of a text from a tokenizer_config.json that tells it.
+Status take_end(const TokenizerConfig& config, BpeTokenizer& tokenizer) {
+  const Result<std::optional<std::string>> text = config.token("eos_token");
+  if (!text) return text.error();
+  if (!*text) return ok_status();
+  const std::optional<std::int64_t> id = tokenizer.token_to_id(**text);
   if (!id) {
-    return file_error(file, "eos_token " + internal::quoted(text) + " is not in tokenizer.json");
+    return config.error("eos_token " + internal::quoted(**text) + " is not in tokenizer.json");
   }
   return tokenizer.set_eos_token(*id);
+}
+
+/// The template in a GGUF file; null if it has none.
+ChatTemplateResult chat_template_of(const GgufFile& file, const GgufVocabulary& vocabulary) {
+  constexpr char kKey[] = "tokenizer.chat_template";
+  if (!file.contains(kKey)) return std::shared_ptr<const ChatTemplate>();
+  const Result<std::string_view> text = file.text(kKey);
+  if (!text) return text.error();
+  const auto token = [&](const std::optional<std::int64_t>& id) -> std::string {
+    const bool there = id && *id >= 0 && static_cast<std::size_t>(*id) < vocabulary.tokens.size();
+    return there ? vocabulary.tokens[static_cast<std::size_t>(*id)] : "";
+  };
+  Result<ChatTemplate> made =
+      ChatTemplate::parse(*text, token(vocabulary.bos_token), token(vocabulary.eos_token));
+  if (!made) return file.error(made.error().message());
+  return ChatTemplateResult(std::make_shared<const ChatTemplate>(*std::move(made)));
 }
 
 }  // namespace
@@ -62,17 +71,24 @@ TokenizerResult json_tokenizer(const fs::path& file, const TokenizerFrame& frame
   const Result<std::string> json = read_file(file, kLargestTokenizer);
   if (!json) return json.error();
   Result<BpeTokenizer> tokenizer = BpeTokenizer::from_json(*json);
+  const Result<TokenizerConfig> config = TokenizerConfig::open(file.parent_path());
   if (tokenizer && frame.ends.empty()) {
-    const fs::path config = file.parent_path() / "tokenizer_config.json";
-    if (Status taken = take_end(config, *tokenizer); !taken) return taken.error();
+    Status taken = config ? take_end(*config, *tokenizer) : config.error();
+    if (!taken) return taken.error();
+  }
+  if (tokenizer) {
+    tokenizer->set_chat_template(config ? config->chat_template() : config.error());
   }
   return framed(std::move(tokenizer), frame, file);
 }
 
 TokenizerResult gguf_tokenizer(const GgufFile& file, const TokenizerFrame& frame) {
-  Result<tokenizers::GgufVocabulary> vocabulary = gguf_vocabulary(file);
+  Result<GgufVocabulary> vocabulary = gguf_vocabulary(file);
   if (!vocabulary) return vocabulary.error();
-  return framed(BpeTokenizer::from_gguf(*std::move(vocabulary)), frame, file.path());
+  ChatTemplateResult chat = chat_template_of(file, *vocabulary);
+  Result<BpeTokenizer> tokenizer = BpeTokenizer::from_gguf(*std::move(vocabulary));
+  if (tokenizer) tokenizer->set_chat_template(std::move(chat));
+  return framed(std::move(tokenizer), frame, file.path());
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -22,11 +22,12 @@ struct TokenizerFrame {
 
 using TokenizerResult = Result<std::shared_ptr<const Tokenizer>>;
 
-/// The tokenizer in a tokenizer.json. Where `frame` has no ends, a tokenizer_config.json beside it
-/// may tell which token ends a text. Errors are kIo and name the file.
+/// The tokenizer in a tokenizer.json, with the chat template beside it. Where `frame` has no ends,
+/// a tokenizer_config.json beside it may tell which token ends a text. Errors are kIo and name the
+/// file; one of the chat template is only told by the tokenizer's chat_template().
 TokenizerResult json_tokenizer(const std::filesystem::path& file, const TokenizerFrame& frame);
 
-/// The tokenizer in a GGUF file.
+/// The tokenizer in a GGUF file, with its chat template.
 TokenizerResult gguf_tokenizer(const GgufFile& file, const TokenizerFrame& frame);
 
 }  // namespace tinkex::torch_ext::local

@@ -11,8 +11,8 @@ Batch make_batch(const std::vector<Example>& examples, const tinkex::Tokenizer& 
   Batch batch;
   double trained = 0;
   for (const Example& example : examples) {
-    std::vector<std::int64_t> ids = begin;
-    std::vector<float> learned(begin.size(), 0.0F);
+    std::vector<std::int64_t> ids = example.begun ? std::vector<std::int64_t>() : begin;
+    std::vector<float> learned(ids.size(), 0.0F);
     for (const Part& part : example.parts) {
       const std::vector<std::int64_t> text = tokenizer.encode(part.text);
       ids.insert(ids.end(), text.begin(), text.end());
@@ -40,7 +40,8 @@ Batch make_batch(const std::vector<Example>& examples, const tinkex::Tokenizer& 
 }
 
 std::vector<std::int64_t> prompt_tokens(const Prompt& prompt, const tinkex::Tokenizer& tokenizer) {
-  std::vector<std::int64_t> ids = tokenizer.begin_of_text();
+  std::vector<std::int64_t> ids;
+  if (!prompt.begun) ids = tokenizer.begin_of_text();
   const std::vector<std::int64_t> text = tokenizer.encode(prompt.text);
   ids.insert(ids.end(), text.begin(), text.end());
   // A model goes on from something.

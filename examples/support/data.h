@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -21,6 +22,12 @@ struct Example {
   std::vector<Part> parts;
   /// Whether the end-of-text token follows every trained part, so that the model learns to stop.
   bool ended = true;
+  /// Whether the text brings what begins a text, so that nothing is put before it.
+  bool begun = false;
+  /// A dialogue as the file has it, a line of JSON with "messages", for models that have a chat
+  /// template; `parts` are for those that have none. Empty: it is no dialogue.
+  std::string dialogue = {};
+  std::size_t line = 0;  ///< Of the file that the dialogue is from.
 };
 
 /// A text for the model to go on from, before and after the training.
@@ -28,6 +35,8 @@ struct Prompt {
   std::string text;
   /// The one right continuation, if there is one.
   std::optional<std::string> expected;
+  /// As of an example.
+  bool begun = false;
 };
 
 /// Where examples come from. What `batch` gives depends on its arguments and the seed alone, so a
@@ -44,9 +53,9 @@ class Task {
   virtual const std::vector<Prompt>& prompts() const = 0;
   /// Most tokens that a continuation needs, its end-of-text token included. Known after fit().
   virtual std::int64_t answer_tokens() const = 0;
-  /// Cuts what is longer, by this tokenizer, than the model can read; gives a sentence if anything
-  /// was cut, else "".
-  /// Errors: kInvalidArgument if nothing is left to learn from.
+  /// Writes dialogues as the tokenizer's model wants them, and cuts what is longer, by this
+  /// tokenizer, than the model can read; says what was done, "" if nothing.
+  /// Errors: kInvalidArgument if a dialogue cannot be written so, or nothing is left to learn from.
   virtual tinkex::Result<std::string> fit(const tinkex::Tokenizer& tokenizer,
                                           std::int64_t context_length) = 0;
 };

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "examples/support/counted.h"
+#include "examples/support/dialogues.h"
 #include "examples/support/dice.h"
+#include "tinkex/chat_template.h"
 
 namespace sft {
 namespace {
@@ -50,6 +52,7 @@ Prompt prompt_of(const Example& example) {
     return {text.substr(0, end), std::nullopt};
   }
   Prompt prompt;
+  prompt.begun = example.begun;
   for (std::size_t i = 0; i + 1 < example.parts.size(); ++i) prompt.text += example.parts[i].text;
   prompt.expected = example.parts.back().text;
   return prompt;
@@ -87,8 +90,10 @@ class FileTask final : public Task {
     Dice(seed_, -1).shuffle(examples_);
     const std::size_t tenth = std::min(examples_.size() / 10, kMostPrompts);
     held_out_ = examples_.size() < kFewest ? 0 : tenth;
-    const std::size_t shown = held_out_ > 0 ? held_out_ : examples_.size();
-    for (std::size_t i = examples_.size() - shown; i < examples_.size(); ++i) add_prompt(i);
+    const std::size_t all = held_out_ > 0 ? held_out_ : examples_.size();
+    const auto first = examples_.end() - static_cast<std::ptrdiff_t>(all);
+    shown_.assign(first, first + static_cast<std::ptrdiff_t>(std::min(all, kMostPrompts)));
+    for (const Example& example : shown_) prompts_.push_back(prompt_of(example));
     examples_.resize(examples_.size() - held_out_);
   }
 
@@ -114,12 +119,14 @@ class FileTask final : public Task {
 
   tinkex::Result<std::string> fit(const tinkex::Tokenizer& tokenizer,
                                   std::int64_t context_length) override {
+    const tinkex::Result<std::string> note = write_dialogues(tokenizer);
+    if (!note) return note.error();
     const std::size_t begin = tokenizer.begin_of_text().size();
     // The last token is only predicted, never read.
     const std::size_t most = static_cast<std::size_t>(context_length) + 1;
-    const std::size_t room = most - std::min(most, begin);
-    const auto cut_count = std::count_if(examples_.begin(), examples_.end(),
-                                         [&](Example& e) { return cut(e, room, tokenizer); });
+    const auto cut_count = std::count_if(examples_.begin(), examples_.end(), [&](Example& e) {
+      return cut(e, most - std::min(most, e.begun ? 0 : begin), tokenizer);
+    });
     std::erase_if(examples_, [](const Example& example) { return !teaches(example); });
     const std::string context = std::to_string(context_length) + " tokens that the model reads";
     if (examples_.empty()) {
@@ -128,15 +135,50 @@ class FileTask final : public Task {
                                       "; shorten them or choose another --base-model");
     }
     fit_prompts(tokenizer, static_cast<std::size_t>(context_length));
-    if (cut_count == 0) return std::string();
-    return std::to_string(cut_count) + " examples are longer than the " + context +
+    if (cut_count == 0) return *note;
+    return *note + (note->empty() ? "" : "; ") + std::to_string(cut_count) +
+           " examples are longer than the " + context +
            " and were cut; those without anything left to learn were dropped";
   }
 
  private:
-  void add_prompt(std::size_t index) {
-    if (prompts_.size() >= kMostPrompts) return;
-    prompts_.push_back(prompt_of(examples_[index]));
+  /// By the model's chat template, or else as they are read. Says which.
+  tinkex::Result<std::string> write_dialogues(const tinkex::Tokenizer& tokenizer) {
+    const auto is_dialogue = [](const Example& example) { return !example.dialogue.empty(); };
+    if (std::none_of(examples_.begin(), examples_.end(), is_dialogue) &&
+        std::none_of(shown_.begin(), shown_.end(), is_dialogue)) {
+      return std::string();
+    }
+    const tinkex::ChatTemplateResult chat = tokenizer.chat_template();
+    if (!chat || *chat == nullptr) {
+      const std::string plain = "dialogues are written in plain lines, \"role: content\": ";
+      return plain + (chat ? "the model has no chat template" : chat.error().message());
+    }
+    std::vector<Example> examples;
+    for (const Example& example : examples_) {
+      auto written = write(example, **chat);
+      if (!written) return written.error();
+      for (Example& each : *written) examples.push_back(std::move(each));
+    }
+    examples_ = std::move(examples);
+    prompts_.clear();
+    for (const Example& example : shown_) {
+      const auto written = write(example, **chat);
+      if (!written) return written.error();
+      prompts_.push_back(prompt_of(written->back()));
+      if (!prompts_.back().begun) continue;
+      prompts_.back().expected = spoken(*prompts_.back().expected, tokenizer);
+    }
+    return std::string("dialogues are written by the model's chat template");
+  }
+
+  tinkex::Result<std::vector<Example>> write(const Example& example,
+                                             const tinkex::ChatTemplate& chat) const {
+    if (example.dialogue.empty()) return std::vector<Example>{example};
+    auto written = write_dialogue(chat, example.dialogue);
+    if (written) return written;
+    return std::move(written).error().with_context("--data " + name_ + ", line " +
+                                                   std::to_string(example.line));
   }
 
   /// Drops prompts that leave no room for an answer.
@@ -150,7 +192,7 @@ class FileTask final : public Task {
     answer_tokens_ = static_cast<std::int64_t>(longest);
     const std::size_t begin = tokenizer.begin_of_text().size();
     std::erase_if(prompts_, [&](const Prompt& prompt) {
-      return begin + tokenizer.encode(prompt.text).size() > context - longest;
+      return (prompt.begun ? 0 : begin) + tokenizer.encode(prompt.text).size() > context - longest;
     });
   }
 
@@ -165,6 +207,7 @@ class FileTask final : public Task {
   const std::int64_t seed_;
   std::vector<Example> examples_;
   std::size_t held_out_ = 0;
+  std::vector<Example> shown_;  ///< Those that the prompts are from.
   std::vector<Prompt> prompts_;
   std::int64_t answer_tokens_ = 1;
 };

@@ -79,8 +79,10 @@ CLI::Validator not_empty() {
 }
 
 void add_training_options(CLI::App& app, Options& options) {
-  app.add_option("--data", options.data,
-                 "examples: .jsonl with prompt/completion or messages, or plain .txt")
+  app.add_option(
+         "--data", options.data,
+         "examples: .jsonl with prompt/completion or messages, or plain .txt; messages are\n"
+         "written by the model's chat template where it has one, and the assistant's learned")
       ->check(not_empty());
   app.add_option("--steps", options.steps,
                  "optimizer steps in all (default 60, for tinkex/ models 1000)")

@@ -13,7 +13,7 @@
 namespace sft {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 using tinkex::invalid_argument;
 using tinkex::Result;
 
@@ -56,7 +56,8 @@ Result<Example> from_pair(const json& line) {
   return Example{.parts = {{*prompt, false}, {*completion, true}}};
 }
 
-/// A dialogue: `role: content` lines, of which what the assistant says is learned.
+/// A dialogue, for a model without a chat template: `role: content` lines, of which what the
+/// assistant says is learned.
 Result<Example> from_messages(const json& messages) {
   if (!messages.is_array()) return invalid_argument(kLineForm);
   Example example;
@@ -88,7 +89,10 @@ Result<Example> parse_line(std::string_view line) {
   if (value.is_discarded()) return invalid_argument("is not JSON; each line must be one object");
   if (!value.is_object()) return invalid_argument(kLineForm);
   const auto messages = value.find("messages");
-  return messages == value.end() ? from_pair(value) : from_messages(*messages);
+  if (messages == value.end()) return from_pair(value);
+  Result<Example> example = from_messages(*messages);
+  if (example) example->dialogue = line;
+  return example;
 }
 
 bool is_blank(std::string_view line) {
@@ -154,6 +158,7 @@ Result<std::vector<Example>> parse_jsonl(std::string_view text, const std::strin
       return invalid_argument(name + ", line " + std::to_string(number) + ": " +
                               example.error().message());
     }
+    example->line = number;
     examples.push_back(*std::move(example));
   }
   if (examples.empty()) return invalid_argument(name + ": is empty; give it at least one example");

@@ -16,7 +16,8 @@ bool is_utf8(std::string_view text) noexcept;
 ///
 ///   .jsonl  one JSON object a line: {"prompt": "...", "completion": "..."}, or
 ///           {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]};
-///           completions and the assistant's messages are learned
+///           completions and the assistant's messages are learned; dialogues are kept as they
+///           are, too, for a model's chat template
 ///   .txt    plain text, all of it learned, in pieces of about 128 bytes
 ///
 /// Errors: kInvalidArgument naming the file, the line where there is one, and the remedy.

@@ -189,6 +189,8 @@ test_own_data() {
   [ "$(grep -c "longer than the 256 tokens" out.txt)" = 1 ] || fail "the cut was not said once"
   printf '{"prompt": "%01000d", "completion": "c"}\n' 0 >full.jsonl
   refused 2 "every example's prompt alone fills" "${small[@]}" --data full.jsonl
+  grep -q "plain lines, .*the model has no chat template" <<<"$("$sft" "${small[@]}" --steps 1 \
+    --data pairs.jsonl --out plain)" || fail "no word of how dialogues are written"
 }
 
 # Models from files, with their own tokenizers: in this process, and on a server of this machine.
@@ -200,6 +202,15 @@ test_pretrained() {
   "$sft" "${run[@]}" --base-model qwen3/ --steps 2 --stop-after 1 --out folder >out.txt 2>err.txt ||
     fail "a model from a folder: $(cat err.txt)"
   grep -q "^Model: *qwen3, LoRA rank 2" out.txt || fail "the model's name: $(cat out.txt)"
+  printf '%s' "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}" \
+    "{% if add_generation_prompt %}<assistant>{% endif %}" >qwen3/chat_template.jinja
+  printf '%s\n' '{"messages": [{"role": "user", "content": "ab"},
+ {"role": "assistant", "content": "cd"}]}' | tr -d '\n' >chat.jsonl
+  "$sft" "${run[@]:0:6}" --data chat.jsonl --base-model qwen3 --steps 1 --out chat >out.txt 2>err.txt ||
+    fail "a dialogue by a chat template: $(cat err.txt)"
+  grep -q "dialogues are written by the model's chat template" out.txt ||
+    fail "no word of the chat template: $(cat out.txt)"
+  rm qwen3/chat_template.jinja
   mkdir -p elsewhere
   (cd elsewhere && "$sft" --resume ../folder --threads 1) >out.txt 2>err.txt ||
     fail "to go on with a model from a folder: $(cat err.txt)"

@@ -391,7 +391,8 @@ test_full_disk() {
 }
 
 for each in results repeatable resume interrupt ignored_hangup interrupt_while_connecting \
-  damaged_checkpoint closed_streams lost_output own_data pretrained merge interrupt_while_loading bad_data \
+  damaged_checkpoint closed_streams lost_output own_data pretrained merge default_model \
+  interrupt_while_loading bad_data \
   bad_options bad_server bad_server_options nonsense_server server full_disk; do
   echo "test_$each"
   "test_$each"

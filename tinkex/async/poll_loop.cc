@@ -191,6 +191,8 @@ void PollLoop::again_after(Clock::duration delay) {
 
 void PollLoop::finish(Result<HttpResponse> result) {
   take_back(target_.last_word, this);  // what follows, a function of the caller's perhaps, may last
+  // The operation was accepted, even if a question about it never reached the server.
+  if (!result.ok()) result = std::move(result).error().with_not_accepted(false);
   const Done done = std::move(done_);
   done(std::move(result));
   if (reserved_ > 0) target_.result_bytes->leave(reserved_);

@@ -228,7 +228,8 @@ class InProcessTransport::Loop : public std::enable_shared_from_this<Loop> {
     const TimePoint now = std::chrono::steady_clock::now();
     while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
       finish(deadlines_.begin()->second,
-             Error(ErrorCode::kTimeout, "the embedded backend did not answer in time"));
+             Error(ErrorCode::kTimeout, "the embedded backend did not answer in time")
+                 .with_retryable(true));  // as of any server: the process may have been stopped
     }
   }
 

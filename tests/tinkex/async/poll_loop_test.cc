@@ -249,6 +249,7 @@ TEST_F(PollLoopTest, T8_AHostThatTakesNoConnectionIsGivenUp) {
   }
   ASSERT_TRUE(outcome && !outcome->ok());
   EXPECT_NE(outcome->error().message().find("times in a row"), std::string::npos);
+  EXPECT_FALSE(outcome->error().not_accepted()) << "the operation was, before it was asked about";
 }
 
 // Spec T8.

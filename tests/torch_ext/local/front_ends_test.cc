@@ -106,6 +106,7 @@ TEST_F(InProcessTest, PollThatIsNotAnsweredInTimeTimesOut) {
   EXPECT_GE(std::chrono::steady_clock::now() - begun, milliseconds(20));
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code(), ErrorCode::kTimeout);
+  EXPECT_TRUE(result.error().retryable()) << "as of any server";
 }
 
 TEST_F(InProcessTest, ReplyBeyondTheLimitIsRefused) {

@@ -15,6 +15,7 @@ fi
 servers=
 trap 'kill $servers' EXIT
 serve() {
+  : >server.txt  # What an earlier server said must not be taken for this one's.
   "$server" --port 0 "$@" >server.txt &
   servers="$servers $!"
   for _ in $(seq 600); do

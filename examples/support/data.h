@@ -39,6 +39,10 @@ struct Prompt {
   bool begun = false;
 };
 
+/// What Task::fit answers where `what` needs `longest` tokens at once and cannot be cut.
+tinkex::Result<std::string> fit_whole(const std::string& what, std::int64_t longest,
+                                      std::int64_t context_length);
+
 /// Where examples come from. What `batch` gives depends on its arguments and the seed alone, so a
 /// run that is resumed sees what it would have seen.
 class Task {

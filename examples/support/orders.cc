@@ -116,10 +116,7 @@ class OrdersTask final : public Task {
                                   std::int64_t context_length) override {
     // By bytes; no tokenizer makes more tokens of an order.
     constexpr std::int64_t kLongest = 320;
-    if (context_length >= kLongest) return std::string();
-    return tinkex::invalid_argument("the model reads only " + std::to_string(context_length) +
-                                    " tokens, but an order needs " + std::to_string(kLongest) +
-                                    "; choose another --base-model");
+    return fit_whole("an order", kLongest, context_length);
   }
 
  private:

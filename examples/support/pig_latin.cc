@@ -61,10 +61,7 @@ class PigLatinTask final : public Task {
                                   std::int64_t context_length) override {
     // By bytes; no tokenizer makes more tokens of a word.
     constexpr std::int64_t kLongest = 1 + 9 + 1 + 9 + 3;
-    if (context_length >= kLongest) return std::string();
-    return tinkex::invalid_argument("the model reads only " + std::to_string(context_length) +
-                                    " tokens, but the Pig Latin task needs " +
-                                    std::to_string(kLongest) + "; choose another --base-model");
+    return fit_whole("the Pig Latin task", kLongest, context_length);
   }
 
  private:

@@ -6,6 +6,8 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/silu_backward.h>
 
+#include <algorithm>
+
 #include "torch_ext/local/kernels.h"
 
 namespace tinkex::torch_ext::local {
@@ -101,6 +103,12 @@ struct LayerPass {
 };
 
 }  // namespace
+
+at::Tensor token_tensor(const std::vector<std::int64_t>& ids) {
+  at::Tensor tensor = at::empty({static_cast<std::int64_t>(ids.size())}, at::ScalarType::Long);
+  std::copy(ids.begin(), ids.end(), tensor.mutable_data_ptr<std::int64_t>());
+  return tensor;
+}
 
 at::Tensor embed(const BaseModel& model, const at::Tensor& tokens) {
   return at::index_select(model.embedding(), 0, tokens).to(model.compute_dtype());

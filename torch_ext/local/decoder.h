@@ -24,6 +24,9 @@ struct LayerRecord {
 };
 using DecoderRecord = std::vector<LayerRecord>;
 
+/// Tokens, or other ids, as an int64 tensor (n).
+at::Tensor token_tensor(const std::vector<std::int64_t>& ids);
+
 /// The embeddings of `tokens`, (n, d), in the type that is computed in.
 at::Tensor embed(const BaseModel& model, const at::Tensor& tokens);
 

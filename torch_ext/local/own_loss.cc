@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "tinkex/base/shape.h"
+#include "torch_ext/local/decoder.h"
 #include "torch_ext/local/kernels.h"
 #include "torch_ext/local/refusal.h"
 #include "torch_ext/tensor_convert.h"
@@ -25,17 +26,10 @@ namespace {
 /// Rows of log-probabilities that exist at a time.
 constexpr std::int64_t kRows = 64;
 
-at::Tensor long_tensor(const std::vector<std::int64_t>& values) {
-  const auto size = static_cast<std::int64_t>(values.size());
-  at::Tensor tensor = at::empty({size}, at::ScalarType::Long);
-  std::copy(values.begin(), values.end(), tensor.mutable_data_ptr<std::int64_t>());
-  return tensor;
-}
-
 LossInputs inputs_of(const LossSpec& spec, const PreparedDatum& datum) {
   LossInputs inputs;
   inputs.settings = spec.settings;
-  inputs.tensors.emplace(kTokensInput, long_tensor(datum.tokens));
+  inputs.tensors.emplace(kTokensInput, token_tensor(datum.tokens));
   for (const auto& [name, data] : *datum.named) inputs.tensors.emplace(name, to_tensor(data));
   return inputs;
 }
@@ -108,7 +102,7 @@ at::Tensor empty_logits(const at::Tensor& like, std::int64_t vocab) {
 void read_target_logprobs(const at::Tensor& logits, const PreparedDatum& datum,
                           std::vector<float>& out) {
   if (datum.targets.empty()) return;
-  const at::Tensor targets = long_tensor(datum.targets).view({datum.length(), datum.columns});
+  const at::Tensor targets = token_tensor(datum.targets).view({datum.length(), datum.columns});
   float* to = out.data();
   for (std::int64_t first = 0; first < datum.length(); first += kRows) {
     const std::int64_t count = std::min(kRows, datum.length() - first);

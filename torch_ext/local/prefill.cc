@@ -1,8 +1,5 @@
 #include "torch_ext/local/prefill.h"
 
-#include <ATen/ops/empty.h>
-
-#include <algorithm>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -14,12 +11,6 @@
 
 namespace tinkex::torch_ext::local {
 namespace {
-
-at::Tensor tensor_of(const std::vector<std::int64_t>& values) {
-  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::ScalarType::Long);
-  std::copy(values.begin(), values.end(), tensor.mutable_data_ptr<std::int64_t>());
-  return tensor;
-}
 
 /// The log-probabilities of one position: that of the token that follows, and the likeliest.
 template <class T>
@@ -66,7 +57,7 @@ Result<Prefilled> prefill(const BaseModel& model, const AdapterViews& adapter,
   const SingleThread threads(!worth_threads(model.config(), length));
   auto cache = std::make_shared<KvCache>(model.config(), length, model.compute_dtype());
   const at::Tensor stream =
-      decoder_forward(model, adapter, tensor_of(plan.prompt), length, nullptr, cache.get());
+      decoder_forward(model, adapter, token_tensor(plan.prompt), length, nullptr, cache.get());
   if (options.prompt_logprobs || options.topk_prompt_logprobs > 0) {
     Status scored = score_prompt(model, adapter, plan, options.topk_prompt_logprobs, stream,
                                  cancelled, response);

@@ -29,6 +29,7 @@
 
 #include "examples/support/announce.h"
 #include "examples/support/batch.h"
+#include "examples/support/counted.h"
 #include "examples/support/files.h"
 #include "examples/support/interrupt.h"
 #include "examples/support/loss_curve.h"
@@ -59,6 +60,7 @@ struct PendingStep {
   double learning_rate;
   Future<tinkex::ForwardBackwardOutput> gradient;
   Future<tinkex::OptimStepResponse> update;
+  std::optional<Future<tinkex::SaveWeightsResponse>> saved;  ///< Of the model after this step.
 };
 
 /// What a run works with.
@@ -66,6 +68,7 @@ struct Workshop {
   TrainingClient trainer;
   const Task& task;
   const tinkex::Tokenizer& tokenizer;
+  const bool embedded;
 };
 
 /// Sends one step: a batch of tensors becomes Datums, then gradients, then an update.
@@ -86,7 +89,22 @@ PendingStep submit_step(Workshop& shop, const Plan& plan, std::int64_t step) {
   Future<tinkex::ForwardBackwardOutput> gradient =
       shop.trainer.forward_backward(datums, tinkex::loss::kCrossEntropy);
   Future<tinkex::OptimStepResponse> update = shop.trainer.optim_step(adam);
-  return {step + 1, batch.token_count, adam.learning_rate, std::move(gradient), std::move(update)};
+  return {.number = step + 1,
+          .tokens = batch.token_count,
+          .learning_rate = adam.learning_rate,
+          .gradient = std::move(gradient),
+          .update = std::move(update),
+          .saved = std::nullopt};
+}
+
+/// Sends a request to save the model as it will be after `step`, for what was sent before is done
+/// before. In this process two names take turns: the recorded checkpoint is never overwritten, and
+/// the disk does not fill. Servers may refuse a name that is taken.
+Future<tinkex::SaveWeightsResponse> submit_save(Workshop& shop, std::int64_t step,
+                                                std::int64_t save_every) {
+  if (!shop.embedded) return shop.trainer.save_state("step-" + std::to_string(step));
+  return shop.trainer.save_state("on-the-way-" + std::to_string(step / save_every % 2 + 1),
+                                 /*overwrite=*/true);
 }
 
 /// Waits for a step and gives its loss. The weights sum to 1, so the sum is a mean.
@@ -105,14 +123,16 @@ double finish_step(PendingStep& step) {
                       "the server's metrics have no loss:sum; it does not speak the Tinker API");
 }
 
-/// Trains until the last step or Ctrl-C, SIGTERM or SIGHUP. Gives the steps that the model has
-/// taken.
-std::int64_t train(Workshop& shop, const RunFolder& run, std::int64_t last_step, MetricsLog& log) {
+/// Trains until the last step or Ctrl-C, SIGTERM or SIGHUP, and saves on the way. Gives the steps
+/// that the model has taken.
+std::int64_t train(Workshop& shop, RunFolder& run, std::int64_t last_step, std::int64_t save_every,
+                   MetricsLog& log) {
   ProgressDisplay display(run.step(), run.plan.steps);
   const auto finish = [&](PendingStep& step) {
     const double loss = finish_step(step);
     log.append({step.number, loss, step.learning_rate, step.tokens, display.seconds()}).value();
     display.show(step.number, loss, step.tokens);
+    if (step.saved) run.save(step.number, std::move(*step.saved).get().value().path).value();
   };
 
   // While the server computes a step, the next is prepared and sent: it never waits for us.
@@ -120,6 +140,9 @@ std::int64_t train(Workshop& shop, const RunFolder& run, std::int64_t last_step,
   std::int64_t done = run.step();
   while (done < last_step && stop_signal() == 0) {
     PendingStep next = submit_step(shop, run.plan, done++);
+    if (done % save_every == 0 && done < last_step) {
+      next.saved = submit_save(shop, done, save_every);
+    }
     if (previous) finish(*previous);
     previous = std::move(next);
   }
@@ -132,6 +155,8 @@ std::int64_t train(Workshop& shop, const RunFolder& run, std::int64_t last_step,
 /// All prompts are on their way at once.
 std::vector<std::string> sample(Workshop& shop) {
   const Task& task = shop.task;
+  std::printf("Sampling %s ...\n", counted(task.prompts().size(), "prompt").c_str());
+  std::fflush(stdout);
   tinkex::SamplingClient sampler =
       shop.trainer.save_weights_and_get_sampling_client().get().value();
   const tinkex::SamplingParams greedy = {.max_tokens = task.answer_tokens(), .temperature = 0};
@@ -177,13 +202,23 @@ TrainingClient open_model(tinkex::ServiceClient& service, const std::string& bas
       .value();
 }
 
-void save(TrainingClient& trainer, RunFolder& run, const MetricsLog& log, const Task& task,
-          std::int64_t step) {
-  const std::string name = "step-" + std::to_string(step);
-  const tinkex::SaveWeightsResponse saved = trainer.save_state(name).get().value();
-  run.save(step, saved.path).value();
-  write_file(run.file("loss.svg"), draw_loss_curve(log.losses(), show_text(task.description(), 74)))
+/// Trains and saves; gives the steps that the model has taken. An error is preceded by how to go on
+/// from what was saved on the way.
+std::int64_t train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step,
+                            std::int64_t save_every) try {
+  const auto log = MetricsLog::open(run.file("metrics.jsonl"), run.step()).value();
+  const std::int64_t done = train(shop, run, last_step, save_every, *log);
+  if (run.step() != done || !run.saved()) {
+    const std::string name = "step-" + std::to_string(done);
+    run.save(done, shop.trainer.save_state(name).get().value().path).value();
+  }
+  write_file(run.file("loss.svg"),
+             draw_loss_curve(log->losses(), show_text(shop.task.description(), 74)))
       .value();
+  return done;
+} catch (...) {
+  say_what_is_saved(run);
+  throw;
 }
 
 int fine_tune(const Options& options) {
@@ -202,18 +237,17 @@ int fine_tune(const Options& options) {
   TrainingClient trainer = open_model(service, model.name, *run);
   const auto tokenizer = open_tokenizer(trainer.info(), plan).value();
   const std::string cut = task->fit(*tokenizer, model.context_length).value();
-  Workshop shop{trainer, *task, *tokenizer};
+  Workshop shop{trainer, *task, *tokenizer, connection.embedded};
   greet(connection, trainer, *task, *run, cut);
   watch_for_stop();  // Only now: until there is a model, nothing would be saved by a later stop.
 
   const std::vector<std::string> before = sample(shop);
   if (stop_signal() == 0) std::printf("Before:  %s\n\n", score(task->prompts(), before).c_str());
 
-  const auto log = MetricsLog::open(run->file("metrics.jsonl"), run->step()).value();
   const std::int64_t last_step =
       options.stop_after > 0 ? std::min(plan.steps, run->step() + options.stop_after) : plan.steps;
-  const std::int64_t done = train(shop, *run, last_step, *log);
-  save(trainer, *run, *log, *task, done);
+  const std::int64_t done =
+      train_and_save(shop, *run, last_step, save_interval(options.save_every, plan.steps));
   const bool stopped = done < last_step;
   if (!stopped) {
     const std::vector<std::string> after = sample(shop);

@@ -80,7 +80,9 @@ class FuturePromise {
     return Settle{};
   }
   void return_value(Result<T> result) noexcept { result_.emplace(std::move(result)); }
-  void unhandled_exception() noexcept { result_.emplace(error_from_current_exception()); }
+  void unhandled_exception() noexcept {
+    result_.emplace(error_from_current_exception("a coroutine"));
+  }
 
   /// Lets cancelling the coroutine's future cancel what it waits for now.
   template <class U>

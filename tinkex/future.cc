@@ -1,6 +1,7 @@
 #include "tinkex/future.h"
 
 #include <new>
+#include <string>
 
 namespace tinkex {
 
@@ -18,7 +19,7 @@ void run_on(Executor* executor, Executor::Task task) noexcept {
 
 namespace internal {
 
-Error error_from_current_exception() noexcept {
+Error error_from_current_exception(std::string_view thrower) noexcept {
   try {
     throw;
   } catch (const Error& error) {
@@ -26,9 +27,12 @@ Error error_from_current_exception() noexcept {
   } catch (const std::bad_alloc&) {
     return Error(ErrorCode::kInternal, "out of memory");
   } catch (const std::exception& exception) {
-    return Error(ErrorCode::kInternal, exception.what());
+    const std::string by = thrower.empty() ? "" : std::string(thrower) + " threw: ";
+    return Error(ErrorCode::kInternal, by + exception.what());
   } catch (...) {
-    return Error(ErrorCode::kInternal, "an exception of unknown type");
+    return Error(ErrorCode::kInternal, thrower.empty()
+                                           ? "an exception of unknown type"
+                                           : std::string(thrower) + " threw no std::exception");
   }
 }
 

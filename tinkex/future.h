@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -47,9 +48,10 @@ struct UnwrapResult<Future<T>> {
 template <>
 struct UnwrapResult<void> : UnwrapResult<Unit> {};
 
-/// Calls fn and turns whatever it does, exceptions included, into a Result.
+/// Calls fn and turns whatever it does, exceptions included, into a Result. `thrower` begins the
+/// error of an exception that is no Error: who threw it.
 template <class U, class Fn, class... Args>
-Result<U> invoke_guarded(Fn& fn, Args&&... args) noexcept {
+Result<U> invoke_named(std::string_view thrower, Fn& fn, Args&&... args) noexcept {
   try {
     if constexpr (std::is_void_v<std::invoke_result_t<Fn&, Args...>>) {
       fn(std::forward<Args>(args)...);
@@ -58,8 +60,14 @@ Result<U> invoke_guarded(Fn& fn, Args&&... args) noexcept {
       return fn(std::forward<Args>(args)...);
     }
   } catch (...) {
-    return error_from_current_exception();
+    return error_from_current_exception(thrower);
   }
+}
+
+/// The same for what needs no name.
+template <class U, class Fn, class... Args>
+Result<U> invoke_guarded(Fn& fn, Args&&... args) noexcept {
+  return invoke_named<U>("", fn, std::forward<Args>(args)...);
 }
 
 /// Calls fn, which settles `cell` now or later; whatever it throws settles it too (C1, T8).
@@ -148,15 +156,16 @@ class [[nodiscard]] Future {
     });
     // The task keeps `this` cell alive: the waiter runs inside it, the task perhaps after it.
     auto task = [next, fn = std::make_shared<Fn>(std::move(fn)), cell = cell_]() {
+      constexpr std::string_view kName = "a function given to then()";
       if constexpr (internal::UnwrapResult<Returned>::is_future) {
-        auto inner = internal::invoke_guarded<Returned>(*fn, std::move(cell->result()));
+        auto inner = internal::invoke_named<Returned>(kName, *fn, std::move(cell->result()));
         if (!inner.ok()) {
           next->set(std::move(inner).error());
         } else {
           internal::pass_on(inner->cell(), next);
         }
       } else {
-        next->set(internal::invoke_guarded<U>(*fn, std::move(cell->result())));
+        next->set(internal::invoke_named<U>(kName, *fn, std::move(cell->result())));
       }
     };
     auto cell = std::move(cell_);

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,7 +24,8 @@
 
 namespace tinkex::internal {
 
-Error error_from_current_exception() noexcept;
+/// The Error that was thrown; kInternal for any other exception, after the name of who threw it.
+Error error_from_current_exception(std::string_view thrower = {}) noexcept;
 
 /// The state that a Promise and a Future share; owned by shared pointers. Set once; never throws at
 /// the setter.

@@ -55,6 +55,12 @@ std::string quoted(const std::string& text) {
   return out + "'";
 }
 
+std::string resume_command(const RunFolder& run) {
+  const bool by_bazel = std::getenv("BUILD_WORKING_DIRECTORY") != nullptr;  // NOLINT(*-mt-unsafe)
+  return (by_bazel ? "./bazelw run //examples:sft -- --resume " : "sft --resume ") +
+         quoted(run.path().string());
+}
+
 }  // namespace
 
 void say_where(const tinkex::torch_ext::ConnectOptions& where, const Options& options,
@@ -91,6 +97,13 @@ void greet(const tinkex::torch_ext::Connection& connection, const tinkex::Traini
   std::fflush(stdout);
 }
 
+void say_what_is_saved(const RunFolder& run) {
+  if (!run.saved()) return;
+  std::fflush(stdout);
+  std::fprintf(stderr, "sft: step %lld is saved; go on from it: %s\n",
+               static_cast<long long>(run.step()), resume_command(run).c_str());
+}
+
 void say_how_to_go_on(const RunFolder& run, int signal) {
   const auto step = static_cast<long long>(run.step());
   if (signal != 0) {
@@ -101,9 +114,7 @@ void say_how_to_go_on(const RunFolder& run, int signal) {
   std::printf("Loss curve: %s\n", run.file("loss.svg").c_str());
   std::printf("Checkpoint: %s", run.checkpoint().c_str());
   if (run.plan.base_url.empty()) std::printf("\n            in %s", run.file("backend").c_str());
-  const bool by_bazel = std::getenv("BUILD_WORKING_DIRECTORY") != nullptr;  // NOLINT(*-mt-unsafe)
-  std::printf("\nGo on:      %s --resume %s", by_bazel ? "./bazelw run //examples:sft --" : "sft",
-              quoted(run.path().string()).c_str());
+  std::printf("\nGo on:      %s", resume_command(run).c_str());
   if (step >= run.plan.steps) std::printf(" --steps %lld", 2 * step);
   std::printf("\n");
   std::fflush(stdout);

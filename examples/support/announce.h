@@ -19,6 +19,9 @@ void say_where(const tinkex::torch_ext::ConnectOptions& where, const Options& op
 void greet(const tinkex::torch_ext::Connection& connection, const tinkex::TrainingClient& trainer,
            const Task& task, const RunFolder& run, const std::string& note);
 
+/// Says, on standard error, which step a run that fails can go on from, if one is saved.
+void say_what_is_saved(const RunFolder& run);
+
 /// Says where the results are and how to go on. `signal` is the one that stopped the run, or 0.
 void say_how_to_go_on(const RunFolder& run, int signal);
 

@@ -19,8 +19,9 @@ void on_stop(int signal) {
   requested = signal;
   ::signal(SIGINT, SIG_DFL);
   constexpr std::string_view kCtrlC =
-      "\nStopping after this step; Ctrl-C again ends at once, unsaved.\n";
-  constexpr std::string_view kOther = "\nStopping after this step, and saving.\n";
+      "\nStopping: steps that were sent end first, then all is saved; Ctrl-C again ends at once.\n";
+  constexpr std::string_view kOther =
+      "\nStopping: steps that were sent end first, then all is saved.\n";
   const std::string_view text = signal == SIGINT ? kCtrlC : kOther;
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
   errno = saved;

@@ -118,6 +118,11 @@ void add_other_options(CLI::App& app, Options& options) {
   app.add_option("--stop-after", options.stop_after,
                  "stop and save after so many steps, as Ctrl-C would; --resume goes on")
       ->transform(whole_number(1, "leave it out to train to the end"));
+  app.add_option(
+         "--save-every", options.save_every,
+         "save after so many steps, too (default: ten times in a run, and at least 5 steps\n"
+         "apart); a run that fails goes on from there by --resume")
+      ->transform(whole_number(1, "a checkpoint holds at least one step more"));
   app.add_flag("--merge", options.merge,
                "at the end, write the trained model to FOLDER/merged, for transformers and others");
   app.add_option("--base-url", options.base_url, "server (default: TINKER_BASE_URL)")

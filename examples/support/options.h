@@ -28,6 +28,7 @@ struct Options {
   std::optional<std::string> resume;
   int threads = 0;
   std::int64_t stop_after = 0;  ///< 0: the steps of the run.
+  std::int64_t save_every = 0;  ///< Steps; 0: a share of the run.
   bool merge = false;           ///< Whether to write the trained model at the end.
 };
 

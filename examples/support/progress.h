@@ -31,6 +31,10 @@ class ProgressDisplay {
   /// `first_step` steps were done before. The clock begins here.
   ProgressDisplay(std::int64_t first_step, std::int64_t steps);
 
+  ~ProgressDisplay() { finish(); }
+  ProgressDisplay(const ProgressDisplay&) = delete;
+  ProgressDisplay& operator=(const ProgressDisplay&) = delete;
+
   /// After each step, with the tokens that it trained on.
   void show(std::int64_t step, double loss, std::int64_t tokens);
   /// Leaves the bar as it is and goes on below it.

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kShown = 6;
 constexpr std::size_t kNarrow = 24;
-constexpr std::size_t kWide = 72;
+constexpr std::size_t kWide = 120;
 
 /// Columns that the text takes: continuation bytes take none.
 std::size_t columns_of(std::string_view text) {
@@ -69,7 +69,11 @@ std::string show_text(std::string_view text, std::size_t most) {
     const std::string_view character = text.substr(at, length);
     const bool whole = is_utf8(character);
     const auto first = static_cast<unsigned char>(character.front());
-    shown += whole && first >= 0x20 && first != 0x7F ? character : std::string_view("?");
+    if (first == '\n') {
+      shown += "\\n";
+    } else {
+      shown += whole && first >= 0x20 && first != 0x7F ? character : std::string_view("?");
+    }
     at += whole ? character.size() : 1;
     if (shown.size() + 3 <= most) fits = shown.size();
   }

@@ -53,6 +53,8 @@ class RunFolder {
   /// Steps that the last checkpoint holds.
   std::int64_t step() const { return step_; }
   const std::string& checkpoint() const { return checkpoint_; }
+  /// Whether there is a checkpoint, of this process or an earlier one.
+  bool saved() const { return !checkpoint_.empty(); }
 
   Plan plan;
 

@@ -16,4 +16,8 @@ double Schedule::learning_rate(std::int64_t step) const {
   return peak * (kFloor + (1 - kFloor) * cosine);
 }
 
+std::int64_t save_interval(std::int64_t asked, std::int64_t steps) {
+  return asked > 0 ? asked : std::max<std::int64_t>(5, steps / 10);
+}
+
 }  // namespace sft

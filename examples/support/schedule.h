@@ -14,4 +14,7 @@ struct Schedule {
   double learning_rate(std::int64_t step) const;
 };
 
+/// Steps between two checkpoints: `asked`, or, if that is 0, a tenth of the run and at least 5.
+std::int64_t save_interval(std::int64_t asked, std::int64_t steps);
+
 }  // namespace sft

@@ -35,6 +35,13 @@ TEST(ScheduleTest, ShortRunsHaveNoWarmUpToZero) {
   }
 }
 
+TEST(ScheduleTest, ARunIsSavedTenTimesOrAsAsked) {
+  EXPECT_EQ(save_interval(0, 1000), 100);
+  EXPECT_EQ(save_interval(0, 60), 6);
+  EXPECT_EQ(save_interval(0, 8), 5);
+  EXPECT_EQ(save_interval(3, 1000), 3);
+}
+
 TEST(FormatTest, DurationsAndCountsAreShort) {
   EXPECT_EQ(format_duration(0), "0:00");
   EXPECT_EQ(format_duration(65), "1:05");
@@ -63,7 +70,7 @@ TEST(FormatTest, NarrowTerminalsGetTheNumbersAlone) {
 }
 
 TEST(ReportTest, TextIsShownOnOneLineAndCut) {
-  EXPECT_EQ(show_text("a\nb\x01\xff", 20), "a?b??");
+  EXPECT_EQ(show_text("a\nb\x01\xff", 20), "a\\nb??");
   EXPECT_EQ(show_text("\xe2\x82\xac ok", 20), "\xe2\x82\xac ok");
   EXPECT_EQ(show_text("abcdefghij", 10), "abcdefghij");
   EXPECT_EQ(show_text("abcdefghijk", 10), "abcdefg...");

@@ -89,10 +89,30 @@ stopped() {
   local code=$?
   [ "$code" = "$expected" ] || fail "exit code after $signal: $code: $(cat err.txt)"
   grep -q "Stopped by $name after" out.txt || fail "nothing said about $name: $(tail -n 5 out.txt)"
-  grep -q "Stopping after this step" err.txt || fail "no answer to $name"
+  grep -q "Stopping: steps that were sent end first" err.txt || fail "no answer to $name"
   local steps
   steps=$(wc -l <"$folder/metrics.jsonl")
   grep -q "\"step\": $steps\$" "$folder/state.json" || fail "the checkpoint is not of step $steps"
+}
+
+# What a run has saved on the way is there after the worst of ends.
+test_saves_on_the_way() {
+  "$sft" "${small[@]}" --steps 40 --out undisturbed >/dev/null || fail "a run of 40 steps"
+  "$sft" "${small[@]}" --steps 40 --save-every 3 --out killed >/dev/null 2>err.txt &
+  local pid=$!
+  eventually [ -s killed/state.json ]
+  kill -KILL "$pid"
+  wait "$pid"
+  grep -q 'on-the-way' killed/state.json || fail "nothing was saved on the way"
+  "$sft" --resume killed --save-every 3 --threads 1 >out.txt 2>err.txt ||
+    fail "to go on after SIGKILL: $(cat err.txt)"
+  [ "$(losses killed)" = "$(losses undisturbed)" ] || fail "losses after SIGKILL: $(losses killed)"
+  "$sft" "${small[@]}" --steps 40 --save-every 1 --learning-rate 1e30 --out exploded >/dev/null \
+    2>err.txt
+  [ $? = 1 ] || fail "exit code of a loss that is no number"
+  grep -q "^sft: step [0-9]* is saved; go on from it: sft --resume $PWD/exploded\$" err.txt ||
+    fail "no word of what is saved: $(cat err.txt)"
+  grep -q "^sft: the loss of step .* lower --learning-rate" err.txt || fail "$(cat err.txt)"
 }
 
 test_interrupt() {
@@ -390,7 +410,7 @@ test_full_disk() {
   [ -z "$(find full -name '*.safetensors' -o -name '*.part')" ] || fail "half files: $(find full)"
 }
 
-for each in results repeatable resume interrupt ignored_hangup interrupt_while_connecting \
+for each in results repeatable resume saves_on_the_way interrupt ignored_hangup interrupt_while_connecting \
   damaged_checkpoint closed_streams lost_output own_data pretrained merge default_model \
   interrupt_while_loading bad_data \
   bad_options bad_server bad_server_options nonsense_server server full_disk; do

@@ -108,6 +108,16 @@ TEST_F(TrainingFaultsTest, Trap7_AnOperationWhoseAnswerWasLostIsCarriedOutOnce) 
   EXPECT_EQ(tinker.operations("forward_backward")[0].submissions, 3);
 }
 
+// Spec X3.
+TEST_F(TrainingFaultsTest, X3_AnUnreadableAcceptanceNamesTheCall) {
+  tinker.plan("optim_step", {.refusals = {Reply::json(R"({"request_id":"a)")}});
+  const auto updated = client->optim_step().get();
+  ASSERT_FALSE(updated.ok());
+  EXPECT_EQ(updated.error().code(), ErrorCode::kDecode);
+  EXPECT_THAT(updated.error().message(),
+              HasSubstr("optim_step: submission: the reply is not a JSON object"));
+}
+
 TEST_F(TrainingFaultsTest, ASaveWhoseReplyWasLostIsFoundToBeDone) {
   tinker.plan("save_weights", {.refusals = {Reply::hang_up(Fault::kReset),
                                             Reply::json(R"({"detail":"exists"})", 409)}});

@@ -1,9 +1,12 @@
 #include "tinkex/config/resolve.h"
 
 #include <algorithm>
+#include <charconv>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "tinkex/base/host.h"
@@ -35,31 +38,49 @@ void fill(Text& field, const char* variable) {
   if (auto value = internal::read_env(variable)) field = *std::move(value);
 }
 
-/// Host of an http or https URL, in lower case; empty if it is none.
-std::string host_of(std::string_view base_url) {
+struct HostPort {
+  std::string host;
+  std::optional<std::string> port;
+};
+
+/// Of an http or https URL, in lower case, without a port that is the scheme's; an empty host if it
+/// is none.
+HostPort host_and_port(std::string_view base_url) {
   const std::string origin = internal::normalised_origin(base_url);
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (origin.rfind(scheme, 0) != 0) continue;
     const std::string host = origin.substr(scheme.size());
     const std::size_t bracket = host.find(']');  // IPv6: colons before it are part of the host
     const std::size_t colon = host.find(':', bracket == std::string::npos ? 0 : bracket);
-    return host.substr(0, colon);
+    if (colon == std::string::npos) return {host, std::nullopt};
+    return {host.substr(0, colon), host.substr(colon + 1)};
   }
   return {};
+}
+
+bool is_usable(const std::string& port) {
+  unsigned number = 0;
+  const char* end = port.data() + port.size();
+  const auto [rest, problem] = std::from_chars(port.data(), end, number);
+  return problem == std::errc() && rest == end && number >= 1 && number <= 65'535;
 }
 
 bool is_visible_ascii(char c) { return c >= 0x21 && c <= 0x7e; }
 
 /// The URL is shown in errors and descriptions later, so nothing secret may be in it.
-Status check_base_url(const std::string& url, const std::string& host) {
+Status check_base_url(const std::string& url, const HostPort& server) {
   if (url.find('@') != std::string::npos) {
     return invalid_argument(
         "base_url: a user name or password in it is not supported; remove everything up to the "
         "'@', and give a credential as api_key or in default_headers");
   }
-  if (host.empty()) {
+  if (server.host.empty()) {
     return invalid_argument("base_url: " + internal::quoted(url) +
                             " is not a URL like https://host:port/prefix");
+  }
+  if (server.port && !is_usable(*server.port)) {
+    return invalid_argument("base_url: " + internal::quoted(url) +
+                            " has a port that is not a number from 1 to 65535");
   }
   if (!std::all_of(url.begin(), url.end(), is_visible_ascii)) {
     return invalid_argument("base_url: " + internal::quoted(url) +
@@ -173,11 +194,11 @@ Result<ClientOptions> resolve_options(ClientOptions options) {
   if (options.tags.empty()) {
     if (auto tags = internal::read_env("TINKER_TAGS")) options.tags = split_tags(*tags);
   }
-  const std::string host = host_of(options.base_url);
-  if (Status status = check_base_url(options.base_url, host); !status.ok()) return status.error();
+  const HostPort server = host_and_port(options.base_url);
+  if (Status status = check_base_url(options.base_url, server); !status.ok()) return status.error();
   while (!options.base_url.empty() && options.base_url.back() == '/') options.base_url.pop_back();
   if (Status status = check_headers(options.default_headers); !status.ok()) return status.error();
-  if (Status status = check_api_key(options, host); !status.ok()) return status.error();
+  if (Status status = check_api_key(options, server.host); !status.ok()) return status.error();
   if (options.base_url.starts_with("https:") && !options.transport) {
     fill(options.ca_file, "SSL_CERT_FILE");
   }

@@ -74,7 +74,7 @@ Future<T> send_call_and_poll(const std::shared_ptr<const ServiceContext>& servic
         if (!reply.ok()) {
           cell->set(std::move(reply).error());
         } else if (const auto id = api::parse_request_id(reply->body); !id.ok()) {
-          cell->set(id.error());
+          cell->set(Error(id.error()).with_context(spec.what));
         } else if (!id->empty()) {
           poll_into(service, *id, spec, cell);
         } else {

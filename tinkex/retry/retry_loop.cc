@@ -114,6 +114,14 @@ bool RetryLoop::take_other_form(const Error& refusal) {
   return true;
 }
 
+std::string RetryLoop::spent(std::chrono::milliseconds elapsed) const {
+  const RetryOptions& budget = request_.retry;
+  const auto count = [](auto number) { return std::to_string(number); };
+  return "gave up after " + count(attempts_) + (attempts_ == 1 ? " attempt" : " attempts") +
+         " in " + count(elapsed.count()) + " ms (allowed: " + count(budget.max_attempts) +
+         " attempts, " + count(budget.max_elapsed.count()) + " ms)";
+}
+
 void RetryLoop::retry_or_fail(Error error) {
   const RetryOptions& budget = request_.retry;
   if (budget.max_attempts <= 1) return fail(std::move(error).with_retryable(true));
@@ -126,11 +134,7 @@ void RetryLoop::retry_or_fail(Error error) {
   const auto now = runtime().clock->now();
   const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now - first_attempt_);
   if (attempts_ >= budget.max_attempts || elapsed + delay > budget.max_elapsed) {
-    const std::string spent = "gave up after " + std::to_string(attempts_) + " of at most " +
-                              std::to_string(budget.max_attempts) + " attempts and " +
-                              std::to_string(elapsed.count()) + " of at most " +
-                              std::to_string(budget.max_elapsed.count()) + " ms";
-    return fail(std::move(error).with_context(spent).with_retryable(true));
+    return fail(std::move(error).with_context(spent(elapsed)).with_retryable(true));
   }
   note(request_.last_word, this, error.message());
   pause_until(now + delay, [self = self()] { self->attempt(); });

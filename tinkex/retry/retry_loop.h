@@ -66,6 +66,8 @@ class RetryLoop final : public StepChain {
   void on_refusal(const HttpResponse& reply);
   bool take_other_form(const Error& refusal);
   void succeed(HttpResponse reply);
+  /// What was spent of the budget, for an error.
+  std::string spent(std::chrono::milliseconds elapsed) const;
   void retry_or_fail(Error error);
   void fail(Error error);
   void finish(Result<HttpResponse> result);

@@ -8,10 +8,10 @@
 namespace tinkex::internal {
 namespace {
 
-Result<Accepted> read_acceptance(Result<HttpResponse> reply) {
+Result<Accepted> read_acceptance(const std::string& what, Result<HttpResponse> reply) {
   if (!reply.ok()) return std::move(reply).error();
   Result<std::string> id = api::parse_request_id(reply->body);
-  if (!id.ok()) return std::move(id).error();
+  if (!id.ok()) return std::move(id).error().with_context(what);
   Accepted accepted{.request_id = *std::move(id), .immediate = std::nullopt};
   if (accepted.request_id.empty()) accepted.immediate = *std::move(reply);
   return accepted;
@@ -191,9 +191,9 @@ std::shared_ptr<RetryLoop> Strand::make_loop(const SubmissionSpec& spec,
   return std::make_shared<RetryLoop>(runtime_, std::move(request));
 }
 
-void Strand::start(RetryLoop& loop, Done done) {
-  loop.start([done = std::move(done)](Result<HttpResponse> reply) {
-    const auto read = [&reply] { return read_acceptance(std::move(reply)); };
+void Strand::start(RetryLoop& loop, std::string what, Done done) {
+  loop.start([what = std::move(what), done = std::move(done)](Result<HttpResponse> reply) {
+    const auto read = [&] { return read_acceptance(what, std::move(reply)); };
     done(invoke_guarded<Accepted>(read));
   });
 }
@@ -203,7 +203,7 @@ std::shared_ptr<RetryLoop> Strand::exchange(const SubmissionSpec& spec,
                                             std::int64_t seq_id, const Done& done) {
   try {
     auto loop = make_loop(spec, body(), seq_id);
-    start(*loop, done);
+    start(*loop, spec.what, done);
     return loop;
   } catch (...) {  // out of memory before anything left
     done(error_from_current_exception().with_not_accepted(true));
@@ -217,9 +217,10 @@ void Strand::send(const std::shared_ptr<Submission>& head, std::shared_ptr<ByteB
   try {
     const auto loop = make_loop(head->spec, std::move(body), seq_id);
     if (begin_sending(*head, loop)) loop->withdraw();
-    start(*loop, [self = shared_from_this(), head, counted](Result<Accepted> reply) {
-      self->on_reply(head, counted, std::move(reply));
-    });
+    start(*loop, head->spec.what,
+          [self = shared_from_this(), head, counted](Result<Accepted> reply) {
+            self->on_reply(head, counted, std::move(reply));
+          });
   } catch (...) {  // out of memory before anything left
     on_reply(head, counted, error_from_current_exception().with_not_accepted(true));
   }

@@ -116,7 +116,7 @@ class Strand : public std::enable_shared_from_this<Strand> {
   bool head_can_send() const TINKEX_REQUIRES(mutex_);
   std::shared_ptr<RetryLoop> make_loop(const SubmissionSpec& spec, std::shared_ptr<ByteBuffer> body,
                                        std::int64_t seq_id) const;
-  static void start(RetryLoop& loop, Done done);
+  static void start(RetryLoop& loop, std::string what, Done done);
   /// Both. Null: `done` was told that it could not be.
   std::shared_ptr<RetryLoop> exchange(const SubmissionSpec& spec,
                                       const ParallelBatch::MakeBody& body, std::int64_t seq_id,

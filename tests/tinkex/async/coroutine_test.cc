@@ -100,7 +100,9 @@ TEST(CoroutineTest, C1_AnExceptionThatLeavesItBecomesTheError) {
   Promise<int> promise(pool());
   Future<std::string> text = describe(promise.future());
   promise.set(-1);
-  EXPECT_EQ(text.get().error().code(), ErrorCode::kInternal);
+  const auto failed = text.get();
+  EXPECT_EQ(failed.error().code(), ErrorCode::kInternal);
+  EXPECT_EQ(failed.error().message().rfind("a coroutine threw: ", 0), 0U);
 }
 
 TEST(CoroutineTest, AnErrorIsGivenOn) {

@@ -83,6 +83,19 @@ TEST_F(ResolveTest, WhatIsNoBaseUrlIsRefused) {
   }
 }
 
+TEST_F(ResolveTest, APortThatIsNoneIsRefused) {
+  for (const char* port : {"0", "65536", "99999999999", "8x", "x", "-1"}) {
+    for (const char* host : {"http://h:", "http://[::1]:"}) {
+      EXPECT_THAT(complaint(options_for(std::string(host) + port + "/p", "tml-x")),
+                  HasSubstr("base_url: '" + std::string(host) + port +
+                            "/p' has a port that is not a number from 1 to 65535"));
+    }
+  }
+  for (const char* url : {"http://h:65535", "http://[::1]:1", "https://h:443", "http://h:/p"}) {
+    EXPECT_EQ(complaint(options_for(url, "tml-x")), "(accepted)") << url;
+  }
+}
+
 TEST_F(ResolveTest, APasswordInTheUrlIsRefusedAndNotRepeated) {
   for (const char* url : {"https://me:hunter2@h/x", "ftp://me:hunter2@h", "hunter2@h"}) {
     const std::string text = complaint(options_for(url, "tml-x"));

@@ -25,7 +25,7 @@ class Tokenizer {
   /// Bytes of the tokens, not necessarily whole UTF-8 characters. Special tokens give nothing.
   virtual std::string decode(std::span<const std::int64_t> tokens) const = 0;
   /// What a model of this tokenizer expects before a text: a token for its beginning, or nothing.
-  virtual std::vector<std::int64_t> begin_of_text() const = 0;
+  virtual std::vector<std::int64_t> begin_of_text() const { return {}; }
   /// The token that ends a text.
   virtual std::int64_t eos_token() const = 0;
   /// Ids are below this.

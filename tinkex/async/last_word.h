@@ -18,8 +18,11 @@ namespace tinkex::internal {
 /// Threads: thread-safe. Only calls with a deadline have one.
 class LastWord {
  public:
+  /// A text that many calls may share. Not null.
+  using Text = std::shared_ptr<const std::string>;
+
   /// `speaker` is an address that is never followed.
-  void set(const void* speaker, std::string text) TINKEX_EXCLUDES(mutex_) {
+  void set(const void* speaker, Text text) TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     erase(speaker);
     words_.emplace_back(speaker, std::move(text));
@@ -32,7 +35,7 @@ class LastWord {
   /// The latest of the words that stand; empty: there is none.
   std::string text() const TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    return words_.empty() ? std::string() : words_.back().second;
+    return words_.empty() ? std::string() : *words_.back().second;
   }
 
  private:
@@ -41,7 +44,7 @@ class LastWord {
   }
 
   mutable Mutex mutex_;
-  std::vector<std::pair<const void*, std::string>> words_ TINKEX_GUARDED_BY(mutex_);
+  std::vector<std::pair<const void*, Text>> words_ TINKEX_GUARDED_BY(mutex_);
 };
 
 using LastWordPtr = std::shared_ptr<LastWord>;
@@ -49,7 +52,8 @@ using LastWordPtr = std::shared_ptr<LastWord>;
 /// Sets it to the parts, one after the other; joins them only where somebody listens.
 template <class... Parts>
 void note(const LastWordPtr& last_word, const void* speaker, const Parts&... parts) {
-  if (last_word) last_word->set(speaker, (std::string() + ... + parts));
+  if (!last_word) return;
+  last_word->set(speaker, std::make_shared<const std::string>((std::string() + ... + parts)));
 }
 
 /// Takes the speaker's word back, where somebody listens.

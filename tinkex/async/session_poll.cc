@@ -82,7 +82,7 @@ void SessionPoll::wait_for(const std::string& request_id, const void* owner, Rea
     lock.unlock();
     return ready(*bytes);
   }
-  if (!trouble_.empty()) note(last_word, this, trouble_);
+  if (trouble_ && last_word) last_word->set(this, trouble_);
   waiting_.emplace(request_id, Waiter{owner, std::move(ready), last_word, runtime().clock->now()});
   lock.unlock();
   start_if_idle();
@@ -165,15 +165,16 @@ void SessionPoll::forget_troubles() {
   failures_ = 0;
   refusals_ = 0;
   quick_answers_ = 0;
-  trouble_.clear();
+  trouble_.reset();
 }
 
 void SessionPoll::tell_trouble(const std::string& trouble) {
   MutexLock lock(mutex_);
-  if (trouble.empty() && trouble_.empty()) return;
-  trouble_ = trouble;
+  if (trouble.empty() && !trouble_) return;
+  trouble_ = trouble.empty() ? nullptr : std::make_shared<const std::string>(trouble);
   for (auto& [id, waiter] : waiting_) {
-    trouble.empty() ? take_back(waiter.last_word, this) : note(waiter.last_word, this, trouble);
+    if (!waiter.last_word) continue;
+    trouble_ ? waiter.last_word->set(this, trouble_) : waiter.last_word->clear(this);
   }
 }
 

@@ -109,7 +109,8 @@ class SessionPoll final : public StepChain {
   std::map<std::string, std::uint64_t> early_ TINKEX_GUARDED_BY(mutex_);
   std::deque<std::string> early_order_ TINKEX_GUARDED_BY(mutex_);
   std::set<std::string> retrieved_ TINKEX_GUARDED_BY(mutex_);
-  std::string trouble_ TINKEX_GUARDED_BY(mutex_);
+  /// Why results are not asked for at the moment; null: all is well.
+  LastWord::Text trouble_ TINKEX_GUARDED_BY(mutex_);
   bool active_ TINKEX_GUARDED_BY(mutex_) = false;
   bool refused_ TINKEX_GUARDED_BY(mutex_) = false;
 

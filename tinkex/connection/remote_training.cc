@@ -118,7 +118,7 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
                                          .loss_fn_config = config,
                                          .forward_only = forward_only};
   const auto submission =
-      open(batch_spec(input, codec, chunks, cell, last_word_for(*service_, call)), cell, call);
+      open(batch_spec(input, codec, chunks, cell, last_word_for(*service_, call)), cell, &call);
   encode_chunks(submission, input, codec, chunks);
   return future;
 }
@@ -179,14 +179,15 @@ std::function<void()> RemoteTraining::aborter(
 template <class T>
 std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec,
                                                          const std::shared_ptr<ResultCell<T>>& cell,
-                                                         const CallOptions& call) {
+                                                         const CallOptions* call) {
   const std::string what = spec.what;
   // Side by side, the number of accepted chunks does not tell which one comes next.
   const std::size_t total = spec.filler ? 1 : spec.total_chunks;
   const LastWordPtr last_word = spec.last_word;
   auto submission = strand_->open(std::move(spec));
   cell->on_cancel(aborter(submission));
-  arm_deadline(*service_, cell, call, what, last_word,
+  if (call == nullptr) return submission;
+  arm_deadline(*service_, cell, *call, what, last_word,
                [strand = strand_, submission, total](Error error) {
                  return progress_error(std::move(error), strand->accepted_ids(submission), total);
                });
@@ -240,6 +241,7 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
                                      LastWordPtr last_word) {
   auto cell = std::make_shared<ResultCell<T>>(service_->runtime->executor);
   Future<T> future(cell);
+  const bool step = last_word != nullptr;  // of a call whose deadline is armed
   SubmissionSpec spec;
   spec.what = path;
   spec.last_word = last_word ? std::move(last_word) : last_word_for(*service_, call);
@@ -269,7 +271,7 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
       }
     });
   };
-  strand_->add(open(std::move(spec), cell, call), std::move(body));
+  strand_->add(open(std::move(spec), cell, step ? nullptr : &call), std::move(body));
   return future;
 }
 

@@ -35,7 +35,8 @@ class RemoteTraining final : public TrainingConnection,
                                          const CallOptions& call) override;
   Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer,
                                          const CallOptions& call) override;
-  /// As a step of `call`, whose deadline is armed already and began earlier.
+  /// As a step of `call`, whose deadline, if it has one, is armed already and began earlier;
+  /// `last_word` is then not null.
   Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer,
                                          const CallOptions& call, LastWordPtr last_word);
   Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name,
@@ -64,11 +65,12 @@ class RemoteTraining final : public TrainingConnection,
                        std::optional<std::string> reply_if_done_before = std::nullopt,
                        LastWordPtr last_word = nullptr);
 
-  /// A place in the order, which cancelling `cell`, or the call's deadline, gives up.
+  /// A place in the order, which cancelling `cell`, or the call's deadline, gives up. A null
+  /// `call`: it is a step of one whose deadline is armed already.
   template <class T>
   std::shared_ptr<Strand::Submission> open(SubmissionSpec spec,
                                            const std::shared_ptr<ResultCell<T>>& cell,
-                                           const CallOptions& call);
+                                           const CallOptions* call);
 
   /// What cancelling a future means until the results are awaited: not to send the rest.
   std::function<void()> aborter(const std::shared_ptr<Strand::Submission>& submission) const;

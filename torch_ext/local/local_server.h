@@ -10,7 +10,7 @@
 namespace tinkex::torch_ext::local {
 
 struct LocalServerOptions {
-  BackendOptions backend;
+  BackendOptions backend = {};
   std::string host = "127.0.0.1";
   /// 0 takes a free port; see LocalServer::base_url.
   std::uint16_t port = 0;

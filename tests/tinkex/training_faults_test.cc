@@ -114,8 +114,14 @@ TEST_F(TrainingFaultsTest, X3_AnUnreadableAcceptanceNamesTheCall) {
   const auto updated = client->optim_step().get();
   ASSERT_FALSE(updated.ok());
   EXPECT_EQ(updated.error().code(), ErrorCode::kDecode);
-  EXPECT_THAT(updated.error().message(),
-              HasSubstr("optim_step: submission: the reply is not a JSON object"));
+  EXPECT_THAT(updated.error().message(), HasSubstr("optim_step: the reply is not a JSON object"));
+  for (const char* reply : {R"({"request_id":"a)", R"({"request_id":"\u0001"})"}) {
+    tinker.plan("forward_backward", {.refusals = {Reply::json(reply)}});
+    const auto output = client->forward_backward(batch(1), loss::kCrossEntropy).get();
+    ASSERT_FALSE(output.ok()) << reply;
+    EXPECT_EQ(output.error().code(), ErrorCode::kDecode) << reply;
+    EXPECT_THAT(output.error().message(), HasSubstr("forward_backward: ")) << reply;
+  }
 }
 
 TEST_F(TrainingFaultsTest, ASaveWhoseReplyWasLostIsFoundToBeDone) {

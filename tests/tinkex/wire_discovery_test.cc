@@ -194,12 +194,16 @@ TEST_F(WireDiscoveryTest, H1_ChunksSideBySideSwitchEachForItself) {
 
 // Spec C3.
 TEST_F(WireDiscoveryTest, C3_TheIdOfAChunkThatFailsAfterTheSwitchIsClosedInJson) {
-  tinker.plan_each([](const Operation& operation) {
+  // The second chunk fails once the server has the third: an id behind all that the server has is
+  // given back, not filled.
+  const auto gate = std::make_shared<Gate>();
+  tinker.plan_each([gate](const Operation& operation) {
     if (operation.batch && !is_json(operation)) return refused(415);
-    // Not the last one: an id behind all that the server has is given back, not filled.
-    const bool fails = operation.kind == "forward_backward" && operation.seq_id == 2;
-    return fails ? OperationPlan{.refusals = {Reply::json(R"({"detail":"no"})", 413)}}
-                 : OperationPlan();
+    if (operation.kind != "forward_backward" || operation.seq_id == 1) return OperationPlan();
+    if (operation.seq_id == 3) gate->open();
+    return operation.seq_id == 2
+               ? OperationPlan{.refusals = {Reply::json(R"({"detail":"no"})", 413).held_by(gate)}}
+               : OperationPlan();
   });
   script("client/config", {Reply::json(R"({"parallel_fwdbwd_chunks":true})")});
   connect(std::nullopt, /*parallel=*/true);

@@ -21,7 +21,7 @@ Result<SampleResponse> decode_samples(const HttpResponse& reply,
                                       const std::vector<std::string>& sequence_ids) {
   auto response =
       wire::codec_for_content_type(reply.header("content-type")).decode_sample_response(reply.body);
-  if (!response.ok()) return response;
+  if (!response.ok()) return std::move(response).error().with_context("sample");
   const std::size_t named = std::min(sequence_ids.size(), response->sequences.size());
   for (std::size_t i = 0; i < named; ++i) response->sequences[i].sequence_id = sequence_ids[i];
   return response;

@@ -15,8 +15,11 @@
 namespace tinkex::internal {
 namespace {
 
-Result<ForwardBackwardOutput> decode_output(const HttpResponse& reply) {
-  return wire::codec_for_content_type(reply.header("content-type")).decode_output(reply.body);
+Result<ForwardBackwardOutput> decode_output(const std::string& what, const HttpResponse& reply) {
+  auto output =
+      wire::codec_for_content_type(reply.header("content-type")).decode_output(reply.body);
+  if (!output.ok()) return std::move(output).error().with_context(what);
+  return output;
 }
 
 /// Starts one poll per accepted chunk; a result that came with the acceptance needs none.
@@ -143,7 +146,8 @@ SubmissionSpec RemoteTraining::batch_spec(const wire::ForwardBackwardInput& inpu
       .what = spec.what,
       .request_type = input.forward_only ? "Forward" : "ForwardBackward",
       .may_be_binary = true,
-      .decode = decode_output,
+      .decode = [what =
+                     spec.what](const HttpResponse& reply) { return decode_output(what, reply); },
       .last_word = spec.last_word};
   spec.done = [service = service_, cell, results, chunks](std::vector<Accepted> accepted,
                                                           std::optional<Error> error) {

@@ -15,6 +15,7 @@ LIMITER = "//tests/tinkex/limits:rate_limiter_test"
 SLOTS = "//tests/tinkex/limits:slot_table_test"
 COMBINE = "//tests/tinkex/training:combine_test"
 TRAINING = "//tests/tinkex:training_client_test"
+TEMPLATES = "//tests/fuzz:chat_template_limits_test"
 
 STRAND_CC = "tinkex/training/strand.cc"
 BATCH_CC = "tinkex/training/parallel_batch.cc"
@@ -239,6 +240,15 @@ MUTATIONS = [
        "  if (!internal::is_utf8(content)) return refuse(\"is not UTF-8\");\n", "")],
      "//tests/tinkex/tokenizers:gguf_vocabulary_test",
      "GgufVocabularyTest.WhatDoesNotFitIsRefused"),
+    ("what a text is searched for is spent for",
+     [("tinkex/tokenizers/jinja/value.cc",
+       "spend_text(bytes) && spend_text(wanted) && spend(compared / 64);",
+       "spend_text(bytes) && spend(bytes / 64 * wanted);")],
+     TEMPLATES, "LimitsTest.WhatIsStrippedIsSpentForThoughTheTextIsShort"),
+    ("a namespace's name is spent for before it is copied",
+     [("tinkex/tokenizers/jinja/functions.cc",
+       "!run.spend_text(name.text()->size()) ||\n        ", "")],
+     TEMPLATES, "LimitsTest.NamesOfANamespaceAreSpentFor"),
     ("a name is no loopback address",
      [("tinkex/base/host.h", "  in_addr v4{};\n",
        "  if (text.starts_with(\"127.\")) return true;\n  in_addr v4{};\n")],

@@ -13,10 +13,13 @@ namespace {
 // May be negative: a thread may free what another one took.
 thread_local std::int64_t held = 0;
 thread_local std::int64_t most = 0;
+thread_local std::int64_t taken = 0;
 
 void* take(std::size_t size) noexcept {
   void* const block = std::malloc(std::max<std::size_t>(size, 1));
-  held += static_cast<std::int64_t>(malloc_usable_size(block));
+  const auto size_taken = static_cast<std::int64_t>(malloc_usable_size(block));
+  held += size_taken;
+  taken += size_taken;
   most = std::max(most, held);
   return block;
 }
@@ -34,9 +37,11 @@ void give_back(void* block) noexcept {
 
 }  // namespace
 
-AllocationMeter::AllocationMeter() noexcept { held = most = 0; }
+AllocationMeter::AllocationMeter() noexcept { held = most = taken = 0; }
 
 std::size_t AllocationMeter::peak() const noexcept { return static_cast<std::size_t>(most); }
+
+std::size_t AllocationMeter::total() const noexcept { return static_cast<std::size_t>(taken); }
 
 }  // namespace tinkex::fuzz
 

@@ -12,6 +12,8 @@ class AllocationMeter {
 
   /// The most bytes that were held at once, beyond what was held at the start.
   std::size_t peak() const noexcept;
+  /// The bytes that were taken, given back or not: what is copied again and again shows here.
+  std::size_t total() const noexcept;
 };
 
 }  // namespace tinkex::fuzz

@@ -85,6 +85,9 @@ FILTERS = [
     "{{ [1, 2.0, none, true, 'a/b<c>&\\x7f\\x1f', 1e16, [], {}]|tojson }}", "{{ [[], {}, [1], {'a': []}]|tojson(indent=1) }}", "{{ {1: 'a', none: 2, true: 3, 1.5: 4}|tojson }}",
     "{{ nested|tojson(separators=(',', ':')) }} {{ names|tojson(indent=0) }} {{ names|tojson(indent='--') }}", "{{ -5|abs }} {{ real|abs }} {{ true|abs }}",
     "{{ none|map('upper')|list }} {{ false|select|list }}",
+    "{{ {1: 'a', 10: 'b', 2.5: 'c', true: 'd'}|tojson(sort_keys=true) }} {{ {'b': 1, 'a': {'d': 2, 'c': 3}}|tojson(sort_keys=true) }} {{ {none: 1}|tojson(sort_keys=true) }}",
+    "{{ 1e999 }} {{ -1e999 }} {{ 1e-999 }} {{ [1e999, -1e999]|tojson }} {{ '1e999'|float }} {{ ' -1e999 '|float }} {{ '1e-999'|float }} {{ '1.5x'|float }} {{ '1e999'|int(7) }}",
+    "{{ 'a,b,c'.split(',', -7) }} {{ 'a,b'.rsplit(',', -9223372036854775807 - 1) }} {{ 'a b'.split(none, -9223372036854775807 - 1) }} {{ 'aXbX'.replace('X', '', -3) }} {{ 'aXbX'|replace('X', '', -2) }}",
     "{{ names|join('')|upper|length + 1 }}", "{{ 'a,b,,c'.split(',') }} {{ 'a,b,,c'.split(',', 1) }} {{ 'a,b,,c'.rsplit(',', 1) }} {{ ' a  b '.split() }} {{ ' a  b  c '.split(none, 1) }} {{ ' a  b  c '.rsplit(none, 1) }} {{ ''.split() }} {{ ''.split(',') }}",
     "{{ 'a<s>b<s>c'.split('<s>')[-1] }} {{ 'x'.split('y')[0] }} {{ 'ab' .split(sep='b', maxsplit=3) }}", "{{ 'a\\nb\\r\\nc\\n'.splitlines() }} {{ 'a\\nb\\n'.splitlines(true) }}",
     "{{ word.startswith('He') }} {{ word.endswith('ld') }} {{ word.startswith(('x', 'H')) }} {{ word.endswith('') }}",
@@ -107,7 +110,7 @@ TESTS = [
 REFUSED = [
     "{{", "{% if %}", "{% if x %}", "{{ 1 + }}", "{% for x in %}{% endfor %}", "{% endif %}", "{{ 'a }}", "{# open", "{{ (1 }}", "{{ 1) }}", "{% unknown %}",
     "{{ missing.x }}", "{{ missing + 1 }}", "{{ 'a' + 1 }}", "{{ 'a' + none }}", "{{ 1 / 0 }}", "{{ 1 % 0 }}", "{{ names() }}", "{{ missing() }}", "{{ word.nosuch() }}",
-    "{{ raise_exception('stop') }}", "{% for a, b in [[1]] %}{% endfor %}", "{% for x in 5 %}{% endfor %}", "{% set none = 1 %}", "{{ 1 < 'a' }}", "{{ none < 1 }}",
+    "{{ raise_exception('stop') }}", "{% for a, b in [[1]] %}{% endfor %}", "{% for x in 5 %}{% endfor %}", "{% set none = 1 %}", "{{ 1 < 'a' }}", "{{ {1: 2, 'a': 3}|tojson(sort_keys=true) }}", "{{ {1: 2, none: 3}|tojson(sort_keys=true) }}", "{{ none < 1 }}",
     "{{ 5 in 5 }}", "{{ 'a'|nosuch }}", "{{ 'a' is nosuch }}", "{% set word.x = 1 %}", "{{ 'a'.split('') }}", "{{ word|join(1, 2, 3, 4) }}", "{{ range(100001) }}",
     "{{ names[::0] }}", "{{ none|length }}", "{{ nested|tojson(5, 6, 7, 8, 9) }}", "{{ missing|tojson }}", "{% break %}", "{{ {[1]: 2} }}", "{{ names.append(1) }}",
     "{{ nested.update({'a': 1}) }}", "{{ -none }}", "{{ 1 in 'a' }}", "{% for x in none %}{% endfor %}", "{{ $ }}", "{{ a b }}", "{% set x = 1 y %}", "{{ loop.index }}",

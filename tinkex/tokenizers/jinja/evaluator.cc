@@ -101,9 +101,9 @@ Value Evaluator::slice(const Expr& expr) {
 }
 
 Value Evaluator::concatenation(const Expr& expr) {
-  std::vector<std::string> texts;
-  for (const ExprPtr& part : expr.parts) texts.push_back(to_text(run_, value_of(*part)));
-  return joined(run_, "", texts);
+  Joiner joiner(run_, "");
+  for (const ExprPtr& part : expr.parts) joiner.add(value_of(*part));
+  return std::move(joiner).take();
 }
 
 Value Evaluator::comparison(const Expr& expr) {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "tinkex/base/text.h"
+#include "tinkex/tokenizers/jinja/text.h"
 
 namespace tinkex::jinja {
 namespace {
@@ -187,10 +188,7 @@ class ExpressionParser {
     }
     if (tokens_.sees(Type::kInteger)) return constant(integer(tokens_.next().text));
     if (tokens_.sees(Type::kFloat)) {
-      const std::string text = tokens_.next().text;
-      double value = 0;
-      std::from_chars(text.data(), text.data() + text.size(), value);
-      return constant(Value::real(value));
+      return constant(Value::real(real_of(tokens_.next().text).value_or(0)));
     }
     if (tokens_.take_operator("(")) return parenthesis();
     if (tokens_.take_operator("[")) return sequence();

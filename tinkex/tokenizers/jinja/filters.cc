@@ -38,7 +38,7 @@ Value replace_filter(Run& run, const Value& value, const Arguments& arguments) {
   if (!run.ok()) return {};
   const bool all = !bound[2] || bound[2]->is_none();
   return replaced(run, to_text(run, value), to_text(run, *bound[0]), to_text(run, *bound[1]),
-                  all ? -1 : integer_of(run, bound[2], -1));
+                  all ? -1 : std::max<std::int64_t>(integer_of(run, bound[2], -1), -1));
 }
 
 Value length_filter(Run& run, const Value& value, const Arguments& arguments) {
@@ -94,15 +94,28 @@ Value items_filter(Run& run, const Value& value, const Arguments& arguments) {
   return run.fail("a " + value.type_name() + " has no items");
 }
 
-/// `value.a.0.b` for a name with points.
-Value attribute_path(Run& run, Value value, const Value& path) {
-  if (path.text() == nullptr) return item_of(run, value, path);
-  for (const std::string& name : split(*path.text(), ".", -1, false)) {
+/// The keys of `a.0.b`, a name with points; another value is a key itself.
+std::vector<Value> path_of(Run& run, const Value& attribute) {
+  const std::string* text = attribute.text();
+  if (text == nullptr) return {attribute};
+  if (!run.spend(text->size())) return {};
+  const std::vector<std::string_view> names = split(*text, ".", -1, false);
+  if (!run.spend(4 * names.size())) return {};
+  std::vector<Value> path;
+  path.reserve(names.size());
+  for (const std::string_view name : names) {
     const bool index = !name.empty() && name.size() < 10 &&
-                       name.find_first_not_of("0123456789") == std::string::npos;
-    value = index ? item_of(run, value, Value::integer(std::stoll(name)))
-                  : item_of(run, value, Value::text(name));
-    if (!run.ok()) break;
+                       name.find_first_not_of("0123456789") == std::string_view::npos;
+    path.push_back(index ? Value::integer(std::stoll(std::string(name)))
+                         : Value::text(std::string(name)));
+  }
+  return path;
+}
+
+/// `value.a.0.b`.
+Value attribute_at(Run& run, Value value, const std::vector<Value>& path) {
+  for (std::size_t i = 0; i < path.size() && run.spend(1); ++i) {
+    value = item_of(run, value, path[i]);
   }
   return value;
 }
@@ -110,23 +123,21 @@ Value attribute_path(Run& run, Value value, const Value& path) {
 Value join_filter(Run& run, const Value& value, const Arguments& arguments) {
   const auto bound = arguments.bind(run, "join", {"d", "attribute"});
   const auto items = elements(run, value);
-  std::vector<std::string> parts;
+  const bool whole = !bound[1] || bound[1]->is_none();
+  const std::vector<Value> path = whole ? std::vector<Value>() : path_of(run, *bound[1]);
+  const std::string separator = bound[0] ? to_text(run, *bound[0]) : "";
+  Joiner joiner(run, separator);
   for (std::size_t i = 0; items && i < items->size() && run.ok(); ++i) {
-    const bool whole = !bound[1] || bound[1]->is_none();
-    parts.push_back(
-        to_text(run, whole ? (*items)[i] : attribute_path(run, (*items)[i], *bound[1])));
+    joiner.add(attribute_at(run, (*items)[i], path));
   }
-  return joined(run, bound[0] ? to_text(run, *bound[0]) : "", parts);
+  return std::move(joiner).take();
 }
 
 /// A number in a text, as `int` and `float` of Python read it.
 std::optional<double> read_number(std::string_view text) {
   text = strip(text, Side::kBoth);
   if (text.starts_with('+')) text.remove_prefix(1);
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || text.empty() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+  return real_of(text);
 }
 
 Value int_filter(Run& run, const Value& value, const Arguments& arguments) {
@@ -136,6 +147,7 @@ Value int_filter(Run& run, const Value& value, const Arguments& arguments) {
   if (value.whole()) return Value::integer(*value.whole());
   std::optional<double> number = value.number();
   if (const std::string* text = value.text()) {
+    if (!run.spend(text->size())) return {};
     std::string_view digits = strip(*text, Side::kBoth);
     if (digits.starts_with('+')) digits.remove_prefix(1);
     std::int64_t whole = 0;
@@ -154,7 +166,9 @@ Value float_filter(Run& run, const Value& value, const Arguments& arguments) {
   const auto bound = arguments.bind(run, "float", {"default"});
   if (value.is_undefined()) return run.fail(value.why_undefined());
   std::optional<double> number = value.number();
-  if (value.text() != nullptr) number = read_number(*value.text());
+  if (const std::string* text = value.text()) {
+    number = run.spend(text->size()) ? read_number(*text) : std::nullopt;
+  }
   return number ? Value::real(*number) : bound[0].value_or(Value::real(0));
 }
 
@@ -191,9 +205,11 @@ Value map_filter(Run& run, const Value& value, const Arguments& arguments) {
     return Value::list(run, std::move(found));
   }
   const auto bound = arguments.bind(run, "map", {"attribute", "default"}, 1);
+  if (!run.ok()) return {};
+  const std::vector<Value> path = path_of(run, *bound[0]);
   for (const Value& item : *items) {
     if (!run.spend(1)) return {};
-    Value attribute = attribute_path(run, item, *bound[0]);
+    Value attribute = attribute_at(run, item, path);
     found.push_back(attribute.is_undefined() && bound[1] ? *bound[1] : std::move(attribute));
   }
   return Value::list(run, std::move(found));
@@ -209,10 +225,12 @@ Value select_filter(Run& run, const Value& value, const Arguments& arguments) {
   const std::string* name = tests ? arguments.plain[kNameAt].text() : nullptr;
   if (tests && name == nullptr) return run.fail("the filter needs the name of a test");
   const Arguments rest = tests ? after(arguments, kNameAt + 1) : Arguments();
+  const std::vector<Value> path =
+      of_attribute ? path_of(run, arguments.plain[0]) : std::vector<Value>();
   std::vector<Value> found;
   for (std::size_t i = 0; items && i < items->size() && run.spend(1); ++i) {
     const Value& item = (*items)[i];
-    const Value tested = of_attribute ? attribute_path(run, item, arguments.plain[0]) : item;
+    const Value tested = attribute_at(run, item, path);
     if ((tests ? apply_test(run, *name, tested, rest) : tested.is_true()) == keep) {
       found.push_back(item);
     }
@@ -253,6 +271,12 @@ const std::map<std::string, Filter, std::less<>>& filters() {
 }
 
 }  // namespace
+
+std::vector<std::string> filter_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, ignored] : filters()) names.push_back(name);
+  return names;
+}
 
 Value apply_filter(Run& run, const std::string& name, const Value& value,
                    const Arguments& arguments) {

@@ -38,9 +38,13 @@ std::vector<std::pair<Value, Value>> members(Run& run, const Arguments& argument
 Value new_namespace(Run& run, const Arguments& arguments) {
   auto space = std::make_shared<NamespaceData>();
   for (auto& [name, value] : members(run, arguments)) {
-    if (!run.spend(space->items.size() + 1)) return {};
+    if (!run.spend(1)) return {};
     if (name.text() == nullptr || name.text()->starts_with('_') || !value.may_be_stored()) {
       return run.fail("a namespace has names without an underscore before them, and no namespaces");
+    }
+    if (!run.spend_text(name.text()->size()) ||
+        !run.spend_names(space->items.size(), *name.text())) {
+      return {};
     }
     space->set(*name.text(), std::move(value));
   }

@@ -1,6 +1,7 @@
 #include "tinkex/tokenizers/jinja/json_text.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -13,20 +14,52 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// Its texts are those of the arguments, which may be long.
 struct Style {
   bool ascii = false;
   bool sorted = false;
-  std::optional<std::string> indent;
-  std::string between_items = ", ";
-  std::string after_key = ": ";
+  std::optional<std::string_view> indent;
+  std::string_view between_items = ", ";
+  std::string_view after_key = ": ";
 };
 
-constexpr std::int64_t kWidestIndent = 64;
+using Member = std::pair<Value, Value>;
+
+constexpr std::size_t kWidestIndent = 64;
+constexpr std::array<char, kWidestIndent> kSpaces = [] {
+  std::array<char, kWidestIndent> spaces{};
+  spaces.fill(' ');
+  return spaces;
+}();
 constexpr int kDeepestInput = 60;  ///< Less than a value may be: a template adds to it.
+
+template <class Key>
+void sort_by(std::vector<Member>& items, const Key& key) {
+  std::stable_sort(items.begin(), items.end(),
+                   [&](const Member& a, const Member& b) { return key(a) < key(b); });
+}
+
+/// In the order of the keys as Python has it, which compares no texts with numbers. What compares
+/// must not spend: an order that changes halfway makes the sort leave its bounds.
+std::vector<Member> sorted(Run& run, std::vector<Member> items) {
+  const auto all_are = [&](const auto& fits) {
+    return std::all_of(items.begin(), items.end(),
+                       [&](const Member& item) { return fits(item.first); });
+  };
+  if (items.size() < 2) return items;
+  if (all_are([](const Value& key) { return key.text() != nullptr; })) {
+    sort_by(items, [](const Member& item) { return std::string_view(*item.first.text()); });
+  } else if (all_are([](const Value& key) { return key.number() && !std::isnan(*key.number()); })) {
+    sort_by(items, [](const Member& item) { return *item.first.number(); });
+  } else {
+    run.fail("the keys of a dict have no order");
+  }
+  return items;
+}
 
 class JsonWriter {
  public:
-  JsonWriter(Run& run, Style style) : run_(run), style_(std::move(style)) {}
+  JsonWriter(Run& run, const Style& style) : run_(run), style_(style) {}
 
   void write(const Value& value) {
     if (!run_.spend(2)) return;
@@ -78,13 +111,13 @@ class JsonWriter {
     container("[]", items, [&](const Value& item) { write(item); });
   }
 
-  void dict(std::vector<std::pair<Value, Value>> items) {
-    if (!run_.spend(items.size() * (style_.sorted ? 16 : 1))) return;
-    const auto less = [&](const auto& a, const auto& b) {
-      return to_text(run_, a.first) < to_text(run_, b.first);
-    };
-    if (style_.sorted) std::stable_sort(items.begin(), items.end(), less);
-    container("{}", items, [&](const auto& item) {
+  void dict(const std::vector<Member>& items) {
+    if (!style_.sorted) return members(items);
+    if (run_.spend(items.size() * 16)) members(sorted(run_, items));
+  }
+
+  void members(const std::vector<Member>& items) {
+    container("{}", items, [&](const Member& item) {
       string(item.first.text() != nullptr ? *item.first.text() : scalar(item.first));
       add(style_.after_key);
       write(item.second);
@@ -141,10 +174,11 @@ void take_indent(Run& run, const Value& value, Style& style) {
   if (value.text() != nullptr) {
     style.indent = *value.text();
   } else {
+    constexpr auto kWidest = static_cast<std::int64_t>(kWidestIndent);
     const std::int64_t width = integer_of(run, value, 0);
-    if (width > kWidestIndent) run.fail("the indent of tojson is above 64");
-    style.indent = std::string(
-        static_cast<std::size_t>(std::clamp<std::int64_t>(width, 0, kWidestIndent)), ' ');
+    if (width > kWidest) run.fail("the indent of tojson is above 64");
+    style.indent = std::string_view(
+        kSpaces.data(), static_cast<std::size_t>(std::clamp<std::int64_t>(width, 0, kWidest)));
   }
   style.between_items = ",";
 }
@@ -203,7 +237,7 @@ Value to_json(Run& run, const Value& value, const Arguments& arguments) {
   if (bound[1]) take_indent(run, *bound[1], style);
   if (bound[2]) take_separators(run, *bound[2], style);
   if (!run.ok()) return {};
-  JsonWriter writer(run, std::move(style));
+  JsonWriter writer(run, style);
   writer.write(value);
   return run.ok() ? Value::text(std::move(writer).take()) : Value();
 }

@@ -14,6 +14,9 @@ namespace {
 
 using Type = Token::Type;
 
+/// Names are copied and compared without a count of their bytes.
+constexpr std::size_t kLongestName = 200;
+
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_name(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || is_digit(c);
@@ -173,6 +176,7 @@ class Lexer {
   void name() {
     std::size_t end = at_;
     while (end < source_.size() && is_name(source_[end])) ++end;
+    if (end - at_ > kLongestName) return fail("a name is too long", line_);
     add(Type::kName, source_.substr(at_, end - at_));
     at_ = end;
   }

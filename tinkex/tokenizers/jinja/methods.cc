@@ -11,18 +11,27 @@ namespace {
 
 using Method = Value (*)(Run&, const std::string&, const Arguments&);
 
-/// The text of an argument. An error of the run if it is another type.
-std::string text_of(Run& run, const std::optional<Value>& argument) {
-  if (!argument) return "";
-  if (const std::string* text = argument->text()) return *text;
-  run.fail("an argument should be a text, and is a " + argument->type_name());
+/// The text of an argument, which holds it. An error of the run if it is another type.
+std::string_view text_of(Run& run, const Value& argument) {
+  if (const std::string* text = argument.text()) return *text;
+  run.fail("an argument should be a text, and is a " + argument.type_name());
   return "";
 }
+std::string_view text_of(Run& run, const std::optional<Value>& argument) {
+  return argument ? text_of(run, *argument) : "";
+}
 
-Value texts(Run& run, std::vector<std::string> parts) {
+std::int64_t limit_of(Run& run, const std::optional<Value>& argument) {
+  return std::max<std::int64_t>(integer_of(run, argument, -1), -1);
+}
+
+/// `parts` are of a text whose bytes are spent for.
+Value texts(Run& run, const std::vector<std::string_view>& parts) {
+  // A value is much larger than a short text in it.
+  if (!run.spend(4 * parts.size())) return {};
   std::vector<Value> values;
   values.reserve(parts.size());
-  for (std::string& part : parts) values.push_back(Value::text(std::move(part)));
+  for (const std::string_view part : parts) values.push_back(Value::text(std::string(part)));
   return Value::list(run, std::move(values));
 }
 
@@ -30,7 +39,7 @@ template <Side side>
 Value strip_method(Run& run, const std::string& text, const Arguments& arguments) {
   const auto bound = arguments.bind(run, "strip", {"chars"});
   const bool given = bound[0] && !bound[0]->is_none();
-  const std::string set = given ? text_of(run, bound[0]) : "";
+  const std::string_view set = given ? text_of(run, bound[0]) : "";
   if (!run.spend_search(text.size(), set.size() + 1)) return {};
   return Value::text(std::string(given ? strip(text, side, set) : strip(text, side)));
 }
@@ -38,12 +47,12 @@ Value strip_method(Run& run, const std::string& text, const Arguments& arguments
 template <bool from_right>
 Value split_method(Run& run, const std::string& text, const Arguments& arguments) {
   const auto bound = arguments.bind(run, "split", {"sep", "maxsplit"});
-  const std::int64_t limit = integer_of(run, bound[1], -1);
+  const std::int64_t limit = limit_of(run, bound[1]);
   if (!run.spend(text.size())) return {};
   if (!bound[0] || bound[0]->is_none()) {
     return texts(run, split_at_space(text, limit, from_right));
   }
-  const std::string separator = text_of(run, bound[0]);
+  const std::string_view separator = text_of(run, bound[0]);
   if (separator.empty()) return run.fail("a text is split at an empty one");
   if (!run.spend_search(text.size(), separator.size())) return {};
   return texts(run, split(text, separator, limit, from_right));
@@ -60,19 +69,20 @@ Value starts_method(Run& run, const std::string& text, const Arguments& argument
   const auto bound = arguments.bind(run, at_end ? "endswith" : "startswith", {"prefix"}, 1);
   if (!run.ok()) return {};
   const auto fits = [&](const Value& each) {
-    const std::string part = text_of(run, each);
-    run.spend_text(part.size());
-    return run.ok() && (at_end ? text.ends_with(part) : text.starts_with(part));
+    const std::string_view part = text_of(run, each);
+    return run.spend_text(part.size()) && (at_end ? text.ends_with(part) : text.starts_with(part));
   };
   const ListData* list = bound[0]->list();
   if (list == nullptr || !list->tuple) return Value::boolean(fits(*bound[0]));
-  return Value::boolean(std::any_of(list->items.begin(), list->items.end(), fits));
+  return Value::boolean(std::any_of(list->items.begin(), list->items.end(), [&](const Value& each) {
+    return !run.ok() || fits(each);  // Nothing else ends the search after an error.
+  }));
 }
 
 template <bool at_end>
 Value remove_method(Run& run, const std::string& text, const Arguments& arguments) {
   const auto bound = arguments.bind(run, at_end ? "removesuffix" : "removeprefix", {"part"}, 1);
-  const std::string part = text_of(run, bound[0]);
+  const std::string_view part = text_of(run, bound[0]);
   if (!run.spend_text(text.size())) return {};
   if (at_end ? !text.ends_with(part) : !text.starts_with(part)) return Value::text(text);
   return Value::text(at_end ? text.substr(0, text.size() - part.size()) : text.substr(part.size()));
@@ -80,24 +90,24 @@ Value remove_method(Run& run, const std::string& text, const Arguments& argument
 
 Value replace_method(Run& run, const std::string& text, const Arguments& arguments) {
   const auto bound = arguments.bind(run, "replace", {"old", "new", "count"}, 2);
-  const std::int64_t limit = integer_of(run, bound[2], -1);
-  return replaced(run, text, text_of(run, bound[0]), text_of(run, bound[1]), limit);
+  return replaced(run, text, text_of(run, bound[0]), text_of(run, bound[1]),
+                  limit_of(run, bound[2]));
 }
 
 Value join_method(Run& run, const std::string& text, const Arguments& arguments) {
   const auto bound = arguments.bind(run, "join", {"items"}, 1);
   if (!run.ok()) return {};
   const auto items = elements(run, *bound[0]);
-  std::vector<std::string> parts;
+  Joiner joiner(run, text);
   for (std::size_t i = 0; items && i < items->size() && run.ok(); ++i) {
-    parts.push_back(text_of(run, (*items)[i]));
+    joiner.add(text_of(run, (*items)[i]));
   }
-  return joined(run, text, parts);
+  return std::move(joiner).take();
 }
 
 Value count_method(Run& run, const std::string& text, const Arguments& arguments) {
   const auto bound = arguments.bind(run, "count", {"part"}, 1);
-  const std::string part = text_of(run, bound[0]);
+  const std::string_view part = text_of(run, bound[0]);
   if (!run.spend_search(text.size(), part.size())) return {};
   return Value::integer(static_cast<std::int64_t>(count(text, part)));
 }
@@ -106,7 +116,7 @@ Value count_method(Run& run, const std::string& text, const Arguments& arguments
 template <bool last>
 Value find_method(Run& run, const std::string& text, const Arguments& arguments) {
   const auto bound = arguments.bind(run, last ? "rfind" : "find", {"part"}, 1);
-  const std::string part = text_of(run, bound[0]);
+  const std::string_view part = text_of(run, bound[0]);
   if (!run.spend_search(text.size(), part.size())) return {};
   const std::size_t at = last ? text.rfind(part) : text.find(part);
   if (at == std::string::npos) return Value::integer(-1);
@@ -157,39 +167,70 @@ const std::map<std::string, Method, std::less<>>& text_methods() {
   return all;
 }
 
-std::optional<Value> dict_method(Run& run, const DictData& dict, const std::string& name,
-                                 const Arguments& arguments) {
-  if (name == "get") {
-    const auto bound = arguments.bind(run, "get", {"key", "default"}, 1);
-    const Value* found = run.ok() ? find(run, dict, *bound[0]) : nullptr;
-    return found != nullptr ? *found : bound[1].value_or(Value::none());
-  }
-  if (name != "items" && name != "keys" && name != "values") return std::nullopt;
-  arguments.bind(run, name, {});
-  if (name == "items") return items_of(run, dict);
-  if (!run.spend(dict.items.size())) return Value();
+Value get_method(Run& run, const DictData& dict, const Arguments& arguments) {
+  const auto bound = arguments.bind(run, "get", {"key", "default"}, 1);
+  const Value* found = run.ok() ? find(run, dict, *bound[0]) : nullptr;
+  return found != nullptr ? *found : bound[1].value_or(Value::none());
+}
+
+Value items_method(Run& run, const DictData& dict, const Arguments& arguments) {
+  arguments.bind(run, "items", {});
+  return items_of(run, dict);
+}
+
+template <bool of_keys>
+Value column_method(Run& run, const DictData& dict, const Arguments& arguments) {
+  arguments.bind(run, of_keys ? "keys" : "values", {});
+  if (!run.spend(dict.items.size())) return {};
   std::vector<Value> found;
-  for (const auto& [key, value] : dict.items) found.push_back(name == "keys" ? key : value);
+  for (const auto& [key, value] : dict.items) found.push_back(of_keys ? key : value);
   return Value::list(run, std::move(found));
+}
+
+using DictMethod = Value (*)(Run&, const DictData&, const Arguments&);
+
+const std::map<std::string, DictMethod, std::less<>>& dict_methods() {
+  static const std::map<std::string, DictMethod, std::less<>> all = {
+      {"get", get_method},
+      {"items", items_method},
+      {"keys", column_method<true>},
+      {"values", column_method<false>},
+  };
+  return all;
+}
+
+template <class Methods, class Object>
+std::optional<Value> call_one_of(const Methods& methods, Run& run, const Object& object,
+                                 const std::string& name, const Arguments& arguments) {
+  const auto found = methods.find(name);
+  if (found == methods.end()) return std::nullopt;
+  return found->second(run, object, arguments);
 }
 
 }  // namespace
 
+std::vector<std::string> method_names() {
+  std::vector<std::string> names = {"cycle"};
+  for (const auto& [name, ignored] : text_methods()) names.push_back(name);
+  for (const auto& [name, ignored] : dict_methods()) names.push_back(name);
+  return names;
+}
+
 std::optional<Value> call_method(Run& run, const Value& value, const std::string& name,
                                  const Arguments& arguments) {
   if (const std::string* text = value.text()) {
-    const auto found = text_methods().find(name);
-    if (found == text_methods().end()) return std::nullopt;
-    return found->second(run, *text, arguments);
+    return call_one_of(text_methods(), run, *text, name, arguments);
   }
-  if (const DictData* dict = value.dict()) return dict_method(run, *dict, name, arguments);
+  if (const DictData* dict = value.dict()) {
+    return call_one_of(dict_methods(), run, *dict, name, arguments);
+  }
   const LoopData* loop = value.loop();
   if (loop == nullptr || name != "cycle") return std::nullopt;
   if (arguments.plain.empty()) return run.fail("cycle needs the argument of what to give");
   return arguments.plain[loop->index % arguments.plain.size()];
 }
 
-Value replaced(Run& run, const std::string& text, const std::string& old, const std::string& with,
+Value replaced(Run& run, std::string_view text, std::string_view old, std::string_view with,
                std::int64_t limit) {
   if (!run.spend_search(text.size(), old.size())) return {};
   // Of all places, even if there is a limit.
@@ -206,14 +247,16 @@ Value items_of(Run& run, const DictData& dict) {
   return Value::list(run, std::move(pairs));
 }
 
-Value joined(Run& run, const std::string& separator, const std::vector<std::string>& items) {
-  std::string out;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    if (!run.spend_text(separator.size() + items[i].size())) return {};
-    if (i > 0) out += separator;
-    out += items[i];
-  }
-  return Value::text(std::move(out));
+void Joiner::add(std::string_view text) {
+  const std::string_view before = std::exchange(first_, false) ? "" : separator_;
+  if (!run_.spend_text(before.size() + text.size())) return;
+  out_ += before;
+  out_ += text;
+}
+
+void Joiner::add(const Value& item) {
+  if (const std::string* text = item.text()) return add(*text);
+  add(to_text(run_, item));
 }
 
 }  // namespace tinkex::jinja

@@ -82,11 +82,13 @@ Value repeated(Run& run, const Value& value, Integer times) {
   if (text != nullptr) {
     if (!run.spend_text(total)) return {};
     std::string out;
+    out.reserve(total);
     for (std::size_t i = 0; i < count && size > 0; ++i) out += *text;
     return Value::text(std::move(out));
   }
   if (!run.spend(total)) return {};
   std::vector<Value> items;
+  items.reserve(total);
   for (std::size_t i = 0; i < count && size > 0; ++i) {
     items.insert(items.end(), value.list()->items.begin(), value.list()->items.end());
   }
@@ -269,7 +271,9 @@ Value item_of(Run& run, const Value& value, const Value& key) {
 Value attribute_of(Run& run, const Value& value, const std::string& name) {
   if (value.is_undefined()) return run.fail(value.why_undefined());
   if (const LoopData* loop = value.loop()) return loop_attribute(run, *loop, name);
-  if (const NamespaceData* space = value.space()) return space->get(name);
+  if (const NamespaceData* space = value.space()) {
+    return run.spend_names(space->items.size(), name) ? space->get(name) : Value();
+  }
   if (const DictData* dict = value.dict()) {
     for (const char* method : {"items", "keys", "values", "get"}) {
       if (name == method) return run.fail("the method " + name + " is not called");

@@ -129,7 +129,7 @@ class Renderer {
                 " is no namespace, so that nothing in it can be set");
     } else if (target.attribute.starts_with('_') || !value.may_be_stored()) {
       run_.fail("a namespace has names without an underscore before them, and no namespaces");
-    } else if (run_.spend(space.space()->items.size())) {
+    } else if (run_.spend_names(space.space()->items.size(), target.attribute)) {
       space.space()->set(target.attribute, value);
     }
   }

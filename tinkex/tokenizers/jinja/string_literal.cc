@@ -9,8 +9,12 @@
 namespace tinkex::jinja {
 namespace {
 
-constexpr std::string_view kSimple = "\n\\'\"abfnrtv";
-constexpr std::string_view kMeaning = "\0\\'\"\a\b\f\n\r\t\v";
+using namespace std::string_view_literals;  // NOLINT(google-build-using-namespace): for a zero
+                                            // byte.
+
+constexpr std::string_view kSimple = "\n\\'\"abfnrtv"sv;
+constexpr std::string_view kMeaning = "\0\\'\"\a\b\f\n\r\t\v"sv;
+static_assert(kSimple.size() == kMeaning.size());
 
 /// A number of `digits` digits at most, or exactly if that is asked for, which is taken off.
 std::optional<std::uint32_t> number(std::string_view& text, std::size_t digits, int base,

@@ -64,7 +64,44 @@ std::int64_t remainder(Run& run, const Value& value, std::int64_t divisor) {
   return arithmetic(run, Op::kModulo, value, Value::integer(divisor)).whole().value_or(-1);
 }
 
+using Test = bool (*)(Run&, const Value&, const Arguments&);
+
+template <bool odd>
+bool parity_test(Run& run, const Value& value, const Arguments& arguments) {
+  arguments.bind(run, odd ? "odd" : "even", {});
+  return remainder(run, value, 2) == (odd ? 1 : 0);
+}
+
+bool divisible_test(Run& run, const Value& value, const Arguments& arguments) {
+  const auto bound = arguments.bind(run, "divisibleby", {"num"}, 1);
+  return remainder(run, value, integer_of(run, bound[0], 1)) == 0;
+}
+
+template <bool (*is)(std::string_view)>
+bool case_test(Run& run, const Value& value, const Arguments& arguments) {
+  arguments.bind(run, "the test", {});
+  const std::string text = to_text(run, value);
+  return run.spend(text.size()) && is(text);
+}
+
+const std::map<std::string, Test, std::less<>>& other_tests() {
+  static const std::map<std::string, Test, std::less<>> all = {
+      {"divisibleby", divisible_test}, {"even", parity_test<false>},
+      {"lower", case_test<is_lower>},  {"odd", parity_test<true>},
+      {"upper", case_test<is_upper>},
+  };
+  return all;
+}
+
 }  // namespace
+
+std::vector<std::string> test_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, ignored] : plain_tests()) names.push_back(name);
+  for (const auto& [name, ignored] : comparisons()) names.push_back(name);
+  for (const auto& [name, ignored] : other_tests()) names.push_back(name);
+  return names;
+}
 
 bool apply_test(Run& run, const std::string& name, const Value& value, const Arguments& arguments) {
   if (const auto found = plain_tests().find(name); found != plain_tests().end()) {
@@ -75,18 +112,8 @@ bool apply_test(Run& run, const std::string& name, const Value& value, const Arg
     const auto bound = arguments.bind(run, name, {"other"}, 1);
     return run.ok() && compare(run, found->second, value, *bound[0]);
   }
-  if (name == "odd" || name == "even") {
-    arguments.bind(run, name, {});
-    return remainder(run, value, 2) == (name == "odd" ? 1 : 0);
-  }
-  if (name == "divisibleby") {
-    const auto bound = arguments.bind(run, name, {"num"}, 1);
-    return remainder(run, value, integer_of(run, bound[0], 1)) == 0;
-  }
-  if (name == "upper" || name == "lower") {
-    arguments.bind(run, name, {});
-    const std::string text = to_text(run, value);
-    return run.spend(text.size()) && (name == "upper" ? is_upper(text) : is_lower(text));
+  if (const auto found = other_tests().find(name); found != other_tests().end()) {
+    return found->second(run, value, arguments);
   }
   run.fail("the test " + internal::quoted(name, 40) + " is not supported");
   return false;

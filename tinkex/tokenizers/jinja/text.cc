@@ -3,8 +3,13 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <functional>
+#include <limits>
+#include <locale>
+#include <sstream>
 
 #include "tinkex/tokenizers/utf8.h"
 
@@ -104,6 +109,16 @@ std::string escaped(char32_t c) {
   return code;
 }
 
+/// The number of a text that std::from_chars finds to be beyond a double, without saying which way.
+double beyond_double(std::string_view text) {
+  std::istringstream stream{std::string(text)};
+  stream.imbue(std::locale::classic());
+  double value = 0;
+  stream >> value;
+  return std::abs(value) > 1 ? std::copysign(std::numeric_limits<double>::infinity(), value)
+                             : value;
+}
+
 bool ends_line(char32_t c) {
   return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
          c == 0x2029;
@@ -143,9 +158,9 @@ std::size_t length(std::string_view text) noexcept {
   }));
 }
 
-std::vector<std::string> split(std::string_view text, std::string_view separator,
-                               std::int64_t limit, bool from_right) {
-  std::vector<std::string> parts;
+std::vector<std::string_view> split(std::string_view text, std::string_view separator,
+                                    std::int64_t limit, bool from_right) {
+  std::vector<std::string_view> parts;
   for (; limit != 0; --limit) {
     const std::size_t at = from_right ? text.rfind(separator) : text.find(separator);
     if (at == std::string_view::npos) break;
@@ -158,9 +173,9 @@ std::vector<std::string> split(std::string_view text, std::string_view separator
   return parts;
 }
 
-std::vector<std::string> split_at_space(std::string_view text, std::int64_t limit,
-                                        bool from_right) {
-  std::vector<std::string> parts;
+std::vector<std::string_view> split_at_space(std::string_view text, std::int64_t limit,
+                                             bool from_right) {
+  std::vector<std::string_view> parts;
   const Side side = from_right ? Side::kRight : Side::kLeft;
   for (text = strip(text, side); !text.empty(); text = strip(text, side)) {
     std::size_t end = from_right ? text.size() : 0;
@@ -182,8 +197,8 @@ std::vector<std::string> split_at_space(std::string_view text, std::int64_t limi
   return parts;
 }
 
-std::vector<std::string> split_lines(std::string_view text, bool keep_ends) {
-  std::vector<std::string> lines;
+std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends) {
+  std::vector<std::string_view> lines;
   std::size_t begin = 0;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = at;
@@ -253,6 +268,15 @@ std::string title_words(std::string_view text) {
 }
 bool is_upper(std::string_view text) { return all_cased(text, UTF8PROC_CATEGORY_LL); }
 bool is_lower(std::string_view text) { return all_cased(text, UTF8PROC_CATEGORY_LU); }
+
+std::optional<double> real_of(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error == std::errc::invalid_argument || end != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return error == std::errc() ? value : beyond_double(text);
+}
 
 std::string quote(std::string_view text) {
   const bool apostrophe = text.find('\'') != std::string_view::npos;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,14 +24,15 @@ std::string_view strip(std::string_view text, Side side, std::string_view set);
 std::vector<std::string_view> characters(std::string_view text);
 std::size_t length(std::string_view text) noexcept;
 
-/// `limit` parts are split off at most; below 0 all. `from_right` begins at the end.
-std::vector<std::string> split(std::string_view text, std::string_view separator,
-                               std::int64_t limit, bool from_right);
+/// `limit` parts are split off at most; at -1 all. `from_right` begins at the end.
+std::vector<std::string_view> split(std::string_view text, std::string_view separator,
+                                    std::int64_t limit, bool from_right);
 /// At white space, without empty parts.
-std::vector<std::string> split_at_space(std::string_view text, std::int64_t limit, bool from_right);
-std::vector<std::string> split_lines(std::string_view text, bool keep_ends);
+std::vector<std::string_view> split_at_space(std::string_view text, std::int64_t limit,
+                                             bool from_right);
+std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends);
 
-/// The first `limit` occurrences; below 0 all.
+/// The first `limit` occurrences; at -1 all.
 std::string replace(std::string_view text, std::string_view old, std::string_view with,
                     std::int64_t limit);
 /// Without overlaps.
@@ -46,6 +48,9 @@ std::string title(std::string_view text);
 std::string title_words(std::string_view text);
 bool is_upper(std::string_view text);
 bool is_lower(std::string_view text);
+
+/// The number that all of the text is. As in Python one that is too large is infinite.
+std::optional<double> real_of(std::string_view text);
 
 /// `repr(text)`.
 std::string quote(std::string_view text);

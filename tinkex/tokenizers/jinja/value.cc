@@ -157,6 +157,14 @@ bool Run::spend(std::size_t units) {
   return false;
 }
 
+bool Run::spend_search(std::size_t bytes, std::size_t wanted) {
+  std::size_t compared = 0;
+  if (__builtin_mul_overflow(bytes, wanted, &compared)) {
+    compared = std::numeric_limits<std::size_t>::max();
+  }
+  return spend_text(bytes) && spend_text(wanted) && spend(compared / 64);
+}
+
 bool equal(Run& run, const Value& a, const Value& b) {
   if (!run.spend(1)) return false;
   if (a.is_undefined() || b.is_undefined()) return a.is_undefined() && b.is_undefined();

@@ -137,8 +137,10 @@ class Run {
   /// For work on so many bytes of text.
   bool spend_text(std::size_t bytes) { return spend(bytes / 8 + 1); }
   /// For a search, which may compare all of one with all of the other.
-  bool spend_search(std::size_t bytes, std::size_t wanted) {
-    return spend(bytes / 64 * wanted + bytes / 8 + 1);
+  bool spend_search(std::size_t bytes, std::size_t wanted);
+  /// For a search among so many names.
+  bool spend_names(std::size_t names, std::string_view wanted) {
+    return spend(names * (wanted.size() / 64 + 1));
   }
 
   std::size_t left() const noexcept { return left_; }
@@ -151,7 +153,7 @@ class Run {
   std::optional<std::string> error_;
 };
 
-/// `str(value)`: empty for undefined.
+/// `str(value)`: empty for undefined, and after an error of the run.
 std::string to_text(Run& run, const Value& value);
 /// `repr(value)`.
 std::string repr(Run& run, const Value& value);

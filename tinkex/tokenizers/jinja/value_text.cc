@@ -49,8 +49,7 @@ std::string real_text(double value) {
 std::string to_text(Run& run, const Value& value) {
   if (value.is_undefined()) return "";
   if (const std::string* text = value.text()) {
-    run.spend_text(text->size());
-    return *text;
+    return run.spend_text(text->size()) ? *text : "";
   }
   return repr(run, value);
 }

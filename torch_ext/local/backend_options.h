@@ -42,7 +42,8 @@ struct BackendOptions {
   Secret api_key;
   /// Threads of the model's arithmetic; 0 leaves LibTorch's own choice.
   int threads = 0;
-  /// One line per operation on standard error.
+  /// Lines on standard error: one for each model from a file, on the memory of its weights, and
+  /// one for each operation.
   bool verbose = false;
 
   /// How long retrieve_future waits for a result before it answers try_again.

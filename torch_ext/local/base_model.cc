@@ -14,6 +14,7 @@
 #include "torch_ext/local/model_weights.h"
 #include "torch_ext/local/random.h"
 #include "torch_ext/local/rotary.h"
+#include "torch_ext/local/weight_arena.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -41,7 +42,7 @@ class Collector {
     for (const std::string& name : names) shape[0] += shapes_.at(prefix + name)[0];
     // Norms and biases are small, and are computed with as they are.
     const bool vector = shape.size() == 1 && dtype_ == at::ScalarType::BFloat16;
-    at::Tensor stacked = at::empty(shape, vector ? at::ScalarType::Float : dtype_);
+    at::Tensor stacked = arena_.empty(shape, vector ? at::ScalarType::Float : dtype_);
     std::int64_t row = 0;
     for (const std::string& name : names) {
       const std::vector<std::int64_t>& expected = shapes_.at(prefix + name);
@@ -57,12 +58,14 @@ class Collector {
   }
 
   const TensorProblems& problems() const { return problems_; }
+  const std::string& why_not_huge() const { return arena_.why_not_huge(); }
 
  private:
   const BaseModel::TensorSource& source_;
   const WeightShapes shapes_;
   const at::ScalarType dtype_;
   TensorProblems problems_;
+  WeightArena arena_;
 };
 
 LayerWeights take_layer(Collector& from, const ModelConfig& c, const std::string& prefix) {
@@ -177,6 +180,7 @@ Result<std::shared_ptr<const BaseModel>> BaseModel::from_tensors(
     if (!from.problems().empty()) {
       return invalid_argument("weights of model '" + c.name + "': " + from.problems().text());
     }
+    model->why_not_huge_ = from.why_not_huge();
     model->finish();
     return std::shared_ptr<const BaseModel>(model);
   });

@@ -63,6 +63,9 @@ class BaseModel {
   /// Sixteen hexadecimal digits over the shape and every weight: equal models, equal digests.
   const std::string& digest() const { return digest_; }
 
+  /// Why the weights are not in huge pages; empty: the system was asked for them and agreed.
+  const std::string& why_not_huge() const { return why_not_huge_; }
+
   const at::Tensor& embedding() const { return embedding_; }  ///< (vocab, d)
   const at::Tensor& unembed() const { return unembed_; }      ///< (vocab, d)
   const at::Tensor& final_norm() const { return final_norm_; }
@@ -78,6 +81,7 @@ class BaseModel {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::int64_t parameter_count_ = 0;
   std::string digest_;
+  std::string why_not_huge_;
   at::Tensor embedding_;
   at::Tensor unembed_;
   at::Tensor final_norm_;

@@ -36,6 +36,18 @@ const ModelShelf::Loaded* ModelShelf::find(const std::string& name) const {
   return nullptr;
 }
 
+std::vector<std::string> ModelShelf::memory_lines() const {
+  std::vector<std::string> lines;
+  for (const Loaded& each : loaded_) {
+    const BaseModel& model = *each.model;
+    const std::int64_t bytes = model.parameter_count() * at::elementSize(model.dtype());
+    lines.push_back(model.config().name + ": " + std::to_string(bytes >> 20) + " MiB of weights, " +
+                    (model.why_not_huge().empty() ? "in huge pages where the system has them"
+                                                  : "not in huge pages: " + model.why_not_huge()));
+  }
+  return lines;
+}
+
 std::vector<std::string> ModelShelf::names() const {
   std::vector<std::string> names;
   names.reserve(loaded_.size());

@@ -25,6 +25,9 @@ class ModelShelf {
                                                   at::ScalarType dtype,
                                                   const std::stop_token& stop);
 
+  /// A line for each model from a file: how much memory its matrices take, and of which kind.
+  std::vector<std::string> memory_lines() const;
+
   /// In the order in which they are offered: those from files first.
   std::vector<std::string> names() const;
   /// By name, or by path as it was given. An unknown one is refused with the list of known ones.

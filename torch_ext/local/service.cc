@@ -51,8 +51,10 @@ Result<std::shared_ptr<Service>> Service::create(BackendOptions options) {
   Result<std::unique_ptr<ModelShelf>> models =
       ModelShelf::load(options.base_models, scalar_type(options.weight_type), options.stop_loading);
   if (!models) return models.error();
-  return std::shared_ptr<Service>(
+  const std::shared_ptr<Service> service(
       new Service(std::move(options), *std::move(tree), *std::move(models)));
+  for (const std::string& line : service->models_->memory_lines()) service->log(line);
+  return service;
 }
 
 Service::Service(BackendOptions options, std::unique_ptr<CheckpointTree> checkpoints,

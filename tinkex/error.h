@@ -122,26 +122,27 @@ class [[nodiscard]] Result {
   bool ok() const noexcept { return state_.index() == 0; }
   explicit operator bool() const noexcept { return ok(); }
 
-  /// The value. Throws the Error if there is none.
+  /// The value. Throws the Error if there is none. Of a result that is about to end it is moved
+  /// out, as are those below, so that `for (auto& each : future.get().value())` is sound.
   const T& value() const& {
     if (!ok()) throw error();
     return *std::get_if<0>(&state_);
   }
-  T&& value() && {
-    if (!ok()) throw error();
+  T value() && {
+    if (!ok()) throw std::move(*this).error();
     return std::move(*std::get_if<0>(&state_));
   }
 
   /// The value, which must be there.
   const T& operator*() const& noexcept { return *std::get_if<0>(&state_); }
   T& operator*() & noexcept { return *std::get_if<0>(&state_); }
-  T&& operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
+  T operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
   const T* operator->() const noexcept { return std::get_if<0>(&state_); }
   T* operator->() noexcept { return std::get_if<0>(&state_); }
 
   /// The error, which must be there.
   const Error& error() const& noexcept { return *std::get_if<1>(&state_); }
-  Error&& error() && noexcept { return std::move(*std::get_if<1>(&state_)); }
+  Error error() && noexcept { return std::move(*std::get_if<1>(&state_)); }
 
  private:
   std::variant<T, Error> state_;

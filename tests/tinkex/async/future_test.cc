@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "tinkex/async/tbb_executor.h"
@@ -28,6 +30,25 @@ TEST(FutureTest, GetGivesTheValueThatThePromiseSet) {
   std::thread setter([&promise] { promise.set(7); });
   EXPECT_EQ(*future.get(), 7);
   setter.join();
+}
+
+// Moved out, not referred to: else the loop, and both references, would look at what has ended.
+TEST(ResultTest, WhatIsTakenFromAResultThatEndsOutlivesIt) {
+  static_assert(std::is_same_v<decltype(std::declval<Result<int>>().value()), int>);
+  static_assert(std::is_same_v<decltype(*std::declval<Result<int>>()), int>);
+  static_assert(std::is_same_v<decltype(std::declval<Result<int>>().error()), Error>);
+  const auto texts = [] {
+    return Future<std::vector<std::string>>::ready_with(
+        std::vector<std::string>{std::string(100, 'a'), std::string(100, 'b')}, nullptr);
+  };
+  std::string all;
+  for (const std::string& each : texts().get().value()) all += each;
+  EXPECT_EQ(all, std::string(100, 'a') + std::string(100, 'b'));
+  const auto& values = *texts().get();
+  EXPECT_EQ(values.at(1), std::string(100, 'b'));
+  const Error& error =
+      Future<int>::ready_with(Error(ErrorCode::kIo, std::string(100, 'e')), nullptr).get().error();
+  EXPECT_EQ(error.message(), std::string(100, 'e'));
 }
 
 // Spec C2.

@@ -109,6 +109,11 @@ Future<tinkex::SaveWeightsResponse> submit_save(Workshop& shop, std::int64_t ste
 
 /// Waits for a step and gives its loss. The weights sum to 1, so the sum is a mean.
 double finish_step(PendingStep& step) {
+  // A server that is gone is asked for ten minutes (ClientOptions::max_poll_failing).
+  for (int minutes = 1; !step.gradient.wait_for(std::chrono::minutes(1)); ++minutes) {
+    std::fprintf(stderr, "\nsft: waiting for step %lld, for %s now\n",
+                 static_cast<long long>(step.number), counted(minutes, "minute").c_str());
+  }
   const tinkex::ForwardBackwardOutput output = std::move(step.gradient).get().value();
   std::move(step.update).get().value();
   for (const auto& [name, metric] : tinkex::torch_ext::metrics_to_tensors(output.metrics)) {

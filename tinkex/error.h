@@ -98,9 +98,9 @@ class [[nodiscard]] Error : public std::exception {
   std::vector<std::string> accepted_;
 };
 
-/// Short form for the commonest error.
+/// Short form for the commonest error: nothing has been sent.
 inline Error invalid_argument(std::string message) {
-  return Error(ErrorCode::kInvalidArgument, std::move(message));
+  return Error(ErrorCode::kInvalidArgument, std::move(message)).with_not_accepted(true);
 }
 
 /// The value of an operation, or the Error that prevented it.

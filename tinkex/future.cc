@@ -32,7 +32,7 @@ Error error_from_current_exception(std::string_view thrower) noexcept {
   } catch (...) {
     return Error(ErrorCode::kInternal, thrower.empty()
                                            ? "an exception of unknown type"
-                                           : std::string(thrower) + " threw no std::exception");
+                                           : std::string(thrower) + " threw something that is no std::exception");
   }
 }
 

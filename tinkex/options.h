@@ -98,6 +98,9 @@ struct ClientOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   /// One long poll; the server holds it for less.
   std::chrono::milliseconds poll_timeout{45'000};
+  /// How long an accepted operation is asked about again although every poll fails (no connection,
+  /// 429, 5xx). Then its future has the error.
+  std::chrono::milliseconds max_poll_failing{600'000};
   std::chrono::milliseconds heartbeat_interval{10'000};
   /// How long close() waits for running tasks; telling the server, for 1 s at most, counts.
   std::chrono::milliseconds close_timeout{5'000};

@@ -116,7 +116,7 @@ void add_other_options(CLI::App& app, Options& options) {
   out->check(not_empty())->excludes(resume);
   resume->check(not_empty());
   app.add_option("--stop-after", options.stop_after,
-                 "stop and save after so many steps, as Ctrl-C would; --resume goes on")
+                 "stop and save after so many further steps, as Ctrl-C would; --resume goes on")
       ->transform(whole_number(1, "leave it out to train to the end"));
   app.add_option(
          "--save-every", options.save_every,

@@ -128,8 +128,11 @@ tinkex::Result<KnownModel> find_model(tinkex::ServiceClient& service,
     return KnownModel{found->model_name, found->max_context_length.value_or(kUnlimited)};
   }
   if (models->empty()) return KnownModel{base_model, kUnlimited};
+  const bool named_like_a_file =
+      base_model.find_first_of("/.") == 0 || base_model.ends_with(".gguf");
   return invalid_argument("--base-model " + base_model +
-                          ": is unknown here; choose one of: " + names_of(*models));
+                          (named_like_a_file ? ": is no file or folder, and" : ":") +
+                          " is unknown here; choose one of: " + names_of(*models));
 }
 
 tinkex::Result<std::shared_ptr<const tinkex::Tokenizer>> open_tokenizer(

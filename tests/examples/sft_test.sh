@@ -319,6 +319,7 @@ test_bad_data() {
 
 test_bad_options() {
   refused 2 "is unknown here; choose one of: tinkex/tiny" --base-model no/such
+  refused 2 "/no/such.gguf: is no file or folder, and is unknown here" --base-model /no/such.gguf
   refused 2 "'0' is not a whole number from 1" --rank 0
   refused 2 "rank is 4096" --base-model tinkex/nano --rank 4096
   refused 2 "'fast' is not a positive number" --learning-rate fast

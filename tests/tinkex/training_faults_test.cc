@@ -1,11 +1,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tests/support/scripted_service.h"
 #include "tinkex/training_client.h"
@@ -122,6 +124,28 @@ TEST_F(TrainingFaultsTest, X3_AnUnreadableAcceptanceNamesTheCall) {
     EXPECT_EQ(output.error().code(), ErrorCode::kDecode) << reply;
     EXPECT_THAT(output.error().message(), HasSubstr("forward_backward: ")) << reply;
   }
+}
+
+// Spec T11.
+TEST_F(TrainingFaultsTest, T11_AResultThatCannotBeAskedForSettlesAfterMaxPollFailing) {
+  ClientOptions options = tinker.options();
+  options.max_poll_failing = std::chrono::milliseconds(1);
+  connect_service(std::move(options));
+  auto other = service->create_lora_training_client("base").get().value();
+  tinker.plan("optim_step", {.polls = {Reply::json(R"({"detail":"broken"})", 500)}});
+  const auto updated = other.optim_step().get();
+  ASSERT_FALSE(updated.ok());
+  EXPECT_EQ(updated.error().http_status(), 500);
+  EXPECT_THAT(updated.error().message(), HasSubstr("asking for the result failed 1 times"));
+}
+
+TEST_F(TrainingFaultsTest, WhatIsRefusedHereWasNotAccepted) {
+  std::vector<Datum> wrong = batch(1);
+  wrong[0].loss_fn_inputs.clear();
+  const auto refused = client->forward_backward(wrong, loss::kCrossEntropy).get();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(refused.error().not_accepted());
 }
 
 TEST_F(TrainingFaultsTest, ASaveWhoseReplyWasLostIsFoundToBeDone) {

@@ -140,8 +140,7 @@ TbbExecutor::TbbExecutor(int threads) : state_(std::make_shared<State>(resolve_t
 
 TbbExecutor::~TbbExecutor() {
   const bool inside = is_worker_thread();
-  const bool done =
-      !inside && shutdown(std::chrono::steady_clock::now() + std::chrono::seconds(5));
+  const bool done = !inside && shutdown(std::chrono::steady_clock::now() + std::chrono::seconds(5));
   state_->stop();
   for (std::thread& thread : threads_) {
     if (done) {

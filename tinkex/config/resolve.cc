@@ -175,6 +175,7 @@ Status check_numbers(const ClientOptions& options) {
       {"request_timeout", options.request_timeout},
       {"connect_timeout", options.connect_timeout},
       {"poll_timeout", options.poll_timeout},
+      {"max_poll_failing", options.max_poll_failing},
       {"heartbeat_interval", options.heartbeat_interval}};
   for (const auto& [name, time] : times) {
     if (time > std::chrono::milliseconds::zero()) continue;

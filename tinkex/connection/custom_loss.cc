@@ -91,7 +91,8 @@ Status check_output(const CustomLossOutput& output, std::span<const TensorData> 
   }
   Status status = problems.status();
   if (status.ok()) return status;
-  return invalid_argument("the custom loss gave: " + status.error().message());
+  return invalid_argument("the custom loss gave: " + status.error().message())
+      .with_not_accepted(false);  // The first pass was.
 }
 
 }  // namespace

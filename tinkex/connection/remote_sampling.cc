@@ -148,6 +148,7 @@ Result<SamplingClient> make_sampling_client(std::shared_ptr<const ServiceContext
     target.http.max_response_bytes = kMostReportBytes;
     target.limiter = service->limiter;
     target.polls = service->polls;
+    target.max_failing = service->options.max_poll_failing;
     futures = std::make_shared<SessionPoll>(service->runtime, std::move(target));
   }
   auto entry =

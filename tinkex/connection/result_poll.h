@@ -41,6 +41,7 @@ void poll_into(const std::shared_ptr<const ServiceContext>& service, const std::
   target.what = spec.what;
   target.limiter = service->limiter;
   target.last_word = spec.last_word;
+  target.max_failing = service->options.max_poll_failing;
   auto loop =
       PollLoop::start(service->runtime, service->polls, std::move(target),
                       [cell, decode = spec.decode,

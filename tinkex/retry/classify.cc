@@ -151,7 +151,7 @@ bool is_secret_header(std::string_view name) {
 std::string_view hint_for(int status) {
   switch (status) {
     case 401: return " (is TINKER_API_KEY set and valid?)";
-    case 403: return " (this key may not do that)";
+    case 403: return " (may this key do that?)";
     case 404: return " (does this server have it, and is the base URL right?)";
     default: return "";
   }

@@ -129,6 +129,10 @@ Status ServiceCore::open_session() {
            .decode = [](const HttpResponse& reply) { return api::parse_session_id(reply.body); },
            .most_attempts = kConnectAttempts})
           .get();
+  if (!session.ok() && session.error().code() == ErrorCode::kDecode) {
+    return Error(session.error())
+        .with_context("no Tinker server seems to be at " + context_->options.base_url);
+  }
   if (!session.ok()) return session.error();
   context_->session_id = *std::move(session);
   context_->result_bytes =

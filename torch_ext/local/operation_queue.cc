@@ -16,8 +16,8 @@ std::string place_of(std::int64_t seq_id) {
 Error poisoned(std::int64_t failed_seq_id) {
   return Error(ErrorCode::kRequestFailed,
                "an earlier forward_backward of this step failed (" + place_of(failed_seq_id) +
-                   "), so its gradients were dropped; everything up to and including the next "
-                   "optim_step fails, then send the whole batch again")
+                   "), so its gradients were dropped; call optim_step, which fails as well and "
+                   "ends that step, then send the whole batch again")
       .with_category(ErrorCategory::kUser);
 }
 

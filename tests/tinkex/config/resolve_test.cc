@@ -172,6 +172,7 @@ TEST_F(ResolveTest, NumbersThatLetNothingThroughAreRefused) {
   EXPECT_THAT(with([](auto& o) { o.executor_threads = 1'025; }), HasSubstr("got 1025"));
   EXPECT_THAT(with([](auto& o) { o.heartbeat_interval = {}; }), HasSubstr("heartbeat_interval"));
   EXPECT_THAT(with([](auto& o) { o.poll_timeout = {}; }), HasSubstr("poll_timeout: 0 ms"));
+  EXPECT_THAT(with([](auto& o) { o.max_poll_failing = {}; }), HasSubstr("max_poll_failing: 0 ms"));
   EXPECT_THAT(with([](auto& o) { o.request_timeout = -std::chrono::milliseconds(1); }),
               HasSubstr("request_timeout"));
 }

@@ -30,9 +30,10 @@ Error error_from_current_exception(std::string_view thrower) noexcept {
     const std::string by = thrower.empty() ? "" : std::string(thrower) + " threw: ";
     return Error(ErrorCode::kInternal, by + exception.what());
   } catch (...) {
-    return Error(ErrorCode::kInternal, thrower.empty()
-                                           ? "an exception of unknown type"
-                                           : std::string(thrower) + " threw something that is no std::exception");
+    return Error(ErrorCode::kInternal,
+                 thrower.empty()
+                     ? "an exception of unknown type"
+                     : std::string(thrower) + " threw something that is no std::exception");
   }
 }
 

@@ -163,7 +163,8 @@ void add_options(CLI::App& app, Arguments& arguments) {
                  "threads of the model's arithmetic; 0 leaves LibTorch's choice")
       ->transform(whole_number(1024))
       ->capture_default_str();
-  app.add_flag("--verbose", options.backend.verbose, "print a line for every model and every operation");
+  app.add_flag("--verbose", options.backend.verbose,
+               "print a line for every model and every operation");
 }
 
 void greet(const LocalServer& server, const LocalServerOptions& options) {

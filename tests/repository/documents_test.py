@@ -11,7 +11,8 @@ DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 DOCUMENTS += checkout.files("docs", suffixes=(".md",))
 
 UNITS = {20: "MiB", 30: "GiB"}
-DURATIONS = ("_timeout", "_interval", "_backoff", "_hold", "max_elapsed", "max_retry_after")
+DURATIONS = ("_timeout", "_interval", "_backoff", "_hold", "_failing", "max_elapsed",
+             "max_retry_after")
 
 
 def as_written(field, initialiser):

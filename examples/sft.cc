@@ -98,8 +98,8 @@ PendingStep submit_step(Workshop& shop, const Plan& plan, std::int64_t step) {
 }
 
 /// Sends a request to save the model as it will be after `step`, for what was sent before is done
-/// before. In this process two names take turns: the recorded checkpoint is never overwritten, and
-/// the disk does not fill. Servers may refuse a name that is taken.
+/// before. In this process two names take turns, so that the disk does not fill: the one before is
+/// recorded by now, and is not overwritten. Servers may refuse a name that is taken.
 Future<tinkex::SaveWeightsResponse> submit_save(Workshop& shop, std::int64_t step,
                                                 std::int64_t save_every) {
   if (!shop.embedded) return shop.trainer.save_state("step-" + std::to_string(step));
@@ -133,25 +133,34 @@ double finish_step(PendingStep& step) {
 std::int64_t train(Workshop& shop, RunFolder& run, std::int64_t last_step, std::int64_t save_every,
                    MetricsLog& log) {
   ProgressDisplay display(run.step(), run.plan.steps);
-  const auto finish = [&](PendingStep& step) {
+  std::optional<PendingStep> previous, unproven;
+  const auto record = [&] {
+    if (unproven)
+      run.save(unproven->number, std::move(*unproven->saved).get().value().path).value();
+    unproven.reset();
+  };
+  const auto finish_previous = [&] {
+    if (!previous) return;
+    PendingStep step = *std::exchange(previous, std::nullopt);
     const double loss = finish_step(step);
     log.append({step.number, loss, step.learning_rate, step.tokens, display.seconds()}).value();
     display.show(step.number, loss, step.tokens);
-    if (step.saved) run.save(step.number, std::move(*step.saved).get().value().path).value();
+    record();  // That loss is of the model that was saved: it has not gone astray.
+    if (step.saved) unproven = std::move(step);
   };
 
   // While the server computes a step, the next is prepared and sent: it never waits for us.
-  std::optional<PendingStep> previous;
   std::int64_t done = run.step();
   while (done < last_step && stop_signal() == 0) {
     PendingStep next = submit_step(shop, run.plan, done++);
+    finish_previous();
     if (done % save_every == 0 && done < last_step) {
       next.saved = submit_save(shop, done, save_every);
     }
-    if (previous) finish(*previous);
     previous = std::move(next);
   }
-  if (previous) finish(*previous);
+  finish_previous();
+  record();
   display.finish();
   return done;
 }

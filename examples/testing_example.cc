@@ -26,7 +26,7 @@ tinkex::Result<int> train_until(tinkex::TrainingClient model, std::span<const ti
     if (const auto& updated = update.get(); !updated.ok()) return updated.error();
     if (output->metrics.at("loss:sum") <= good_enough) return step;
   }
-  return tinkex::invalid_argument("the loss is still too high");
+  return tinkex::Error(tinkex::ErrorCode::kRequestFailed, "the loss is still too high");
 }
 
 std::vector<tinkex::Datum> examples(int count) {

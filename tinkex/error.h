@@ -122,8 +122,9 @@ class [[nodiscard]] Result {
   bool ok() const noexcept { return state_.index() == 0; }
   explicit operator bool() const noexcept { return ok(); }
 
-  /// The value. Throws the Error if there is none. Of a result that is about to end it is moved
-  /// out, as are those below, so that `for (auto& each : future.get().value())` is sound.
+  /// The value. Throws the Error if there is none. value(), `*` and error() of a result that is
+  /// about to end move it out, so that `for (auto& each : future.get().value())` is sound; `->`
+  /// only lends it.
   const T& value() const& {
     if (!ok()) throw error();
     return *std::get_if<0>(&state_);

@@ -99,7 +99,8 @@ struct ClientOptions {
   /// One long poll; the server holds it for less.
   std::chrono::milliseconds poll_timeout{45'000};
   /// How long an accepted operation is asked about again although every poll fails (no connection,
-  /// 429, 5xx). Then its future has the error.
+  /// 429, 5xx). Then its future has the error. Where one poll asks for a whole sampling session,
+  /// samples are asked for one by one once that has failed for so long, and take as long again.
   std::chrono::milliseconds max_poll_failing{600'000};
   std::chrono::milliseconds heartbeat_interval{10'000};
   /// How long close() waits for running tasks; telling the server, for 1 s at most, counts.

@@ -122,7 +122,7 @@ void add_other_options(CLI::App& app, Options& options) {
          "--save-every", options.save_every,
          "save after so many steps, too (default: ten times in a run, and at least 5 steps\n"
          "apart); a run that fails goes on from there by --resume")
-      ->transform(whole_number(1, "a checkpoint holds at least one step more"));
+      ->transform(whole_number(2, "a step is known to be good once the next one is done"));
   app.add_flag("--merge", options.merge,
                "at the end, write the trained model to FOLDER/merged, for transformers and others");
   app.add_option("--base-url", options.base_url, "server (default: TINKER_BASE_URL)")

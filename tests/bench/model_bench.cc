@@ -96,8 +96,11 @@ class Contest {
   }
 
   void run() {
-    for (const auto& [name, each] : named_) {
-      for (const std::string& what : each.measured) (void)each.ask(what);  // warms up
+    for (const auto& [name, each] : named_) {  // warms up
+      for (const std::string& what : each.measured) {
+        if (what == "read") memory_.emplace(name, each.ask("memory"));
+        (void)each.ask(what);
+      }
     }
     for (int round = 0; round < options_.rounds; ++round) {
       for (const char* what : {"train", "decode", "decode16", "read", "gemm"}) measure(what);
@@ -138,14 +141,14 @@ class Contest {
       const Figures& e = eager->figures;
       goal("training against eager", ratio(e.at("train"), f.at("train")), 1.1, true);
       goal("decode against eager", ratio(e.at("decode"), f.at("decode")), 1.7, true);
-      goal("decode on bfloat16 against eager", ratio(e.at("decode"), half.figures.at("decode")),
-           3.5, true);
+      goal("decode on bfloat16 against float32 eager",
+           ratio(e.at("decode"), half.figures.at("decode")), 3.5, true);
     }
     goal("decode against a plain read of the weights", ratio(f.at("read"), f.at("decode")), 0.7,
          true);
     std::printf("  bfloat16: decode against a plain read %.2f\n",
                 ratio(half.figures.at("read"), half.figures.at("decode")));
-    const nlohmann::json memory = ours.ask("memory");
+    const nlohmann::json& memory = memory_.at("float32");
     const double weights = memory.at("weights_mib");
     report_sixteen(f, weights);
     goal("MiB of the process beyond the weights", memory.at("peak_mib").get<double>() - weights,
@@ -170,6 +173,7 @@ class Contest {
 
   const Options& options_;
   std::map<std::string, Competitor> named_;
+  std::map<std::string, nlohmann::json> memory_;  ///< After training and decoding.
 };
 
 void add_options(CLI::App& app, Options& options) {

@@ -13,6 +13,7 @@
 
 #include "torch_ext/local/pretrained.h"
 #include "torch_ext/local/sampler.h"
+#include "torch_ext/local/weight_arena.h"
 
 namespace tinkex::bench {
 namespace {
@@ -50,24 +51,30 @@ std::vector<Datum> batch_of(const ModelWork& work, std::int64_t vocab) {
   return batch;
 }
 
+/// Of the weights that a token is computed with: an embedding that is not the head's matrix, too,
+/// is looked up and not read.
 std::size_t bytes_of(const local::BaseModel& model) {
-  const auto parameters = static_cast<std::size_t>(model.parameter_count());
-  return parameters * at::elementSize(model.dtype());
+  const bool tied = model.config().tie_word_embeddings;
+  const std::int64_t read = model.parameter_count() - (tied ? 0 : model.embedding().numel());
+  return static_cast<std::size_t>(read) * at::elementSize(model.dtype());
 }
 
-/// Reads that many bytes with all threads, eight at a time, and does nothing with them.
+/// Reads that many bytes with all threads, eight at a time, and does nothing with them. They lie as
+/// the weights do.
 double plain_read(std::size_t bytes) {
   const auto words = static_cast<std::int64_t>(bytes / sizeof(std::uint64_t));
-  static const std::vector<std::uint64_t> memory(static_cast<std::size_t>(words), 1);
-  std::atomic<std::uint64_t> sum{0};
+  static const at::Tensor tensor =
+      local::WeightArena().empty({words}, at::ScalarType::Long).fill_(1);
+  const auto* memory = tensor.const_data_ptr<std::int64_t>();
+  std::atomic<std::int64_t> sum{0};
   const int threads = at::get_num_threads();
   const double took = seconds_of([&] {
     at::parallel_for(0, words, (words + threads - 1) / threads, [&](auto begin, auto end) {
-      std::uint64_t sums[8] = {};
+      std::int64_t sums[8] = {};
       for (auto i = begin; i + 8 <= end; i += 8) {
-        for (int k = 0; k < 8; ++k) sums[k] += memory[static_cast<std::size_t>(i + k)];
+        for (int k = 0; k < 8; ++k) sums[k] += memory[i + k];
       }
-      for (const std::uint64_t each : sums) sum += each;
+      for (const std::int64_t each : sums) sum += each;
     });
   });
   if (sum == 0) throw std::logic_error("the memory was not read");

@@ -30,7 +30,8 @@ class ModelWorker {
   /// `decode`, `decode16`: seconds that a token costs one sequence, or sixteen at once.
   /// `read`: seconds of a plain read of as many bytes as the weights have.
   /// `gemm`: floating-point operations a second of a product of large float32 matrices.
-  /// `memory`: MiB of the weights, and the most that the process held.
+  /// `memory`: MiB of the weights, and the most that the process held; to be asked before the two
+  /// above, which take memory of their own.
   nlohmann::json measure(const std::string& what);
 
  private:

@@ -107,12 +107,26 @@ test_saves_on_the_way() {
   "$sft" --resume killed --save-every 3 --threads 1 >out.txt 2>err.txt ||
     fail "to go on after SIGKILL: $(cat err.txt)"
   [ "$(losses killed)" = "$(losses undisturbed)" ] || fail "losses after SIGKILL: $(losses killed)"
-  "$sft" "${small[@]}" --steps 40 --save-every 1 --learning-rate 1e30 --out exploded >/dev/null \
+  "$sft" "${small[@]}" --steps 40 --save-every 2 --learning-rate 1e30 --out exploded >/dev/null \
     2>err.txt
   [ $? = 2 ] || fail "exit code of a loss that is no number"
-  grep -q "^sft: step [0-9]* is saved; go on from it: sft --resume $PWD/exploded\$" err.txt ||
+  [ ! -e exploded/state.json ] || fail "a model that went astray was recorded"
+}
+
+# A run that fails says what it can go on from.
+test_fails_on_the_way() {
+  "$sft" "${small[@]}" --steps 100000 --save-every 2 --out broken >/dev/null 2>err.txt &
+  local pid=$!
+  eventually [ -s broken/state.json ]
+  mv broken/backend broken/kept && : >broken/backend # The next save finds no folder.
+  wait "$pid"
+  [ $? = 1 ] || fail "exit code of a save that fails: $(cat err.txt)"
+  grep -q "^sft: step [0-9]* is saved; go on from it: sft --resume $PWD/broken\$" err.txt ||
     fail "no word of what is saved: $(cat err.txt)"
   [ "$(wc -l <err.txt)" = 2 ] || fail "more than the place and the reason: $(cat err.txt)"
+  rm broken/backend && mv broken/kept broken/backend
+  "$sft" --resume broken --stop-after 1 --threads 1 >out.txt 2>err.txt ||
+    fail "to go on after a failure: $(cat err.txt)"
 }
 
 test_interrupt() {
@@ -411,7 +425,8 @@ test_full_disk() {
   [ -z "$(find full -name '*.safetensors' -o -name '*.part')" ] || fail "half files: $(find full)"
 }
 
-for each in results repeatable resume saves_on_the_way interrupt ignored_hangup interrupt_while_connecting \
+for each in results repeatable resume saves_on_the_way fails_on_the_way \
+  interrupt ignored_hangup interrupt_while_connecting \
   damaged_checkpoint closed_streams lost_output own_data pretrained merge default_model \
   interrupt_while_loading bad_data \
   bad_options bad_server bad_server_options nonsense_server server full_disk; do

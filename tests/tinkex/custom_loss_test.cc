@@ -272,6 +272,7 @@ TEST_F(CustomLossTest, AnErrorOfTheFunctionIsTheCallsAndNothingIsTrained) {
                                                     })
                           .get();
   EXPECT_EQ(failed.error().message(), "the custom loss failed: no reward");
+  EXPECT_FALSE(failed.error().not_accepted()) << "the first pass was";
   const auto thrown = client
                           ->forward_backward_custom(batch(1),
                                                     [](auto, auto) -> Result<CustomLossOutput> {

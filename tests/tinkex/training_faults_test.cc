@@ -139,6 +139,15 @@ TEST_F(TrainingFaultsTest, T11_AResultThatCannotBeAskedForSettlesAfterMaxPollFai
   EXPECT_THAT(updated.error().message(), HasSubstr("asking for the result failed 1 times"));
 }
 
+TEST_F(TrainingFaultsTest, TheLongestMaxPollFailingIsForEver) {
+  ClientOptions options = tinker.options();
+  options.max_poll_failing = std::chrono::milliseconds::max();
+  connect_service(std::move(options));
+  auto other = service->create_lora_training_client("base").get().value();
+  tinker.plan("optim_step", {.polls = {Reply::json(R"({"detail":"broken"})", 500)}});
+  EXPECT_TRUE(other.optim_step().get().ok());
+}
+
 TEST_F(TrainingFaultsTest, WhatIsRefusedHereWasNotAccepted) {
   std::vector<Datum> wrong = batch(1);
   wrong[0].loss_fn_inputs.clear();

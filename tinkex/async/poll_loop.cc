@@ -173,7 +173,8 @@ void PollLoop::on_failure_to_ask(Error error) {
   milliseconds delay =
       backoff_delay(failures_++, kFailureBackoff, kMaxFailureBackoff, *runtime().random);
   if (error.retry_after()) delay = std::min(std::max(delay, *error.retry_after()), kMaxRetryAfter);
-  if (failing + delay > target_.max_failing) {
+  // In milliseconds: the longest of them are too many nanoseconds.
+  if (std::chrono::duration_cast<milliseconds>(failing) + delay > target_.max_failing) {
     return finish(std::move(error)
                       .with_context(target_.what + ": asking for the result failed " +
                                     std::to_string(failures_) + " times in a row over " +

@@ -288,7 +288,8 @@ void SessionPoll::on_failure(const Error& error) {
   if (error.retry_after()) {
     delay = std::clamp(*error.retry_after(), delay, kLongestPause * 2);
   }
-  if (now + delay - *failing_since_ > target_.max_failing) return give_up();
+  const auto failing = std::chrono::duration_cast<milliseconds>(now - *failing_since_);
+  if (failing + delay > target_.max_failing) return give_up();
   tell_trouble(kAskingFailed + error.message());
   continue_after(delay);
 }

@@ -72,7 +72,7 @@ struct Checkpoint {
 Future<Training> load_into(Result<Training> created, const Checkpoint& from) {
   if (!created.ok()) return Future<Training>::ready_with(std::move(created));
   Training training = *std::move(created);
-  return training->load_state(from.path, from.with_optimizer, from.call, from.last_word)
+  return training->load_state_as_step(from.path, from.with_optimizer, from.last_word)
       .then([training](Result<LoadWeightsResponse> loaded) -> Result<Training> {
         if (!loaded.ok()) return std::move(loaded).error();
         return training;

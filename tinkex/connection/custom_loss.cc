@@ -91,9 +91,11 @@ Status check_output(const CustomLossOutput& output, std::span<const TensorData> 
   }
   Status status = problems.status();
   if (status.ok()) return status;
-  return invalid_argument("the custom loss gave: " + status.error().message())
-      .with_not_accepted(false);  // The first pass was.
+  return invalid_argument("the custom loss gave: " + status.error().message());
 }
+
+/// The first pass was accepted, whatever the function's own error says.
+Error failed(Error error) { return std::move(error).with_not_accepted(false); }
 
 }  // namespace
 
@@ -117,8 +119,10 @@ Result<CustomLossOutput> CustomLossBatch::differentiate(const CustomLoss& loss,
   for (std::size_t i = 0; i < data_.size(); ++i) data_[i].loss_fn_inputs = std::move(inputs_[i]);
   auto output = invoke_guarded<CustomLossOutput>(loss, std::span<const Datum>(data_),
                                                  std::span<const TensorData>(*logprobs));
-  if (!output.ok()) return std::move(output).error().with_context("the custom loss failed");
-  if (Status valid = check_output(*output, *logprobs); !valid.ok()) return std::move(valid).error();
+  if (!output.ok()) return failed(std::move(output).error().with_context("the custom loss failed"));
+  if (Status valid = check_output(*output, *logprobs); !valid.ok()) {
+    return failed(std::move(valid).error());
+  }
   set_gradients(output->gradients);
   output->gradients.clear();
   return output;

@@ -240,15 +240,14 @@ template <class T>
 Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view request_type,
                                      std::shared_ptr<ByteBuffer> body,
                                      std::function<Result<T>(std::string_view)> parse,
-                                     const CallOptions& call,
+                                     const CallOptions* call,
                                      std::optional<std::string> reply_if_done_before,
                                      LastWordPtr last_word) {
   auto cell = std::make_shared<ResultCell<T>>(service_->runtime->executor);
   Future<T> future(cell);
-  const bool step = last_word != nullptr;  // of a call whose deadline is armed
   SubmissionSpec spec;
   spec.what = path;
-  spec.last_word = last_word ? std::move(last_word) : last_word_for(*service_, call);
+  spec.last_word = call != nullptr ? last_word_for(*service_, *call) : std::move(last_word);
   spec.prepare = [http = service_->request(path)](std::int64_t seq_id,
                                                   std::shared_ptr<ByteBuffer> open_body,
                                                   RetryableRequest& request) {
@@ -275,7 +274,7 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
       }
     });
   };
-  strand_->add(open(std::move(spec), cell, step ? nullptr : &call), std::move(body));
+  strand_->add(open(std::move(spec), cell, call), std::move(body));
   return future;
 }
 
@@ -287,7 +286,7 @@ Future<OptimStepResponse> RemoteTraining::optim_step(const AdamParams& params,
   }
   return submit_one<OptimStepResponse>("optim_step", "OptimStep",
                                        api::optim_step_request(info_.model_id, params),
-                                       api::parse_optim_step, call);
+                                       api::parse_optim_step, &call);
 }
 
 Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool overwrite,
@@ -298,17 +297,24 @@ Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool ov
   }
   return submit_one<SaveWeightsResponse>(
       "save_weights", "SaveWeights", api::save_weights_request(info_.model_id, name, overwrite),
-      api::parse_save_weights, call, saved_reply(info_.model_id, "weights", name));
+      api::parse_save_weights, &call, saved_reply(info_.model_id, "weights", name));
 }
 
 Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer,
                                                        const CallOptions& call) {
-  return load_state(std::move(path), with_optimizer, call, nullptr);
+  return submit_load(path, with_optimizer, &call, nullptr);
 }
 
-Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer,
-                                                       const CallOptions& call,
-                                                       LastWordPtr last_word) {
+Future<LoadWeightsResponse> RemoteTraining::load_state_as_step(const std::string& path,
+                                                               bool with_optimizer,
+                                                               LastWordPtr last_word) {
+  return submit_load(path, with_optimizer, nullptr, std::move(last_word));
+}
+
+Future<LoadWeightsResponse> RemoteTraining::submit_load(const std::string& path,
+                                                        bool with_optimizer,
+                                                        const CallOptions* call,
+                                                        LastWordPtr last_word) {
   if (Status valid = validate_checkpoint_path(path, CheckpointKind::kTraining); !valid.ok()) {
     return Future<LoadWeightsResponse>::ready_with(std::move(valid).error(),
                                                    service_->runtime->executor);
@@ -328,7 +334,7 @@ Future<SaveWeightsForSamplerResponse> RemoteTraining::save_weights_for_sampler(
   return submit_one<SaveWeightsForSamplerResponse>(
       "save_weights_for_sampler", "SaveWeightsForSampler",
       api::save_weights_for_sampler_request(info_.model_id, name, 0),
-      api::parse_save_weights_for_sampler, call,
+      api::parse_save_weights_for_sampler, &call,
       saved_reply(info_.model_id, "sampler_weights", name));
 }
 
@@ -338,7 +344,7 @@ Future<SamplingClient> RemoteTraining::save_weights_and_get_sampling_client(
   return submit_one<SaveWeightsForSamplerResponse>(
              "save_weights_for_sampler", "SaveWeightsForSampler",
              api::save_weights_for_sampler_request(info_.model_id, "", number),
-             api::parse_save_weights_for_sampler, call)
+             api::parse_save_weights_for_sampler, &call)
       .then([service =
                  service_](Result<SaveWeightsForSamplerResponse> saved) -> Result<SamplingClient> {
         if (!saved.ok()) return std::move(saved).error();

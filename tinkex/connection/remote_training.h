@@ -35,10 +35,10 @@ class RemoteTraining final : public TrainingConnection,
                                          const CallOptions& call) override;
   Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer,
                                          const CallOptions& call) override;
-  /// As a step of `call`, whose deadline, if it has one, is armed already and began earlier;
-  /// `last_word` is then not null.
-  Future<LoadWeightsResponse> load_state(std::string path, bool with_optimizer,
-                                         const CallOptions& call, LastWordPtr last_word);
+  /// As a step of a call whose deadline, if it has one, is armed already and began earlier. Tells
+  /// `last_word`, which may be null.
+  Future<LoadWeightsResponse> load_state_as_step(const std::string& path, bool with_optimizer,
+                                                 LastWordPtr last_word);
   Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name,
                                                                  const CallOptions& call) override;
   Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions& call) override;
@@ -61,12 +61,15 @@ class RemoteTraining final : public TrainingConnection,
   template <class T>
   Future<T> submit_one(std::string_view path, std::string_view request_type,
                        std::shared_ptr<ByteBuffer> body,
-                       std::function<Result<T>(std::string_view)> parse, const CallOptions& call,
+                       std::function<Result<T>(std::string_view)> parse, const CallOptions* call,
                        std::optional<std::string> reply_if_done_before = std::nullopt,
                        LastWordPtr last_word = nullptr);
+  Future<LoadWeightsResponse> submit_load(const std::string& path, bool with_optimizer,
+                                          const CallOptions* call, LastWordPtr last_word);
 
   /// A place in the order, which cancelling `cell`, or the call's deadline, gives up. A null
-  /// `call`: it is a step of one whose deadline is armed already.
+  /// `call`, here and above: it is a step of one whose deadline is armed already, and which has a
+  /// last word then.
   template <class T>
   std::shared_ptr<Strand::Submission> open(SubmissionSpec spec,
                                            const std::shared_ptr<ResultCell<T>>& cell,

@@ -3,7 +3,6 @@
 #include <ATen/ops/from_blob.h>
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
@@ -56,17 +55,29 @@ at::Tensor WeightArena::empty(const std::vector<std::int64_t>& shape, at::Scalar
   std::size_t bytes = c10::elementSize(dtype);
   for (const std::int64_t size : shape) bytes *= static_cast<std::size_t>(size);
   bytes = round_up(bytes, kAlignment);
+  // A large one has memory of its own, so that small ones before and after it share theirs.
+  if (bytes >= kBlockBytes) return tensor_in(make_block(bytes), 0, shape, dtype);
   if (!block_ || block_->size - used_ < bytes) {
-    block_ = std::make_shared<Block>(std::max(bytes, kBlockBytes));
+    block_ = make_block(kBlockBytes);
     used_ = 0;
-    if (why_not_huge_.empty() && ::madvise(block_->memory, block_->size, MADV_HUGEPAGE) != 0) {
-      why_not_huge_ = std::string("madvise: ") + std::strerror(errno);
-    }
   }
-  void* const place = static_cast<std::byte*>(block_->memory) + used_;
-  used_ += bytes;
+  const std::size_t place = std::exchange(used_, used_ + bytes);
+  return tensor_in(block_, place, shape, dtype);
+}
+
+std::shared_ptr<WeightArena::Block> WeightArena::make_block(std::size_t bytes) {
+  auto block = std::make_shared<Block>(bytes);
+  if (why_not_huge_.empty() && ::madvise(block->memory, block->size, MADV_HUGEPAGE) != 0) {
+    why_not_huge_ = std::string("madvise: ") + std::strerror(errno);
+  }
+  return block;
+}
+
+at::Tensor WeightArena::tensor_in(const std::shared_ptr<Block>& block, std::size_t place,
+                                  const std::vector<std::int64_t>& shape, at::ScalarType dtype) {
   return at::from_blob(
-      place, shape, [block = block_](void*) {}, at::TensorOptions(dtype));
+      static_cast<std::byte*>(block->memory) + place, shape, [block](void*) {},
+      at::TensorOptions(dtype));
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -27,6 +27,10 @@ class WeightArena {
  private:
   struct Block;
 
+  std::shared_ptr<Block> make_block(std::size_t bytes);
+  static at::Tensor tensor_in(const std::shared_ptr<Block>& block, std::size_t place,
+                              const std::vector<std::int64_t>& shape, at::ScalarType dtype);
+
   std::shared_ptr<Block> block_;  ///< Where small tensors go next. May be null.
   std::size_t used_ = 0;          ///< Bytes of it.
   std::string why_not_huge_;

@@ -1,5 +1,6 @@
 #include "torch_ext/local/model_shelf.h"
 
+#include <cstddef>
 #include <system_error>
 #include <utility>
 
@@ -40,7 +41,8 @@ std::vector<std::string> ModelShelf::memory_lines() const {
   std::vector<std::string> lines;
   for (const Loaded& each : loaded_) {
     const BaseModel& model = *each.model;
-    const std::int64_t bytes = model.parameter_count() * at::elementSize(model.dtype());
+    const auto bytes =
+        static_cast<std::size_t>(model.parameter_count()) * at::elementSize(model.dtype());
     lines.push_back(model.config().name + ": " + std::to_string(bytes >> 20) + " MiB of weights, " +
                     (model.why_not_huge().empty() ? "in huge pages where the system has them"
                                                   : "not in huge pages: " + model.why_not_huge()));

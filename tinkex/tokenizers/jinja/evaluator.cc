@@ -1,6 +1,7 @@
 #include "tinkex/tokenizers/jinja/evaluator.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "tinkex/base/text.h"
 #include "tinkex/tokenizers/jinja/filters.h"
@@ -15,9 +16,9 @@ using Kind = Expr::Kind;
 }  // namespace
 
 Value Scope::get(std::string_view name) const {
-  for (auto frame = frames_.rbegin(); frame != frames_.rend(); ++frame) {
-    const auto found = frame->find(name);
-    if (found != frame->end()) return found->second;
+  for (std::size_t i = frames_.size(); i-- > 0;) {
+    const auto found = frames_[i].find(name);
+    if (found != frames_[i].end()) return found->second;
   }
   return Value::undefined(internal::quoted(name, 40) + " is undefined");
 }

@@ -116,13 +116,14 @@ class ExpressionParser {
 
   ExprPtr comparison() {
     ExprPtr left = sum();
-    ExprPtr chain;
-    while (const auto op = comparison_operator()) {
-      if (!chain) chain = make(Kind::kCompare, std::move(left));
+    std::optional<Op> op = comparison_operator();
+    if (!op) return left;
+    ExprPtr chain = make(Kind::kCompare, std::move(left));
+    for (; op; op = comparison_operator()) {
       chain->ops.push_back(*op);
       add(*chain, sum());
     }
-    return chain ? std::move(chain) : std::move(left);
+    return chain;
   }
 
   /// `operand ops operand ops ...`, from the left.
@@ -162,6 +163,7 @@ class ExpressionParser {
 
   ExprPtr power() { return arithmetic({{"**", Op::kPower}}, &ExpressionParser::filtered_sign); }
 
+  // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): a unique_ptr has it.
   ExprPtr filtered_sign() { return sign(true); }
 
   /// The sign binds closer than a filter, but not closer than a point or a bracket.

@@ -143,7 +143,7 @@ std::optional<double> read_number(std::string_view text) {
 Value int_filter(Run& run, const Value& value, const Arguments& arguments) {
   const auto bound = arguments.bind(run, "int", {"default"});
   if (value.is_undefined()) return run.fail(value.why_undefined());
-  const Value otherwise = bound[0].value_or(Value::integer(0));
+  Value otherwise = bound[0].value_or(Value::integer(0));
   if (value.whole()) return Value::integer(*value.whole());
   std::optional<double> number = value.number();
   if (const std::string* text = value.text()) {
@@ -210,7 +210,8 @@ Value map_filter(Run& run, const Value& value, const Arguments& arguments) {
   for (const Value& item : *items) {
     if (!run.spend(1)) return {};
     Value attribute = attribute_at(run, item, path);
-    found.push_back(attribute.is_undefined() && bound[1] ? *bound[1] : std::move(attribute));
+    if (attribute.is_undefined() && bound[1]) attribute = *bound[1];
+    found.push_back(std::move(attribute));
   }
   return Value::list(run, std::move(found));
 }

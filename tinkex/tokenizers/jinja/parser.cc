@@ -158,7 +158,7 @@ class Parser {
   }
 
   std::string parse_variable() {
-    const std::string name = tokens_.name("a variable");
+    std::string name = tokens_.name("a variable");
     for (const char* word : {"true", "True", "false", "False", "none", "None"}) {
       if (name == word) tokens_.fail(name + " cannot be assigned to");
     }

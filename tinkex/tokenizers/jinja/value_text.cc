@@ -38,7 +38,7 @@ std::string real_text(double value) {
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   char digits[64];
   auto end = std::to_chars(digits, digits + sizeof(digits), value, std::chars_format::scientific);
-  const std::string scientific(digits, end.ptr);
+  std::string scientific(digits, end.ptr);
   const int exponent = std::atoi(scientific.c_str() + scientific.find('e') + 1);
   if (exponent < -4 || exponent >= 16) return scientific;
   end = std::to_chars(digits, digits + sizeof(digits), value, std::chars_format::fixed);

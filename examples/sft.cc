@@ -135,8 +135,8 @@ std::int64_t train(Workshop& shop, RunFolder& run, std::int64_t last_step, std::
   ProgressDisplay display(run.step(), run.plan.steps);
   std::optional<PendingStep> previous, unproven;
   const auto record = [&] {
-    if (unproven)
-      run.save(unproven->number, std::move(*unproven->saved).get().value().path).value();
+    if (!unproven) return;
+    run.save(unproven->number, std::move(*unproven->saved).get().value().path).value();
     unproven.reset();
   };
   const auto finish_previous = [&] {

@@ -10,6 +10,12 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+double median_ratio(const std::vector<double>& ours, const std::vector<double>& theirs) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < ours.size(); ++i) ratios.push_back(ours[i] / theirs[i]);
+  return median(std::move(ratios));
+}
+
 double latest_heartbeat_ms(const std::vector<std::int64_t>& log_ns, std::int64_t begin_ns,
                            std::int64_t end_ns, double interval_ms) {
   double latest = 0;

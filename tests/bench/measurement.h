@@ -24,6 +24,8 @@ struct Measurement {
 
 /// Of the middle one; of two middle ones the larger.
 double median(std::vector<double> values);
+/// The median over the rounds of what one took as a multiple of what the other took.
+double median_ratio(const std::vector<double>& ours, const std::vector<double>& theirs);
 
 /// How late the latest heartbeat of the log came, in milliseconds, from `begin` to `end`. A beat is
 /// due an interval after the one before, the first of them after the session was created. One that

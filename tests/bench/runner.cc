@@ -31,18 +31,13 @@ double server_cpu(const Measurement& m) { return m.server_cpu_s; }
 double median_us(const Measurement& m) { return m.worker.value("median_us", 0.0); }
 double p99_us(const Measurement& m) { return m.worker.value("p99_us", 0.0); }
 
-double median_of(const Rounds& rounds, Field field) {
+std::vector<double> values_of(const Rounds& rounds, Field field) {
   std::vector<double> values;
   for (const Measurement& round : rounds) values.push_back(field(round));
-  return median(std::move(values));
+  return values;
 }
 
-/// The median over the rounds of what one took as a multiple of what the other took.
-double ratio_of(const Rounds& ours, const Rounds& floor, Field field) {
-  std::vector<double> ratios;
-  for (std::size_t i = 0; i < ours.size(); ++i) ratios.push_back(field(ours[i]) / field(floor[i]));
-  return median(std::move(ratios));
-}
+double median_of(const Rounds& rounds, Field field) { return median(values_of(rounds, field)); }
 
 __attribute__((format(printf, 1, 2))) std::string format(const char* text, ...) {
   char buffer[256];
@@ -85,7 +80,7 @@ class Report {
 
   const Rounds& ours() const { return rounds_.at("tinkex"); }
   double against(const std::string& floor, Field field) const {
-    return ratio_of(ours(), rounds_.at(floor), field);
+    return median_ratio(values_of(ours(), field), values_of(rounds_.at(floor), field));
   }
 
   void storm() { goal("CPU against libcurl", against("libcurl", cpu), kStormCpu, "times"); }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The documents are true: their links, labels, numbers, codes and examples exist in the sources."""
 
+import difflib
 import os
 import re
 import unittest
@@ -93,6 +94,16 @@ class DocumentsTest(unittest.TestCase):
     def test_the_snippets_of_the_embedded_backends_guide_are_in_its_programs(self):
         self.expect_snippets(
             "docs/embedded_backend.md", "examples/logits_loss_example.cc", 4, "examples/adapter_example.cc")
+
+    def test_the_remote_models_guide_shows_how_its_two_loops_differ(self):
+        self.expect_snippets("docs/remote_model.md", "examples/remote_loop.cc", 1)
+        told = re.search(r"```diff\n(.*?)```", checkout.read("docs/remote_model.md"), re.S).group(1)
+        local, remote = ([line for line in checkout.read("examples/%s_loop.cc" % name).splitlines()]
+                         for name in ("local", "remote"))
+        main = "int main() try {"
+        changes = difflib.unified_diff(local[local.index(main):], remote[remote.index(main):], n=0)
+        changed = [line for line in changes if line[0] in "+-" and line[:3] not in ("+++", "---")]
+        self.assertEqual(told.splitlines(), changed)
 
     def test_the_service_guide_lists_every_call(self):
         told = checkout.read("docs/service_client.md")

@@ -29,7 +29,9 @@ LAYERS = {
     "convert": "base values",
     "local": "base values validation wire async http tokenizers convert",
     "connect": "base values limits config clients local",
-    "ops": "base values clients convert connect",
+    "remote": "base values clients convert",
+    "model": "base values clients convert connect remote",
+    "ops": "base values clients convert connect remote",
 }
 
 # Files directly in tinkex/ and torch_ext/ that are more than values or conversions.
@@ -39,6 +41,8 @@ NAMED = {
     "torch_ext/connect": "connect",
     "torch_ext/load_tokenizer": "connect",
     "torch_ext/merge": "connect",
+    "torch_ext/remote_adamw": "model",
+    "torch_ext/remote_model": "model",
 }
 
 

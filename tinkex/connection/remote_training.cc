@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tinkex/api/messages.h"
+#include "tinkex/batch_plan.h"
 #include "tinkex/connection/batch_request.h"
 #include "tinkex/connection/deadline.h"
 #include "tinkex/connection/remote_sampling.h"
@@ -91,12 +92,11 @@ RemoteTraining::RemoteTraining(std::shared_ptr<ServiceContext> service, ModelInf
                                        service_->options.max_queued_bytes, service_->limiter)) {}
 
 std::vector<ChunkRange> RemoteTraining::chunks_of(std::span<const Datum> data) const {
-  std::vector<DatumSize> sizes;
-  sizes.reserve(data.size());
-  for (const Datum& datum : data) {
-    sizes.push_back({wire::count_numbers(datum), wire::estimate_bytes(datum)});
+  std::vector<ChunkRange> ranges;
+  for (const BatchChunk& chunk : plan_batch(data, service_->options.chunk_limits).chunks) {
+    ranges.push_back({chunk.begin, chunk.end});
   }
-  return chunk_sizes(sizes, service_->options.chunk_limits);
+  return ranges;
 }
 
 ValidationOptions RemoteTraining::validation() const {

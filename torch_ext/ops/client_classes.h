@@ -19,6 +19,7 @@
 #include "tinkex/sampling_client.h"
 #include "tinkex/service_client.h"
 #include "tinkex/training_client.h"
+#include "torch_ext/remote/gradient_ledger.h"
 #include "torch_ext/torch_prelude.h"
 
 namespace tinkex::torch_ext {
@@ -49,10 +50,13 @@ class ScriptTrainingClient final : public torch::CustomClassHolder {
 
   TrainingClient& client() { return client_; }
   const std::shared_ptr<const void>& lease() const { return lease_; }
+  /// For remote_model_ops.h.
+  const std::shared_ptr<remote::GradientLedger>& ledger() const { return ledger_; }
 
  private:
   TrainingClient client_;
   std::shared_ptr<const void> lease_;
+  std::shared_ptr<remote::GradientLedger> ledger_ = std::make_shared<remote::GradientLedger>();
 };
 
 /// A snapshot of a model to sample from.

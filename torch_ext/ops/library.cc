@@ -8,6 +8,7 @@
 
 #include "torch_ext/ops/client_classes.h"
 #include "torch_ext/ops/future_handle.h"
+#include "torch_ext/ops/remote_model_ops.h"
 #include "torch_ext/ops/sampling_ops.h"
 #include "torch_ext/ops/tensor_ops.h"
 #include "torch_ext/ops/training_ops.h"
@@ -33,6 +34,8 @@
   " client, Tensor prompt, int num_samples=1, int? max_tokens=None, "      \
   "int? seed=None, float temperature=1.0, int top_k=-1, float top_p=1.0, " \
   "int[]? stop_tokens=None, str[]? stop=None)"
+
+#define ANCHORED TRAINING " client, Tensor anchor"
 
 #define SAVE "(" TRAINING " client, str name, bool overwrite=False)"
 #define LOAD "(" TRAINING " client, str path, bool with_optimizer=True)"
@@ -82,6 +85,19 @@ constexpr const char* kRemoteOps[] = {
     "save_weights_and_get_sampling_client_async" SNAPSHOT " -> " CLASS("PendingSamplingClient"),
     "save_weights_and_get_sampling_client_future" SNAPSHOT " -> Future(" SAMPLING ")",
 
+    // A differentiable model: `anchor` is the parameter that stands for it.
+    "logprobs(" ANCHORED ", Tensor tokens, Tensor targets, bool pipelined=False) -> Tensor",
+    "logprobs_list(" ANCHORED
+    ", Tensor[] tokens, Tensor[] targets, bool pipelined=False) -> Tensor[]",
+    "loss(" ANCHORED
+    ", Tensor[] tokens, Dict(str, Tensor[]) loss_fn_inputs, str loss_fn=\"cross_entropy\", "
+    "Dict(str, float)? loss_fn_config=None) -> Tensor",
+    "step(" ANCHORED
+    ", float lr=1e-3, float beta1=0.9, float beta2=0.999, float eps=1e-8, "
+    "float weight_decay=1e-2, float grad_clip_norm=0.0, bool pipelined=False) -> Dict(str, Tensor)",
+    "synchronize(" ANCHORED ") -> ()",
+    "accept_server_gradient(" ANCHORED ") -> ()",
+
     // Sampling.
     "sample" PROMPT " -> (Tensor[] tokens, Tensor[] logprobs, str[] stop_reasons)",
     "sample_async" PROMPT " -> " CLASS("PendingSample"),
@@ -121,11 +137,15 @@ TORCH_LIBRARY_IMPL(tinkex, CompositeExplicitAutograd, library) {
   register_training_kernels(library);
   register_sampling_kernels(library);
   register_tensor_kernels(library);
+  register_remote_model_kernels(library);
 }
+
+TORCH_LIBRARY_IMPL(tinkex, Autograd, library) { register_remote_model_autograd_kernels(library); }
 
 TORCH_LIBRARY_IMPL(tinkex, Meta, library) {
   register_training_meta_kernels(library);
   register_sampling_meta_kernels(library);
+  register_remote_model_meta_kernels(library);
 }
 
 }  // namespace tinkex::torch_ext

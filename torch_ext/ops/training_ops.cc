@@ -10,13 +10,6 @@
 namespace tinkex::torch_ext {
 namespace {
 
-LossConfig to_loss_config(const Optional<LossConfigDict>& dict) {
-  LossConfig config;
-  if (!dict) return config;
-  for (const auto& entry : *dict) config.emplace(entry.key(), entry.value());
-  return config;
-}
-
 /// Calls `send(datums)` while the lists keep the tensors alive.
 template <class Send>
 Future<ForwardBackwardOutput> with_datums(const std::vector<at::Tensor>& tokens,
@@ -27,6 +20,13 @@ Future<ForwardBackwardOutput> with_datums(const std::vector<at::Tensor>& tokens,
 }
 
 }  // namespace
+
+LossConfig to_loss_config(const Optional<LossConfigDict>& dict) {
+  LossConfig config;
+  if (!dict) return config;
+  for (const auto& entry : *dict) config.emplace(entry.key(), entry.value());
+  return config;
+}
 
 Future<ForwardBackwardOutput> start_forward(const TrainingPtr& client,
                                             const std::vector<at::Tensor>& tokens,

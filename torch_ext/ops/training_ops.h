@@ -20,6 +20,9 @@ namespace tinkex::torch_ext {
 
 using LossConfigDict = c10::Dict<std::string, double>;
 
+/// The settings of a loss; none if there are none.
+LossConfig to_loss_config(const Optional<LossConfigDict>& dict);
+
 Future<ForwardBackwardOutput> start_forward(const TrainingPtr& client,
                                             const std::vector<at::Tensor>& tokens,
                                             const TensorListDict& loss_fn_inputs,

@@ -1,0 +1,101 @@
+// On-policy distillation: the student samples, the teacher says how likely it finds each token, and
+// the student learns to sample what the teacher finds likely.
+// `./bazelw run //examples:distillation`; TINKER_BASE_URL and TINKER_API_KEY choose a server.
+
+#include <torch/types.h>
+
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tinkex/tokenizer.h"
+#include "torch_ext/connect.h"
+#include "torch_ext/remote_adamw.h"
+#include "torch_ext/remote_model.h"
+
+namespace {
+
+using tinkex::ModelInput;
+using tinkex::torch_ext::RemoteAdamW;
+using tinkex::torch_ext::RemoteModel;
+using torch::optim::AdamWOptions;
+
+constexpr std::int64_t kPromptSize = 6;
+
+RemoteModel new_model(const tinkex::torch_ext::Connection& connection, std::int64_t rank) {
+  return RemoteModel(connection, {.base_model = "tinkex/tiny", .rank = rank, .seed = 1});
+}
+
+/// A model that knows one sentence by heart.
+tinkex::SamplingClient train_teacher(const tinkex::torch_ext::Connection& connection,
+                                     const torch::Tensor& text) {
+  RemoteModel model = new_model(connection, 16);
+  RemoteAdamW optimizer(model, AdamWOptions(1e-2));
+  for (int step = 0; step < 30; ++step) {
+    model
+        ->loss(tinkex::loss::kCrossEntropy,
+               {{text.slice(0, 0, -1)}, {{"target_tokens", {text.slice(0, 1)}}}})
+        .backward();
+    optimizer.step();
+  }
+  return model->client().save_weights_and_get_sampling_client().get().value();
+}
+
+}  // namespace
+
+int main() try {
+  auto connection = tinkex::torch_ext::connect().value();
+  std::cout << "Training on " << connection.description << ".\n";
+  const torch::Tensor text =
+      torch::tensor(tinkex::ByteTokenizer().encode("to be or not to be, that is the question"));
+  tinkex::SamplingClient teacher = train_teacher(connection, text);
+  RemoteModel student = new_model(connection, 8);
+  RemoteAdamW optimizer(student, AdamWOptions(5e-3));
+  const torch::Tensor start = text.slice(0, 0, kPromptSize);
+  const auto* ids = start.const_data_ptr<std::int64_t>();
+  const std::vector<std::int64_t> prompt(ids, ids + kPromptSize);
+
+  double first = 0;
+  double last = 0;
+  for (std::uint64_t step = 1; step <= 40; ++step) {
+    auto sampler = student->client().save_weights_and_get_sampling_client().get().value();
+    const auto samples = sampler
+                             .sample(ModelInput::from_tokens(prompt), 32,
+                                     {.max_tokens = 8, .seed = step, .stop = {{}}})
+                             .get()
+                             .value()
+                             .sequences;
+    std::vector<torch::Tensor> tokens, targets;
+    std::vector<tinkex::Future<std::vector<float>>> judged;
+    for (const auto& sample : samples) {
+      const torch::Tensor all = torch::cat({start, torch::tensor(sample.tokens).to(torch::kInt64)});
+      const auto* data = all.const_data_ptr<std::int64_t>();
+      judged.push_back(
+          teacher.compute_logprobs(ModelInput::from_tokens({data, data + all.numel()})));
+      tokens.push_back(all.slice(0, 0, -1));
+      targets.push_back(all.slice(0, 1));
+    }
+    // The gradient of the reverse KL divergence: log-probability times how much more the student
+    // likes a token than the teacher does.
+    const std::vector<torch::Tensor> own = student->forward_list(tokens, targets);
+    torch::Tensor loss = torch::zeros({});
+    last = 0;
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      const torch::Tensor theirs = torch::tensor(judged[i].get().value()).slice(0, kPromptSize);
+      const torch::Tensor ours = own[i].slice(0, kPromptSize - 1);
+      const torch::Tensor gap = ours.detach() - theirs;
+      loss = loss + (ours * gap).sum() / static_cast<double>(own.size());
+      last += gap.mean().item<double>() / static_cast<double>(own.size());
+    }
+    loss.backward();
+    optimizer.step();
+    if (step == 1) first = last;
+    if (step % 5 == 0) std::printf("step %2d  KL per token %.3f\n", static_cast<int>(step), last);
+  }
+  return last < first / 4 ? 0 : 1;
+} catch (const std::exception& error) {
+  std::cerr << error.what() << "\n";
+  return 1;
+}

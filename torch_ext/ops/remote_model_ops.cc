@@ -1,0 +1,102 @@
+#include "torch_ext/ops/remote_model_ops.h"
+
+#include <utility>
+
+#include "torch_ext/datum_convert.h"
+#include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/remote_op.h"
+#include "torch_ext/remote/model_calls.h"
+
+namespace tinkex::torch_ext {
+namespace {
+
+/// Calls `use` with the model's state; errors become what scripts and Python expect.
+template <class Use>
+auto with_state(const TrainingPtr& client, const at::Tensor& anchor, bool pipelined, Use use) {
+  if (!anchor.defined() || anchor.scalar_type() != at::kDouble || anchor.numel() != 1 ||
+      !anchor.device().is_cpu()) {
+    throw_error(invalid_argument(
+        "anchor is not a float64 CPU tensor of one element; make it with "
+        "torch.nn.Parameter(torch.zeros(1, dtype=torch.float64)) and keep it with the client"));
+  }
+  try {
+    return use(std::make_shared<remote::TrainingState>(client->client(), anchor, pipelined,
+                                                       client->ledger()));
+  } catch (const Error& error) {
+    throw_error(error);
+  }
+}
+
+}  // namespace
+
+at::Tensor remote_logprobs(const TrainingPtr& client, const at::Tensor& anchor,
+                           const at::Tensor& tokens, const at::Tensor& targets, bool pipelined) {
+  return with_state(client, anchor, pipelined, [&](const remote::StatePtr& state) {
+    return remote::padded_logprobs(state, tokens, targets);
+  });
+}
+
+std::vector<at::Tensor> remote_logprobs_list(const TrainingPtr& client, const at::Tensor& anchor,
+                                             const std::vector<at::Tensor>& tokens,
+                                             const std::vector<at::Tensor>& targets,
+                                             bool pipelined) {
+  return with_state(client, anchor, pipelined, [&](const remote::StatePtr& state) {
+    return remote::list_logprobs(state, tokens, targets);
+  });
+}
+
+at::Tensor remote_loss(const TrainingPtr& client, const at::Tensor& anchor,
+                       const std::vector<at::Tensor>& tokens, const TensorListDict& loss_fn_inputs,
+                       const std::string& loss_fn, const Optional<LossConfigDict>& loss_fn_config) {
+  const NamedTensorLists lists = to_named_lists(loss_fn_inputs);
+  const std::vector<Datum> data = value_or_throw(borrow_datums(tokens, lists));
+  return with_state(client, anchor, /*pipelined=*/false, [&](const remote::StatePtr& state) {
+    return remote::loss_of(state, data, loss_fn, to_loss_config(loss_fn_config));
+  });
+}
+
+TensorDict remote_step(const TrainingPtr& client, const at::Tensor& anchor, double lr, double beta1,
+                       double beta2, double eps, double weight_decay, double grad_clip_norm,
+                       bool pipelined) {
+  const AdamParams params{.learning_rate = lr,
+                          .beta1 = beta1,
+                          .beta2 = beta2,
+                          .eps = eps,
+                          .weight_decay = weight_decay,
+                          .grad_clip_norm = grad_clip_norm};
+  return with_state(client, anchor, pipelined, [&](const remote::StatePtr& state) {
+    const std::optional<OptimStepResponse> response = state->finish(state->step(params));
+    return Script<OptimStepResponse>::from(response.value_or(OptimStepResponse{}));
+  });
+}
+
+void remote_synchronize(const TrainingPtr& client, const at::Tensor& anchor) {
+  with_state(client, anchor, true, [](const remote::StatePtr& state) { state->synchronize(); });
+}
+
+void remote_accept_server_gradient(const TrainingPtr& client, const at::Tensor& anchor) {
+  with_state(client, anchor, true,
+             [](const remote::StatePtr& state) { state->accept_server_gradient(); });
+}
+
+void register_remote_model_kernels(torch::Library& library) {
+  library.impl("logprobs", TORCH_FN(remote_logprobs));
+  library.impl("logprobs_list", TORCH_FN(remote_logprobs_list));
+  library.impl("loss", TORCH_FN(remote_loss));
+  library.impl("step", TORCH_FN(remote_step));
+  library.impl("synchronize", TORCH_FN(remote_synchronize));
+  library.impl("accept_server_gradient", TORCH_FN(remote_accept_server_gradient));
+}
+
+void register_remote_model_autograd_kernels(torch::Library& library) {
+  register_remote_model_kernels(library);
+}
+
+void register_remote_model_meta_kernels(torch::Library& library) {
+  for (const char* op :
+       {"logprobs", "logprobs_list", "loss", "step", "synchronize", "accept_server_gradient"}) {
+    library.impl(op, torch::CppFunction::makeFromBoxedFunction<&refuse_to_trace>());
+  }
+}
+
+}  // namespace tinkex::torch_ext

@@ -1,0 +1,150 @@
+#include "torch_ext/remote/graph.h"
+
+#include <ATen/core/ivalue.h>  // First: see torch_prelude.h.
+
+#include <ATen/ops/full.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/engine.h>
+#include <torch/custom_class.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tinkex/error.h"
+
+namespace tinkex::torch_ext::remote {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// What the nodes of one state have collected in one backward pass.
+class Batch {
+ public:
+  explicit Batch(std::shared_ptr<TrainingState> state) : state_(std::move(state)) {}
+
+  void add(const Sequences& sequences, const at::Tensor& gradient) {
+    const Status added = sequences.append_weighted(gradient, data_, weights_);
+    if (!added) throw added.error();
+    ++graphs_;
+  }
+
+  void send() { state_->backward(data_, graphs_); }
+
+ private:
+  std::shared_ptr<TrainingState> state_;
+  std::vector<Datum> data_;
+  std::vector<at::Tensor> weights_;
+  std::int64_t graphs_ = 0;
+};
+
+/// The batch of this thread's backward pass for the model of `state`. It ends with its pass, also
+/// with one that fails: only the engine's callback owns it.
+std::shared_ptr<Batch> current_batch(const std::shared_ptr<TrainingState>& state) {
+  thread_local std::map<const GradientLedger*, std::weak_ptr<Batch>> batches;
+  std::erase_if(batches, [](const auto& entry) { return entry.second.expired(); });
+  std::weak_ptr<Batch>& current = batches[&state->ledger()];
+  std::shared_ptr<Batch> batch = current.lock();
+  if (batch == nullptr) {
+    batch = std::make_shared<Batch>(state);
+    current = batch;
+    torch::autograd::Engine::get_default_engine().queue_callback([batch] { batch->send(); });
+  }
+  return batch;
+}
+
+/// What a node of the graph keeps.
+struct Kept final : torch::CustomClassHolder {
+  std::shared_ptr<TrainingState> state;
+  std::shared_ptr<const Sequences> sequences;  ///< Null for a loss of the server's.
+  std::int64_t steps = 0;                      ///< That were sent when the node was made.
+};
+
+void keep(AutogradContext* ctx, const at::Tensor& anchor, std::shared_ptr<TrainingState> state,
+          std::shared_ptr<const Sequences> sequences) {
+  auto kept = c10::make_intrusive<Kept>();
+  kept->steps = state->ledger().steps();
+  kept->state = std::move(state);
+  kept->sequences = std::move(sequences);
+  // Saved variables alone let LibTorch notice a second backward() through the same graph.
+  ctx->save_for_backward({anchor});
+  ctx->saved_data["kept"] =
+      c10::IValue::make_capsule(c10::intrusive_ptr<torch::CustomClassHolder>(std::move(kept)));
+}
+
+Kept& kept_by(AutogradContext* ctx) {
+  if (at::GradMode::is_enabled()) {
+    throw invalid_argument(
+        "a remote model has no second derivative: call backward() or autograd::grad() without "
+        "create_graph");
+  }
+  (void)ctx->get_saved_variables();
+  return static_cast<Kept&>(*ctx->saved_data.at("kept").toCapsule());
+}
+
+at::Tensor anchor_gradient() { return at::full({1}, kStandIn, at::kDouble); }
+
+struct RemoteLogprobs : torch::autograd::Function<RemoteLogprobs> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& anchor,
+                            const at::Tensor& logprobs, std::shared_ptr<TrainingState> state,
+                            std::shared_ptr<const Sequences> sequences) {
+    keep(ctx, anchor, std::move(state), std::move(sequences));
+    return logprobs.detach();
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const Kept& kept = kept_by(ctx);
+    if (kept.steps != kept.state->ledger().steps()) {
+      throw invalid_argument(
+          "step() came between forward() and backward(): the gradient would be that of other "
+          "weights than the loss. Call backward() before step(), or forward() again");
+    }
+    current_batch(kept.state)->add(*kept.sequences, gradients[0]);
+    return {anchor_gradient(), {}, {}, {}};
+  }
+};
+
+struct RemoteLoss : torch::autograd::Function<RemoteLoss> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& anchor, const at::Tensor& loss,
+                            std::shared_ptr<TrainingState> state) {
+    keep(ctx, anchor, std::move(state), nullptr);
+    return loss.detach();
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const Kept& kept = kept_by(ctx);
+    const double factor = gradients[0].item<double>();
+    if (factor != 1) {
+      throw invalid_argument(
+          "the gradient of this loss was multiplied by " + std::to_string(factor) +
+          ", but the server has summed it already, with 1. Scale the weights or advantages that "
+          "loss() is given, or compute the loss from forward()");
+    }
+    const Status settled = kept.state->ledger().settle_loss(kept.steps);
+    if (!settled) throw settled.error();
+    return {anchor_gradient(), {}, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor with_remote_gradient(const at::Tensor& logprobs,
+                                std::shared_ptr<const Sequences> sequences,
+                                std::shared_ptr<TrainingState> state) {
+  const at::Tensor anchor = state->anchor();
+  return RemoteLogprobs::apply(anchor, logprobs, std::move(state), std::move(sequences));
+}
+
+at::Tensor with_summed_gradient(const at::Tensor& loss, std::shared_ptr<TrainingState> state) {
+  const at::Tensor anchor = state->anchor();
+  return RemoteLoss::apply(anchor, loss, std::move(state));
+}
+
+bool wants_gradient(const TrainingState& state) {
+  return at::GradMode::is_enabled() && state.anchor().requires_grad();
+}
+
+}  // namespace tinkex::torch_ext::remote

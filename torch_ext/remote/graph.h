@@ -1,0 +1,27 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+
+#include "torch_ext/remote/sequences.h"
+#include "torch_ext/remote/training_state.h"
+
+namespace tinkex::torch_ext::remote {
+
+/// Puts `logprobs`, which sequences.logprobs() made, into the graph: backward() sends what the loss
+/// makes of them. All nodes of one model in one backward pass send one forward_backward together,
+/// at the end of the pass, on the thread that called backward(). Whatever fails there is thrown by
+/// backward().
+at::Tensor with_remote_gradient(const at::Tensor& logprobs,
+                                std::shared_ptr<const Sequences> sequences,
+                                std::shared_ptr<TrainingState> state);
+
+/// The same for a loss whose gradient the server has summed already: backward() only notes that it
+/// is wanted, and refuses another factor than 1.
+at::Tensor with_summed_gradient(const at::Tensor& loss, std::shared_ptr<TrainingState> state);
+
+/// Whether results get a graph: gradients are on, and the anchor was not frozen.
+bool wants_gradient(const TrainingState& state);
+
+}  // namespace tinkex::torch_ext::remote

@@ -1,0 +1,57 @@
+#include "torch_ext/remote/model_calls.h"
+
+#include <ATen/ops/scalar_tensor.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "torch_ext/remote/graph.h"
+#include "torch_ext/remote/sequences.h"
+
+namespace tinkex::torch_ext::remote {
+namespace {
+
+at::Tensor logprobs_of(const StatePtr& state, Sequences sequences) {
+  const at::Tensor logprobs =
+      sequences.logprobs(state->forward(sequences.data(), loss::kCrossEntropy, {})).value();
+  if (!wants_gradient(*state)) return logprobs;
+  return with_remote_gradient(logprobs, std::make_shared<const Sequences>(std::move(sequences)),
+                              state);
+}
+
+}  // namespace
+
+at::Tensor padded_logprobs(const StatePtr& state, const at::Tensor& tokens,
+                           const at::Tensor& targets) {
+  return logprobs_of(state, Sequences::from_padded(tokens, targets).value()).to(targets.device());
+}
+
+std::vector<at::Tensor> list_logprobs(const StatePtr& state, const std::vector<at::Tensor>& tokens,
+                                      const std::vector<at::Tensor>& targets) {
+  Sequences sequences = Sequences::from_lists(tokens, targets).value();
+  const at::Tensor flat = logprobs_of(state, std::move(sequences)).to(targets.front().device());
+  std::vector<at::Tensor> slices;
+  slices.reserve(targets.size());
+  std::int64_t offset = 0;
+  for (const at::Tensor& target : targets) {
+    slices.push_back(flat.narrow(0, offset, target.numel()).view(target.sizes()));
+    offset += target.numel();
+  }
+  return slices;
+}
+
+at::Tensor loss_of(const StatePtr& state, std::span<const Datum> data, const std::string& loss_fn,
+                   const LossConfig& config) {
+  const bool train = wants_gradient(*state);
+  const ForwardBackwardOutput output =
+      train ? state->loss(data, loss_fn, config) : state->forward(data, loss_fn, config);
+  const auto found = output.metrics.find("loss:sum");
+  if (found == output.metrics.end()) {
+    throw Error(ErrorCode::kDecode, "the server gave no metric loss:sum for the loss '" + loss_fn +
+                                        "'; forward_backward() gives what it sent");
+  }
+  const at::Tensor value = at::scalar_tensor(found->second, at::kFloat);
+  return train ? with_summed_gradient(value, state) : value;
+}
+
+}  // namespace tinkex::torch_ext::remote

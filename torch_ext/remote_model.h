@@ -1,0 +1,170 @@
+#pragma once
+
+// A remote model that is trained like a torch::nn::Module.
+//
+// ```
+// tinkex::torch_ext::Connection connection = tinkex::torch_ext::connect().value();
+// tinkex::torch_ext::RemoteModel model(connection, {.base_model = "tinkex/tiny", .rank = 8});
+// tinkex::torch_ext::RemoteAdamW optimizer(model, torch::optim::AdamWOptions(1e-3));
+// at::Tensor loss = -(model->forward(tokens, targets) * weights).sum();
+// loss.backward();
+// optimizer.step();
+// ```
+//
+// What travels. forward() sends a forward pass and gives the log-probability of each target token,
+// differentiable. backward() sends what the loss makes of them: one forward_backward per model,
+// whatever number of forward() calls the loss was made of. step() sends one optim_step. So any loss
+// costs a forward pass more than one that the server computes, which loss() is for.
+//
+// Gradients are summed on the server until step(), as they are in a parameter's gradient; step()
+// then clears them, so that zero_grad() has nothing left to do. What the server cannot do is
+// refused by the call that would need it: a second derivative, the gradient of a forward pass after
+// a step, discarding or scaling a gradient, reading one.
+//
+// Errors. Everything here throws tinkex::Error. One that kInvalidArgument says was found before
+// anything was sent. A backward pass or step that failed on its way may have reached the server:
+// then backward() and step() refuse to go on until accept_server_gradient().
+//
+// Threads. A model may be used on one thread at a time; backward() of different graphs may run on
+// several. Waiting does not hold Python's lock. On an executor thread (inside `then`) forward() and
+// loss() throw kWouldDeadlock.
+
+#include <ATen/core/ivalue.h>  // First: see torch_prelude.h.
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tinkex/batch_plan.h"
+#include "tinkex/future.h"
+#include "tinkex/outputs.h"
+#include "tinkex/params.h"
+#include "tinkex/training_client.h"
+#include "torch_ext/connect.h"
+#include "torch_ext/datum_convert.h"
+
+namespace tinkex::torch_ext {
+
+namespace remote {
+class Sequences;
+class TrainingState;
+}  // namespace remote
+
+struct RemoteModelOptions {
+  /// One of ServiceClient::get_supported_models().
+  std::string base_model;
+  /// The rank of the adapters that are trained.
+  std::int64_t rank = LoraConfig{}.rank;
+  /// Of their initialisation. Absent: the server draws one.
+  std::optional<std::int64_t> seed = std::nullopt;
+  bool train_attn = true;     ///< q, k, v, o projections.
+  bool train_mlp = true;      ///< gate, up, down projections.
+  bool train_unembed = true;  ///< The output projection.
+  /// backward() and step() return once their request is queued, and the next batch can be prepared
+  /// while the server works. Nothing else changes, the results included; a failure is thrown by the
+  /// next call that waits, or by synchronize().
+  bool pipelined = false;
+};
+
+/// What a loss function of the API's own is computed of: loss_fn_inputs by name, one tensor per
+/// sequence; see borrow_datums().
+struct LossBatch {
+  std::vector<at::Tensor> tokens;  ///< (N_i) integers.
+  NamedTensorLists inputs;         ///< Such as target_tokens, weights, logprobs, advantages.
+};
+
+/// One pass over a batch: a call, and the chunks in which it is sent, each a request.
+struct ExplainedPass {
+  std::string call;
+  BatchPlan plan;
+};
+
+/// How a call would travel.
+struct Explanation {
+  std::vector<ExplainedPass> passes;  ///< In the order in which they are sent.
+
+  std::size_t requests() const;
+  std::size_t bytes() const;  ///< Estimated.
+  /// A few lines for people.
+  std::string text() const;
+};
+
+class RemoteModelImpl final : public torch::nn::Module {
+ public:
+  /// Creates a model on the connection's server; waits for it. Keeps the service open.
+  RemoteModelImpl(const Connection& connection, RemoteModelOptions options);
+  /// Goes on with a model that there is already. Its service must stay open. `pipelined` as above.
+  explicit RemoteModelImpl(TrainingClient client, bool pipelined = false);
+  ~RemoteModelImpl() override;
+
+  /// The log-probability of each target, float32, of the shape of `targets` and on its device:
+  /// (B, T) or, with K targets per position, (B, T, K). `tokens` (B, T) are what the model reads;
+  /// targets[b, t] is a token that may follow tokens[b, 0..t]. Any integer dtype and strides.
+  ///
+  /// Rows are padded at the end: a target of -100 (torch's ignore_index) does not count; its result
+  /// is 0 and has no gradient. What lies behind a row's last target that counts is not sent.
+  at::Tensor forward(const at::Tensor& tokens, const at::Tensor& targets);
+
+  /// The same for sequences of different lengths: `tokens[i]` (N_i), `targets[i]` (N_i) or
+  /// (N_i, K). One tensor per sequence, all slices of one.
+  std::vector<at::Tensor> forward_list(const std::vector<at::Tensor>& tokens,
+                                       const std::vector<at::Tensor>& targets);
+
+  /// A loss that the server computes, in one pass: the sum over all positions and sequences, a
+  /// scalar. Its gradient is summed on the server right away; backward() notes that it is wanted,
+  /// so it may be a part of a larger sum, but not be multiplied. Without gradients (NoGradGuard) it
+  /// is a forward pass.
+  at::Tensor loss(const std::string& loss_fn, const LossBatch& batch,
+                  const LossConfig& config = {});
+
+  /// The same without waiting and without a graph: the gradient counts for the next step.
+  Future<ForwardBackwardOutput> forward_backward(const std::string& loss_fn, const LossBatch& batch,
+                                                 const LossConfig& config = {});
+
+  /// How forward() of the same arguments and its backward() would travel. Sends nothing.
+  Explanation explain(const at::Tensor& tokens, const at::Tensor& targets) const;
+  Explanation explain_list(const std::vector<at::Tensor>& tokens,
+                           const std::vector<at::Tensor>& targets) const;
+  /// How loss() would travel.
+  Explanation explain_loss(const std::string& loss_fn, const LossBatch& batch) const;
+
+  /// The client, for checkpoints and sampling. Gradients and steps that are sent through it are
+  /// unknown here: a step() without other gradients sends nothing.
+  TrainingClient& client();
+  /// Metrics of the last backward pass, or loss(), that has finished.
+  Metrics metrics() const;
+
+  /// Waits for what is under way; throws its first failure. Of use if pipelined.
+  void synchronize();
+  /// What the server holds shall be applied by the next step() as it is. After an error; after a
+  /// loss() without backward(), or a zero_grad() between backward() and step().
+  void accept_server_gradient();
+
+  /// Refused: a remote model has no weights here. TrainingClient::save_state saves them.
+  void save(torch::serialize::OutputArchive& archive) const override;
+  void load(torch::serialize::InputArchive& archive) override;
+  /// Without effect: the model lives on the server, and results follow their targets.
+  void to(torch::Device device, torch::Dtype dtype, bool non_blocking = false) override;
+  void to(torch::Dtype dtype, bool non_blocking = false) override;
+  void to(torch::Device device, bool non_blocking = false) override;
+
+  /// For RemoteAdamW.
+  const std::shared_ptr<remote::TrainingState>& state() const { return state_; }
+
+ private:
+  Explanation explain_sequences(const remote::Sequences& sequences) const;
+
+  std::optional<ServiceClient> service_;
+  ChunkLimits limits_;
+  std::shared_ptr<remote::TrainingState> state_;
+};
+
+/// A handle to a RemoteModelImpl, as torch::nn::Linear is one to a LinearImpl.
+TORCH_MODULE(RemoteModel);
+
+}  // namespace tinkex::torch_ext

@@ -4,6 +4,7 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -23,6 +24,8 @@ using tinkex::torch_ext::RemoteModel;
 using torch::optim::AdamWOptions;
 
 constexpr std::int64_t kPromptSize = 6;
+constexpr std::int64_t kSampled = 8;
+constexpr int kSamples = 64;
 
 RemoteModel new_model(const tinkex::torch_ext::Connection& connection, std::int64_t rank) {
   return RemoteModel(connection, {.base_model = "tinkex/tiny", .rank = rank, .seed = 1});
@@ -33,7 +36,7 @@ tinkex::SamplingClient train_teacher(const tinkex::torch_ext::Connection& connec
                                      const torch::Tensor& text) {
   RemoteModel model = new_model(connection, 16);
   RemoteAdamW optimizer(model, AdamWOptions(1e-2));
-  for (int step = 0; step < 30; ++step) {
+  for (int step = 0; step < 10; ++step) {
     model
         ->loss(tinkex::loss::kCrossEntropy,
                {{text.slice(0, 0, -1)}, {{"target_tokens", {text.slice(0, 1)}}}})
@@ -62,39 +65,37 @@ int main() try {
   for (std::uint64_t step = 1; step <= 40; ++step) {
     auto sampler = student->client().save_weights_and_get_sampling_client().get().value();
     const auto samples = sampler
-                             .sample(ModelInput::from_tokens(prompt), 32,
-                                     {.max_tokens = 8, .seed = step, .stop = {{}}})
+                             .sample(ModelInput::from_tokens(prompt), kSamples,
+                                     {.max_tokens = kSampled, .seed = step, .stop = {{}}})
                              .get()
                              .value()
                              .sequences;
-    std::vector<torch::Tensor> tokens, targets;
+    std::vector<torch::Tensor> sequences, theirs;
     std::vector<tinkex::Future<std::vector<float>>> judged;
     for (const auto& sample : samples) {
-      const torch::Tensor all = torch::cat({start, torch::tensor(sample.tokens).to(torch::kInt64)});
-      const auto* data = all.const_data_ptr<std::int64_t>();
+      sequences.push_back(torch::cat({start, torch::tensor(sample.tokens).to(torch::kInt64)}));
+      const auto* data = sequences.back().const_data_ptr<std::int64_t>();
       judged.push_back(
-          teacher.compute_logprobs(ModelInput::from_tokens({data, data + all.numel()})));
-      tokens.push_back(all.slice(0, 0, -1));
-      targets.push_back(all.slice(0, 1));
+          teacher.compute_logprobs(ModelInput::from_tokens({data, data + kPromptSize + kSampled})));
     }
+    for (auto& each : judged) {
+      theirs.push_back(torch::tensor(each.get().value()).slice(0, kPromptSize));
+    }
+    const torch::Tensor tokens = torch::stack(sequences);
+    const torch::Tensor ours =
+        student->forward(tokens.slice(1, 0, -1), tokens.slice(1, 1)).slice(1, kPromptSize - 1);
     // The gradient of the reverse KL divergence: log-probability times how much more the student
-    // likes a token than the teacher does.
-    const std::vector<torch::Tensor> own = student->forward_list(tokens, targets);
-    torch::Tensor loss = torch::zeros({});
-    last = 0;
-    for (std::size_t i = 0; i < own.size(); ++i) {
-      const torch::Tensor theirs = torch::tensor(judged[i].get().value()).slice(0, kPromptSize);
-      const torch::Tensor ours = own[i].slice(0, kPromptSize - 1);
-      const torch::Tensor gap = ours.detach() - theirs;
-      loss = loss + (ours * gap).sum() / static_cast<double>(own.size());
-      last += gap.mean().item<double>() / static_cast<double>(own.size());
-    }
+    // likes a token than the teacher does, beside the other samples.
+    const torch::Tensor gap = ours.detach() - torch::stack(theirs);
+    const torch::Tensor loss = (ours * (gap - gap.mean(0))).sum() / kSamples;
+    last = gap.mean().item<double>();
     loss.backward();
     optimizer.step();
     if (step == 1) first = last;
-    if (step % 5 == 0) std::printf("step %2d  KL per token %.3f\n", static_cast<int>(step), last);
+    std::printf("step %2d  KL per token %5.2f  %s\n", static_cast<int>(step), last,
+                std::string(static_cast<std::size_t>(std::max(0.0, 8 * last)), '#').c_str());
   }
-  return last < first / 4 ? 0 : 1;
+  return last < first / 2 ? 0 : 1;
 } catch (const std::exception& error) {
   std::cerr << error.what() << "\n";
   return 1;

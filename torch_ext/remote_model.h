@@ -38,6 +38,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tinkex/batch_plan.h"
@@ -164,7 +165,14 @@ class RemoteModelImpl final : public torch::nn::Module {
   std::shared_ptr<remote::TrainingState> state_;
 };
 
-/// A handle to a RemoteModelImpl, as torch::nn::Linear is one to a LinearImpl.
-TORCH_MODULE(RemoteModel);
+/// A handle to a RemoteModelImpl, as torch::nn::Linear is one to a LinearImpl. Copies share it.
+class RemoteModel : public torch::nn::ModuleHolder<RemoteModelImpl> {
+ public:
+  using torch::nn::ModuleHolder<RemoteModelImpl>::ModuleHolder;
+
+  /// As RemoteModelImpl; so that the options may be written in braces.
+  RemoteModel(const Connection& connection, RemoteModelOptions options)
+      : ModuleHolder(std::make_shared<RemoteModelImpl>(connection, std::move(options))) {}
+};
 
 }  // namespace tinkex::torch_ext

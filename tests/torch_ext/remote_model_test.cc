@@ -270,7 +270,7 @@ TEST_F(RemoteModelTest, AFactorBeforeTheServersLossIsRefused) {
 TEST_F(RemoteModelTest, WhatAServerCannotDoIsRefused) {
   const at::Tensor p = logprobs();
   EXPECT_THAT(thrown_by([&] {
-                torch::autograd::grad({p.pow(2).sum()}, model_->parameters(), {}, {}, true);
+                p.pow(2).sum().backward({}, true, /*create_graph=*/true);
               }),
               HasSubstr("no second derivative"));
   p.sum().backward();

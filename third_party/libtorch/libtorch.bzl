@@ -16,7 +16,10 @@ load("//third_party:versions.bzl", "LIBTORCH_VERSION")
 
 _BUILD = """package(default_visibility = ["//visibility:public"])
 
-exports_files(["python.sh"])
+exports_files([
+    "python.sh",
+    "stamp.h",
+])
 
 cc_library(
     name = "headers",

@@ -1,0 +1,71 @@
+"""tinkex from Python: train and sample a model that a server holds, or this process.
+
+A thin layer over the registered ops (``torch.ops.tinkex``) and classes (``torch.classes.tinkex``)::
+
+    import tinkex_torch
+
+    with tinkex_torch.connect() as service:
+        model = service.create_lora_training_client("tinkex/tiny", rank=8)
+        tokens = tinkex_torch.encode_text("to be or not to be")
+        result = model.forward_backward([tokens[:-1]], {"target_tokens": [tokens[1:]]})
+        model.optim_step(learning_rate=4e-3)
+
+Importing it loads the ops, so scripted modules that call them can be loaded afterwards. A call waits
+without the interpreter's lock, and Ctrl-C ends the wait. A call with ``_async`` returns a ``Handle``
+at once. Errors are ``tinkex_torch.Error``.
+"""
+
+from __future__ import annotations
+
+from ._native import BUILD, load as _load
+
+_load()
+
+from ._errors import (  # noqa: E402  (the ops come first)
+    Cancelled,
+    Closed,
+    ConnectionFailed,
+    Error,
+    FileFailed,
+    InvalidArgument,
+    TimedOut,
+    parse_error,
+    translate_errors,
+)
+from ._handle import Handle  # noqa: E402
+from ._results import BatchResult, Metrics, SampleResult  # noqa: E402
+from ._sampling import SamplingClient  # noqa: E402
+from ._service import Service, connect  # noqa: E402
+from ._text import decode_text, encode_text  # noqa: E402
+from ._training import TrainingClient  # noqa: E402
+
+__version__: str = BUILD.version
+
+__all__ = [
+    "BatchResult",
+    "Cancelled",
+    "Closed",
+    "ConnectionFailed",
+    "Error",
+    "FileFailed",
+    "Handle",
+    "InvalidArgument",
+    "Metrics",
+    "SampleResult",
+    "SamplingClient",
+    "Service",
+    "TimedOut",
+    "TrainingClient",
+    "__version__",
+    "connect",
+    "decode_text",
+    "encode_text",
+    "parse_error",
+    "translate_errors",
+]
+
+# Shown as what they are imported as, not as the file that they are in.
+for _each in (BatchResult, Cancelled, Closed, ConnectionFailed, Error, FileFailed, Handle,
+              InvalidArgument, SampleResult, SamplingClient, Service, TimedOut, TrainingClient,
+              connect, decode_text, encode_text, parse_error, translate_errors):
+    _each.__module__ = __name__

@@ -1,0 +1,73 @@
+"""Lists and arrays of Python -> tensors, as the ops take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Mapping, Sequence, Union
+
+import torch
+
+from ._errors import make_error
+
+if TYPE_CHECKING:
+    import numpy
+
+Array = Union[torch.Tensor, Sequence[int], Sequence[float], "numpy.ndarray[Any, Any]"]
+"""One sequence: a tensor of any device and stride, a numpy array, or a list of numbers."""
+
+Arrays = Union[Sequence[Array], torch.Tensor]
+"""One ``Array`` per datum. A tensor of more than one dimension counts as the list of its rows."""
+
+
+def to_text(value: object, name: str) -> str:
+    """``value`` if it is a str. PyTorch's own error would show it, and it may be a key."""
+    if not isinstance(value, str):
+        raise TypeError("%s is a %s, expected a str" % (name, type(value).__name__))
+    return value
+
+
+def to_tensor(value: Array, name: str) -> torch.Tensor:
+    """A tensor that shares its memory with ``value`` where it can: the ops copy before they return.
+
+    Raises InvalidArgument, which names the argument, for what is no array.
+    """
+    if isinstance(value, torch.Tensor):
+        return value
+    try:
+        flags = getattr(value, "flags", None)
+        if flags is not None and (not flags.writeable or min(value.strides, default=0) < 0):
+            value = value.copy()  # torch cannot view such an array of numpy's
+        if isinstance(value, (list, tuple)) and not value:
+            return torch.empty(0, dtype=torch.int64)
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as problem:
+        raise make_error(
+            "invalid_argument", "%s is a %s that does not become a tensor (%s); give a tensor, a "
+            "numpy array or a list of numbers"
+            % (name, type(value).__name__, str(problem).split("\n")[0])) from None
+
+
+def to_tensors(values: Arrays, name: str) -> list[torch.Tensor]:
+    """One tensor per datum. Raises InvalidArgument, which names argument and index."""
+    if isinstance(values, torch.Tensor):
+        if values.dim() < 2:
+            raise make_error(
+                "invalid_argument", "%s is a tensor of %d dimensions, expected a list with one "
+                "tensor per datum; for a single datum write [tensor]" % (name, values.dim()))
+        return list(values.unbind(0))
+    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
+        raise make_error("invalid_argument", "%s is a %s, expected a list with one tensor, array or "
+                         "list of numbers per datum" % (name, type(values).__name__))
+    return [to_tensor(value, "%s[%d]" % (name, i)) for i, value in enumerate(values)]
+
+
+def to_inputs(inputs: Mapping[str, Arrays]) -> dict[str, list[torch.Tensor]]:
+    """The loss inputs of a batch."""
+    if not isinstance(inputs, Mapping):
+        raise make_error("invalid_argument", "loss_fn_inputs is a %s, expected a dictionary such as "
+                         "{'target_tokens': [...]}" % type(inputs).__name__)
+    return {name: to_tensors(values, "loss_fn_inputs[%r]" % name) for name, values in inputs.items()}
+
+
+def to_config(config: Mapping[str, float] | None) -> dict[str, float] | None:
+    """The settings of a loss."""
+    return None if config is None else {name: float(value) for name, value in config.items()}

@@ -1,0 +1,154 @@
+"""The result of a call that is under way."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Generator, Generic, TypeVar
+
+from ._errors import Cancelled, Error, make_error, translate_errors
+from ._polling import settled
+from ._waiting import call_interruptibly, wait_in_slices
+
+T = TypeVar("T")
+
+
+class Native:
+    """Base of what stands for an object of the library."""
+
+    def __init__(self, native: Any) -> None:
+        self._object = native
+        self._process = os.getpid()
+
+    @property
+    def native(self) -> Any:
+        """The object of ``torch.classes.tinkex``, for ``torch.ops.tinkex`` and for scripts.
+
+        Raises Closed in a child of fork, which has none of the threads that serve it.
+        """
+        self._check_process()
+        return self._object
+
+    def _is_inherited(self) -> bool:
+        return os.getpid() != self._process
+
+    def _check_process(self) -> None:
+        if self._is_inherited():
+            raise make_error(
+                "closed", "this %s was made in process %d, and process %d, its fork, has none of the "
+                "threads that serve it. Call connect() after the fork, or start processes by 'spawn'"
+                % (type(self).__name__, self._process, os.getpid()))
+
+
+class Handle(Native, Generic[T]):
+    """A result that arrives later, as ``..._async`` returns it. Thread-safe.
+
+    Wait for it, also repeatedly, or ``await`` it. Dropping it neither waits nor cancels.
+    """
+
+    def __init__(self, native: Any, convert: Callable[[Any], T], what: str) -> None:
+        """For this package: ``convert`` makes the result of what the library gives."""
+        super().__init__(native)
+        self._convert = convert
+        self._what = what
+        self._done = native.done  # looking a method up costs more than calling it
+        self._state: str | None = None
+
+    def done(self) -> bool:
+        """Whether ``wait`` would return at once."""
+        self._check_process()
+        return self._done()
+
+    def state(self) -> str:
+        """"pending", "succeeded", "failed" or "cancelled"."""
+        if not self.done():
+            return "pending"
+        if self._state is None:
+            try:
+                self._result()
+            except Error:
+                pass
+        return self._state or "failed"
+
+    def wait(self, timeout: float | None = None) -> T:
+        """The result, with tensors of its own on every call; raises the Error that took its place.
+
+        Waits ``timeout`` seconds at most, then raises TimeoutError (not ``TimedOut``, which is the
+        result's own error). After that, or after Ctrl-C, the call is still under way: wait again, or
+        cancel it. Holds no lock of the interpreter while it waits.
+        """
+        if not wait_in_slices(self.native.wait_for, timeout):
+            raise TimeoutError("the result of %s was not there after %g s; it is still under way: "
+                               "wait again, or cancel() it" % (self._what, timeout or 0))
+        return self._result()
+
+    def cancel(self) -> None:
+        """Gives the result up; ``wait`` then raises Cancelled, unless the result was there already.
+
+        What the server has accepted may still take effect.
+        """
+        self.native.cancel()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """For asyncio. Cancelling the task that awaits cancels this; asyncio.shield() prevents it."""
+        return self._await().__await__()
+
+    async def _await(self) -> T:
+        try:
+            if not self.done():
+                await settled(self.done)
+        except BaseException:  # CancelledError, or the loop ends
+            self.cancel()
+            raise
+        return self._result()
+
+    def _result(self) -> T:
+        try:
+            with translate_errors():
+                result = self._convert(self.native.wait())
+        except Cancelled:
+            self._state = "cancelled"
+            raise
+        except Error:
+            self._state = "failed"
+            raise
+        self._state = "succeeded"
+        return result
+
+    def __repr__(self) -> str:
+        if self._is_inherited():
+            return "<tinkex_torch.Handle of process %d>" % self._process
+        now = "done" if self._done() else "pending"
+        return "<tinkex_torch.Handle of %s, %s>" % (self._what, self._state or now)
+
+    def __reduce__(self) -> Any:
+        raise make_error("invalid_argument", "a handle belongs to a live session and cannot be "
+                         "pickled; wait for its result and keep that")
+
+
+def start(op: Callable[..., Any], convert: Callable[[Any], T], *arguments: Any) -> Handle[T]:
+    """A handle of ``op(*arguments)``, an op that returns at once."""
+    with translate_errors():
+        return Handle(op(*arguments), convert, _name_of(op))
+
+
+def start_interruptibly(op: Callable[..., Any], convert: Callable[[Any], T],
+                        *arguments: Any) -> Handle[T]:
+    """The same for an op that first waits while the queue of the model is full of bytes."""
+    with translate_errors():
+        native = call_interruptibly(lambda: op(*arguments), lambda late: late.cancel())
+        return Handle(native, convert, _name_of(op))
+
+
+def finish(handle: Handle[T]) -> T:
+    """The result. What nobody can ask for any more, after Ctrl-C, is cancelled."""
+    try:
+        return handle.wait()
+    except Exception:
+        raise
+    except BaseException:
+        handle.cancel()
+        raise
+
+
+def _name_of(op: Any) -> str:
+    return str(op.__name__).replace("_async", "")

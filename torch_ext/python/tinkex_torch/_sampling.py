@@ -1,0 +1,109 @@
+"""Sampling from a snapshot of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Sequence
+
+import torch
+
+from ._arguments import Array, to_tensor
+from ._errors import translate_errors
+from ._handle import Handle, Native, finish, start
+from ._results import SampleResult
+
+if TYPE_CHECKING:
+    from ._service import Service
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class SamplingClient(Native):
+    """A snapshot of a model to sample from. Thread-safe. Keeps its service open.
+
+    Cannot be pickled: save the weights, and make a client from their path.
+    """
+
+    def __init__(self, native: Any, service: Service) -> None:
+        """For this package; ``Service`` and ``TrainingClient`` make clients."""
+        super().__init__(native)
+        self._service = service
+
+    @property
+    def session_id(self) -> str:
+        """The server's name for this client."""
+        return self.native.session_id()
+
+    def sample(
+        self,
+        prompt: Array,
+        num_samples: int = 1,
+        *,
+        max_tokens: int | None = None,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        top_k: int = -1,
+        top_p: float = 1.0,
+        stop_tokens: Sequence[int] | None = None,
+        stop: str | Sequence[str] | None = None,
+    ) -> SampleResult:
+        """``num_samples`` continuations of ``prompt``, a 1-D array of token ids.
+
+        Temperature 0 always takes the likeliest token; ``top_k`` -1 and ``top_p`` 1 leave all to
+        choose from. ``stop_tokens`` and ``stop`` (texts) together say what ends a sequence. Without
+        either the model's own end-of-sequence tokens do; with empty lists nothing does.
+        """
+        return finish(self.sample_async(
+            prompt, num_samples, max_tokens=max_tokens, seed=seed, temperature=temperature,
+            top_k=top_k, top_p=top_p, stop_tokens=stop_tokens, stop=stop))
+
+    def sample_async(
+        self,
+        prompt: Array,
+        num_samples: int = 1,
+        *,
+        max_tokens: int | None = None,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        top_k: int = -1,
+        top_p: float = 1.0,
+        stop_tokens: Sequence[int] | None = None,
+        stop: str | Sequence[str] | None = None,
+    ) -> Handle[SampleResult]:
+        """As ``sample``, without waiting. Make many, then wait: the server samples them together."""
+        tokens = to_tensor(prompt, "prompt")
+        texts = [stop] if isinstance(stop, str) else None if stop is None else list(stop)
+        ids = None if stop_tokens is None else list(stop_tokens)
+        return start(torch.ops.tinkex.sample_async, lambda parts: SampleResult(*parts), self.native,
+                     tokens, num_samples, max_tokens, seed, float(temperature), top_k,
+                     float(top_p), ids, texts)
+
+    def compute_logprobs(self, prompt: Array) -> torch.Tensor:
+        """The log probability of each token of ``prompt`` after those before it.
+
+        1-D float32 of the same length; NaN for the first token.
+        """
+        return finish(self.compute_logprobs_async(prompt))
+
+    def compute_logprobs_async(self, prompt: Array) -> Handle[torch.Tensor]:
+        """As ``compute_logprobs``, without waiting."""
+        return start(torch.ops.tinkex.compute_logprobs_async, _same, self.native,
+                     to_tensor(prompt, "prompt"))
+
+    def close(self) -> None:
+        """Lets go of the snapshot; later calls raise Closed. The service stays open."""
+        self.native.close()
+
+    def __enter__(self) -> SamplingClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return "<tinkex_torch.SamplingClient of %r>" % self._service
+
+    def __reduce__(self) -> Any:
+        with translate_errors():
+            return self.native.__getstate__()  # the library says why not

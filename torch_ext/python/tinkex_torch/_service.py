@@ -1,0 +1,173 @@
+"""Connecting, and making clients."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from typing import Any, Callable, TypeVar
+
+import torch
+
+from ._arguments import to_text
+from ._errors import translate_errors
+from ._handle import Native
+from ._sampling import SamplingClient
+from ._training import TrainingClient
+from ._waiting import call_interruptibly, forget_waits, leave_waits
+
+T = TypeVar("T")
+
+_open: weakref.WeakSet[Service] = weakref.WeakSet()
+
+
+class Service(Native):
+    """A connection to a server, or to the embedded backend in this process. Thread-safe.
+
+    ``connect`` makes one. Use it in a ``with`` statement, or call ``close``; what is open when the
+    interpreter ends is closed then. Clients keep it open.
+
+    Pickling keeps the address and the folder, never the key: what is unpickled is a new connection,
+    with the key of the environment.
+    """
+
+    def __init__(self, native: Any) -> None:
+        """Wraps a ``torch.classes.tinkex.Service``."""
+        super().__init__(native)
+        self._closed = False
+        _open.add(self)
+
+    @property
+    def session_id(self) -> str:
+        """The server's name for this connection."""
+        return self.native.session_id()
+
+    @property
+    def description(self) -> str:
+        """Where it is, for people: "the server at ..." or "the embedded backend in this process"."""
+        return self.native.description()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether models are trained in this process."""
+        return self.native.embedded()
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
+
+    def supported_models(self) -> list[str]:
+        """The models that the server has, for ``base_model``. Waits for it."""
+        return self._ask(torch.ops.tinkex.supported_models)
+
+    def create_lora_training_client(
+        self,
+        base_model: str,
+        rank: int = 32,
+        *,
+        seed: int | None = None,
+        train_attn: bool = True,
+        train_mlp: bool = True,
+        train_unembed: bool = True,
+    ) -> TrainingClient:
+        """A new model: ``base_model`` with LoRA adapters of ``rank``, which the training changes.
+
+        Waits until the server has made it. The other arguments are those of LoraConfig in
+        tinkex/params.h: which layers have adapters, and the seed of their first values.
+        """
+        native = self._ask(torch.ops.tinkex.create_lora_training_client,
+                           to_text(base_model, "base_model"), rank, seed, train_attn, train_mlp,
+                           train_unembed)
+        return TrainingClient(native, self)
+
+    def create_training_client_from_state(
+        self, path: str, *, with_optimizer: bool = True
+    ) -> TrainingClient:
+        """A new model that goes on from what ``TrainingClient.save_state`` saved as ``path``.
+
+        Without the optimizer's state its moments begin at zero. Waits.
+        """
+        native = self._ask(torch.ops.tinkex.create_training_client_from_state,
+                           to_text(path, "path"), with_optimizer)
+        return TrainingClient(native, self)
+
+    def create_sampling_client(
+        self, base_model: str | None = None, *, model_path: str | None = None
+    ) -> SamplingClient:
+        """Samples from ``base_model``, or from the weights saved as ``model_path``. Give one of them.
+
+        Waits.
+        """
+        native = self._ask(torch.ops.tinkex.create_sampling_client, base_model, model_path)
+        return SamplingClient(native, self)
+
+    def close(self) -> None:
+        """Ends the connection: what is under way ends with Closed. Waits a few seconds at most.
+
+        May be called twice. Does nothing in a child of fork, which has nothing to close.
+        """
+        call_interruptibly(self._close, lambda late: None)
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._is_inherited():
+            return "<tinkex_torch.Service of process %d>" % self._process
+        return "<tinkex_torch.Service of %s, %s>" % (
+            self.description, "closed" if self._closed else "open")
+
+    def __reduce__(self) -> Any:
+        return Service, (self.native,)
+
+    def _close(self) -> None:
+        self._closed = True
+        _open.discard(self)
+        if not self._is_inherited():
+            self.native.close()
+
+    def _ask(self, op: Callable[..., T], *arguments: Any) -> T:
+        with translate_errors():
+            native = self.native
+            return call_interruptibly(lambda: op(native, *arguments), lambda late: None)
+
+
+def connect(
+    base_url: str = "", api_key: str = "", *, data_dir: str | os.PathLike[str] = ""
+) -> Service:
+    """Connects to a server, or starts an embedded backend in this process.
+
+    What is empty is taken from TINKER_BASE_URL and TINKER_API_KEY. Without an address and a key in
+    either place the embedded backend is used, which trains on this machine; ``data_dir`` is the
+    folder of its checkpoints, a temporary one if it is empty. With a key alone it is the hosted
+    server. Waits for a few requests.
+
+    Raises ConnectionFailed if there is no server, Error with ``status`` if it refuses, InvalidArgument
+    for an address that is none.
+    """
+    arguments = (to_text(base_url, "base_url"), to_text(api_key, "api_key"),
+                 to_text(os.fspath(data_dir), "data_dir"))
+    with translate_errors():
+        return Service(call_interruptibly(lambda: torch.ops.tinkex.connect(*arguments),
+                                          lambda late: late.close()))
+
+
+def _close_at_exit() -> None:
+    """Before the interpreter ends, not after: threads that wait must be able to come back to it."""
+    for service in list(_open):
+        service._close()  # on this thread: it is too late to start another
+    leave_waits(patience=1.0)
+
+
+def _forget_after_fork() -> None:
+    """A child has none of the threads: nothing of its parent's is closed or waited for there."""
+    _open.clear()
+    forget_waits()
+
+
+atexit.register(_close_at_exit)
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,126 @@
+"""Waits that Ctrl-C ends, and that do no harm while the process exits.
+
+Python handles a signal on the main thread, between two of its instructions. An op that waits there
+keeps Ctrl-C from being seen until it returns. So the main thread waits in slices, and leaves an op
+that cannot be asked in slices to a thread of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Callable, Generic, TypeVar
+
+T = TypeVar("T")
+
+SLICE = 0.05  # seconds, so that Ctrl-C is seen soon
+_WHOLE = 1e6
+
+# Threads inside a wait in C++ that is not the main thread's.
+_inside: set[object] = set()
+
+
+class _Inside:
+    """Marks a wait of another thread than the main one."""
+
+    def __enter__(self) -> None:
+        _inside.add(self)
+
+    def __exit__(self, *_: object) -> None:
+        _inside.discard(self)
+
+
+def leave_waits(patience: float) -> None:
+    """Waits until other threads have come back from their waits, at most so many seconds.
+
+    A thread that comes back after the interpreter has ended would abort the process.
+    """
+    end = time.monotonic() + patience
+    while _inside and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def forget_waits() -> None:
+    """In a child of fork, which has none of the threads that wait."""
+    _inside.clear()
+
+
+def is_main_thread() -> bool:
+    """Whether this thread handles signals."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def wait_in_slices(wait_for: Callable[[float], bool], timeout: float | None) -> bool:
+    """Whether ``wait_for(seconds)`` says within ``timeout`` that the result is there.
+
+    Raises KeyboardInterrupt on the main thread within a slice. The result is found at once, not at
+    the end of a slice.
+    """
+    if not is_main_thread():
+        with _Inside():
+            return wait_for(_WHOLE if timeout is None else timeout)
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = SLICE if end is None else end - time.monotonic()
+        if wait_for(min(SLICE, left)):
+            return True
+        if left <= 0:
+            return False
+
+
+class _Call(Generic[T]):
+    """A function that runs on a thread of its own, for a caller who may leave."""
+
+    def __init__(self, function: Callable[[], T], give_up: Callable[[T], None]) -> None:
+        self._function = function
+        self._give_up = give_up
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._result: list[T] = []
+        self._problem: BaseException | None = None
+        self._finished = threading.Event()
+
+    def run(self) -> None:
+        try:
+            with _Inside():
+                result = self._function()
+            with self._lock:
+                self._result.append(result)
+                abandoned = self._abandoned
+            if abandoned:
+                self._give_up(result)
+        except BaseException as problem:  # raised again by the caller
+            self._problem = problem
+        finally:
+            self._finished.set()
+
+    def abandon(self) -> None:
+        with self._lock:
+            self._abandoned = True
+            late = bool(self._result)
+        if late:
+            self._give_up(self._result[0])
+
+    def result(self) -> T:
+        self._finished.wait()
+        if self._problem is not None:
+            raise self._problem
+        return self._result[0]
+
+
+def call_interruptibly(function: Callable[[], T], give_up: Callable[[T], None]) -> T:
+    """``function()``, which may wait without looking for signals.
+
+    Raises KeyboardInterrupt at once. ``function`` then goes on, and what it returns is given to
+    ``give_up``.
+    """
+    if not is_main_thread():
+        with _Inside():
+            return function()
+    call = _Call(function, give_up)
+    threading.Thread(target=call.run, name="tinkex-call", daemon=True).start()
+    try:
+        return call.result()
+    except BaseException:
+        call.abandon()
+        raise

@@ -114,6 +114,18 @@ class OpsTest(unittest.TestCase):
         self.assertEqual(len(sampler.sample(tokens[0], 1, 2)[0]), 1)
         service.close()
 
+    def test_connecting_need_not_wait(self):
+        pending = ops.connect_async()
+        services = [pending.wait(), ops.connect_future().wait(), ops.connect_embedded("")]
+        self.assertTrue(pending.done() and pending.wait_for(0.0))
+        self.assertEqual(pending.wait().session_id(), services[0].session_id())
+        self.assertEqual(len({service.session_id() for service in services}), 3)
+        for service in services:
+            self.assertTrue(service.embedded())
+            service.close()
+        with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\] base_url"):
+            ops.connect_async("no address", "tml-key").wait()
+
     def test_client_keeps_its_service_open(self):
         client = ops.create_lora_training_client(ops.connect(), self.model, 4)
         tokens, inputs = batch("still open")

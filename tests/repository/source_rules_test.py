@@ -43,13 +43,13 @@ RULES = [
           "torch_ext/local/compute_thread.cc", "torch_ext/local/compute_thread.h",
           "torch_ext/local/in_process_transport.cc", "torch_ext/local/lanes.cc",
           "torch_ext/local/server_main.cc", "torch_ext/local/timer_thread.h",
-          "torch_ext/ops/reaper.cc"]),
+          "torch_ext/ops/connect_ops.cc", "torch_ext/ops/reaper.cc"]),
     Rule("a detached thread outlives what it uses",
          r"thread\w*\.detach\(\)|\}\)\.detach\(\)", "thread_.detach();", LIBRARIES,
          # These share their state with the thread, which a callback of its own may let go of last.
          ["tinkex/async/tbb_executor.cc", "tinkex/http/io_thread.cc",
           "tinkex/http/loopback_server.cc", "torch_ext/local/in_process_transport.cc", "torch_ext/local/timer_thread.cc",
-          "torch_ext/ops/reaper.cc"]),
+          "torch_ext/ops/connect_ops.cc", "torch_ext/ops/reaper.cc"]),
     Rule("the environment is read in tinkex/config/env.cc",
          r"\b(secure_)?getenv\(", 'std::getenv("HOME")', LIBRARIES,
          # BUILD_WORKING_DIRECTORY, which is not a setting of ours.

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "torch_ext/ops/connect_ops.h"
+
 namespace tinkex::torch_ext {
 namespace {
 
@@ -26,6 +28,10 @@ void register_pending_classes(torch::Library& library) {
 
 void register_pending_sampling_client_class(torch::Library& library) {
   register_pending<LeasedSampler>(library, "PendingSamplingClient");
+}
+
+void register_pending_service_class(torch::Library& library) {
+  register_pending<ServicePtr>(library, "PendingService");
 }
 
 }  // namespace tinkex::torch_ext

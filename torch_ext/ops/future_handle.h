@@ -75,5 +75,6 @@ c10::intrusive_ptr<c10::ivalue::Future> to_ivalue_future(Future<T> future) {
 /// Called by library.cc, in the order that it states.
 void register_pending_classes(torch::Library& library);
 void register_pending_sampling_client_class(torch::Library& library);
+void register_pending_service_class(torch::Library& library);
 
 }  // namespace tinkex::torch_ext

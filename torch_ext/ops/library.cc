@@ -7,6 +7,7 @@
 #include <torch/library.h>
 
 #include "torch_ext/ops/client_classes.h"
+#include "torch_ext/ops/connect_ops.h"
 #include "torch_ext/ops/future_handle.h"
 #include "torch_ext/ops/remote_model_ops.h"
 #include "torch_ext/ops/sampling_ops.h"
@@ -17,6 +18,8 @@
 #define SERVICE CLASS("Service")
 #define TRAINING CLASS("TrainingClient")
 #define SAMPLING CLASS("SamplingClient")
+
+#define CONNECT "(str base_url=\"\", str api_key=\"\", str data_dir=\"\")"
 
 #define BATCH                                                      \
   "(" TRAINING                                                     \
@@ -50,7 +53,10 @@ namespace {
 // their results are not used or their arguments are constants: hence "conservative" below.
 constexpr const char* kRemoteOps[] = {
     // Making clients.
-    "connect(str base_url=\"\", str api_key=\"\", str data_dir=\"\") -> " SERVICE,
+    "connect" CONNECT " -> " SERVICE,
+    "connect_async" CONNECT " -> " CLASS("PendingService"),
+    "connect_future" CONNECT " -> Future(" SERVICE ")",
+    "connect_embedded(str data_dir=\"\") -> " SERVICE,
     "supported_models(" SERVICE " service) -> str[]",
     "create_lora_training_client(" SERVICE
     " service, str base_model, int rank=32, int? seed=None, bool train_attn=True, "
@@ -122,6 +128,7 @@ TORCH_LIBRARY(tinkex, library) {
   register_pending_sampling_client_class(library);
   register_training_client_class(library);
   register_service_class(library);
+  register_pending_service_class(library);
   for (const char* schema : kRemoteOps) {
     library.def(torch::schema(schema, c10::AliasAnalysisKind::CONSERVATIVE));
   }
@@ -134,6 +141,7 @@ TORCH_LIBRARY(tinkex, library) {
 // This key serves every device, and an empty list of tensors, which no backend's key stands for.
 TORCH_LIBRARY_IMPL(tinkex, CompositeExplicitAutograd, library) {
   register_service_kernels(library);
+  register_connect_kernels(library);
   register_training_kernels(library);
   register_sampling_kernels(library);
   register_tensor_kernels(library);

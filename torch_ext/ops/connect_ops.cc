@@ -1,0 +1,51 @@
+#include "torch_ext/ops/connect_ops.h"
+
+#include <thread>
+#include <utility>
+
+#include "torch_ext/connect.h"
+#include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/remote_op.h"
+
+namespace tinkex::torch_ext {
+namespace {
+
+Result<ServicePtr> make_service(ConnectOptions options) {
+  Result<Connection> connection = connect(std::move(options));
+  if (!connection) return std::move(connection).error();
+  return c10::make_intrusive<ScriptService>(*std::move(connection));
+}
+
+}  // namespace
+
+Future<ServicePtr> start_connect(const std::string& base_url, const std::string& api_key,
+                                 const std::string& data_dir) {
+  ConnectOptions options;
+  options.client.base_url = base_url;
+  options.client.api_key = api_key;
+  options.embedded.data_dir = data_dir;
+  Promise<ServicePtr> promise;
+  Future<ServicePtr> future = promise.future();
+  // Not joined: nobody may want to wait for it. It owns all that it uses.
+  std::thread([promise = std::move(promise), options = std::move(options)]() mutable {
+    tinkex::internal::settle_guarded(*promise.cell(),
+                                     [&] { promise.set(make_service(std::move(options))); });
+  }).detach();
+  return future;
+}
+
+ServicePtr connect_embedded(const std::string& data_dir) {
+  ConnectOptions options;
+  options.where = Backend::kEmbedded;
+  options.embedded.data_dir = data_dir;
+  return value_or_throw(make_service(std::move(options)));
+}
+
+void register_connect_kernels(torch::Library& library) {
+  using Connect = RemoteOp<&start_connect>;
+  library.impl("connect_async", TORCH_FN(Connect::async));
+  library.impl("connect_future", torch::CppFunction::makeFromBoxedFunction<&Connect::future>());
+  library.impl("connect_embedded", TORCH_FN(connect_embedded));
+}
+
+}  // namespace tinkex::torch_ext

@@ -35,7 +35,7 @@ from ._errors import (  # noqa: E402  (the ops come first)
 from ._handle import Handle  # noqa: E402
 from ._results import BatchResult, Metrics, SampleResult  # noqa: E402
 from ._sampling import SamplingClient  # noqa: E402
-from ._service import Service, connect  # noqa: E402
+from ._service import Service, connect, connect_embedded  # noqa: E402
 from ._text import decode_text, encode_text  # noqa: E402
 from ._training import TrainingClient  # noqa: E402
 
@@ -58,6 +58,7 @@ __all__ = [
     "TrainingClient",
     "__version__",
     "connect",
+    "connect_embedded",
     "decode_text",
     "encode_text",
     "parse_error",
@@ -67,5 +68,5 @@ __all__ = [
 # Shown as what they are imported as, not as the file that they are in.
 for _each in (BatchResult, Cancelled, Closed, ConnectionFailed, Error, FileFailed, Handle,
               InvalidArgument, SampleResult, SamplingClient, Service, TimedOut, TrainingClient,
-              connect, decode_text, encode_text, parse_error, translate_errors):
+              connect, connect_embedded, decode_text, encode_text, parse_error, translate_errors):
     _each.__module__ = __name__

@@ -59,7 +59,7 @@ class Handle(Native, Generic[T]):
         return self._done()
 
     def state(self) -> str:
-        """"pending", "succeeded", "failed" or "cancelled"."""
+        """"pending", "done", "failed" or "cancelled"."""
         if not self.done():
             return "pending"
         if self._state is None:
@@ -111,7 +111,7 @@ class Handle(Native, Generic[T]):
         except Error:
             self._state = "failed"
             raise
-        self._state = "succeeded"
+        self._state = "done"
         return result
 
     def __repr__(self) -> str:

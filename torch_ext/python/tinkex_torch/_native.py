@@ -94,4 +94,5 @@ def load() -> None:
     try:
         torch.ops.load_library(LIBRARY)
     except OSError as problem:
-        raise ImportError(_explain(str(problem))) from problem
+        # torch puts a sentence of its own before the linker's.
+        raise ImportError(_explain(str(problem.__cause__ or problem))) from problem

@@ -11,7 +11,7 @@ import torch
 
 from ._arguments import to_text
 from ._errors import translate_errors
-from ._handle import Native
+from ._handle import Native, finish, start
 from ._sampling import SamplingClient
 from ._training import TrainingClient
 from ._waiting import call_interruptibly, forget_waits, leave_waits
@@ -122,7 +122,8 @@ class Service(Native):
             self.description, "closed" if self._closed else "open")
 
     def __reduce__(self) -> Any:
-        return Service, (self.native,)
+        embedded, base_url, data_dir = self.native.__getstate__()[0]
+        return _connect_again, (embedded, base_url, data_dir)
 
     def _close(self) -> None:
         self._closed = True
@@ -149,11 +150,28 @@ def connect(
     Raises ConnectionFailed if there is no server, Error with ``status`` if it refuses, InvalidArgument
     for an address that is none.
     """
-    arguments = (to_text(base_url, "base_url"), to_text(api_key, "api_key"),
-                 to_text(os.fspath(data_dir), "data_dir"))
+    arguments = (to_text(base_url, "base_url"), to_text(api_key, "api_key"), _to_folder(data_dir))
+    return finish(start(torch.ops.tinkex.connect_async, Service, *arguments))
+
+
+def connect_embedded(data_dir: str | os.PathLike[str] = "") -> Service:
+    """Starts an embedded backend in this process, whatever the environment says.
+
+    ``data_dir`` as in ``connect``.
+    """
+    folder = _to_folder(data_dir)
     with translate_errors():
-        return Service(call_interruptibly(lambda: torch.ops.tinkex.connect(*arguments),
+        return Service(call_interruptibly(lambda: torch.ops.tinkex.connect_embedded(folder),
                                           lambda late: late.close()))
+
+
+def _connect_again(embedded: bool, base_url: str, data_dir: str) -> Service:
+    """Unpickles a service. LibTorch's own way would hold the interpreter's lock meanwhile."""
+    return connect_embedded(data_dir) if embedded else connect(base_url)
+
+
+def _to_folder(data_dir: str | os.PathLike[str]) -> str:
+    return to_text(os.fspath(data_dir), "data_dir")
 
 
 def _close_at_exit() -> None:

@@ -108,6 +108,15 @@ class _Call(Generic[T]):
         return self._result[0]
 
 
+def _start(thread: threading.Thread) -> bool:
+    """False where the interpreter is ending, and starts no threads any more."""
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True
+
+
 def call_interruptibly(function: Callable[[], T], give_up: Callable[[T], None]) -> T:
     """``function()``, which may wait without looking for signals.
 
@@ -118,8 +127,10 @@ def call_interruptibly(function: Callable[[], T], give_up: Callable[[T], None]) 
         with _Inside():
             return function()
     call = _Call(function, give_up)
-    threading.Thread(target=call.run, name="tinkex-call", daemon=True).start()
-    try:
+    thread = threading.Thread(target=call.run, name="tinkex-call", daemon=True)
+    try:  # Ctrl-C may come while the thread is being started, too
+        if not _start(thread):
+            return function()
         return call.result()
     except BaseException:
         call.abandon()

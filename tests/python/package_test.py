@@ -1,0 +1,378 @@
+"""tinkex_torch as it is installed: training, sampling, errors and types, on the embedded backend."""
+
+import copy
+import inspect
+import os
+import pickle
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+import numpy
+import torch
+
+import servers
+import tinkex_torch
+from tinkex_torch import parse_error
+
+MODEL = "tinkex/tiny"
+
+
+def batch(*texts):
+    """Tokens and loss inputs of some texts."""
+    tokens = [tinkex_torch.encode_text(text) for text in texts]
+    inputs = {
+        "target_tokens": [t[1:] for t in tokens],
+        "weights": [torch.ones(t.numel() - 1) for t in tokens],
+    }
+    return [t[:-1] for t in tokens], inputs
+
+
+class ClientTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.service = tinkex_torch.connect()
+        cls.addClassCleanup(cls.service.close)
+
+    def client(self, seed=1):
+        return self.service.create_lora_training_client(MODEL, 4, seed=seed)
+
+    def loss(self, client, tokens, inputs):
+        return client.forward(tokens, inputs).metrics["loss:sum"].item()
+
+    def test_training_lowers_the_loss_and_changes_what_is_sampled(self):
+        client = self.service.create_lora_training_client(MODEL, 8, seed=1)
+        tokens, inputs = batch("to be or not to be")
+        begin = self.loss(client, tokens, inputs)
+        for _ in range(50):
+            under_way = client.forward_backward_async(tokens, inputs)
+            client.optim_step(4e-3, weight_decay=1e-4, grad_clip_norm=1e3)
+        result = under_way.wait()
+        self.assertLess(result.metrics["loss:sum"].item(), begin / 20)
+        self.assertEqual(result.outputs["logprobs"][0].shape, tokens[0].shape)
+        with client.save_weights_and_get_sampling_client() as sampler:
+            said = sampler.sample(tokens[0][:4], max_tokens=14, temperature=0)
+            self.assertEqual(tinkex_torch.decode_text(said.tokens[0]), "e or not to be")
+
+    def test_lists_and_arrays_give_the_loss_of_tensors(self):
+        client = self.client()
+        tokens, inputs = batch("any kind of array", "will do")
+        expected = self.loss(client, tokens, inputs)
+        frozen = [t.numpy().copy() for t in inputs["target_tokens"]]
+        for array in frozen:
+            array.flags.writeable = False
+        reversed_twice = [t.flip(0).numpy()[::-1] for t in tokens]
+        for some_tokens, some_inputs in (
+                ([t.tolist() for t in tokens], {k: [t.tolist() for t in v]
+                                                for k, v in inputs.items()}),
+                ([t.numpy() for t in tokens], {k: [t.numpy() for t in v]
+                                               for k, v in inputs.items()}),
+                (reversed_twice, dict(inputs, target_tokens=frozen)),
+                (tuple(t.to(torch.int32) for t in tokens), dict(
+                    inputs, weights=[[1] * t.numel() for t in tokens]))):
+            self.assertEqual(self.loss(client, some_tokens, some_inputs), expected)
+
+    def test_rows_of_a_padded_batch_are_its_datums(self):
+        client = self.client()
+        tokens, inputs = batch("the same", "as long!")
+        stacked = {name: torch.stack(values) for name, values in inputs.items()}
+        self.assertEqual(self.loss(client, torch.stack(tokens), stacked),
+                         self.loss(client, tokens, inputs))
+        self.assertEqual(self.loss(client, torch.stack(tokens).numpy(), stacked),
+                         self.loss(client, tokens, inputs))
+
+    def test_bad_input_names_the_argument_and_is_a_value_error(self):
+        client = self.client()
+        tokens, inputs = batch("hello")
+        for told, call in {
+                r"tokens\[0\] has dtype float32": lambda: client.forward([[0.5]], {}),
+                r"tokens\[1\] is a str": lambda: client.forward([tokens[0], "ab"], inputs),
+                r"tokens is a tensor of 1 dim": lambda: client.forward(tokens[0], inputs),
+                r"tokens is a int": lambda: client.forward(3, inputs),
+                r"loss_fn_inputs is a list": lambda: client.forward(tokens, [tokens]),
+                r"loss_fn_inputs\['weights'\]\[0\] is a object": lambda: client.forward(
+                    tokens, dict(inputs, weights=[object()])),
+                r"loss_fn_inputs\['weights'\] has 0": lambda: client.forward(
+                    tokens, dict(inputs, weights=[])),
+                r"give exactly one": self.service.create_sampling_client}.items():
+            with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\] .*" + told) as e:
+                call()
+            self.assertIsInstance(e.exception, tinkex_torch.InvalidArgument)
+
+    def test_values_of_another_type_are_type_errors(self):
+        client = self.client()
+        for call in (lambda: self.service.create_lora_training_client(MODEL, "eight"),
+                     lambda: client.save_state(7), lambda: tinkex_torch.encode_text(b"bytes"),
+                     lambda: self.service.create_sampling_client(3)):
+            with self.assertRaisesRegex(TypeError, "expected a str|Expected a value of type"):
+                call()
+
+    def test_errors_of_the_server_have_code_status_category_and_request(self):
+        with self.assertRaises(tinkex_torch.Error) as caught:
+            self.client().load_state("tinker://nowhere/weights/none")
+        error = caught.exception
+        self.assertEqual((error.code, error.category), ("request_failed", "user"))
+        self.assertRegex(error.request_id, r"^req-\w+")
+        self.assertRegex(error.message, r"no checkpoint tinker://nowhere/weights/none.*[^)]$")
+        with self.assertRaises(tinkex_torch.Error) as caught:
+            self.service.create_lora_training_client("no-such-model")
+        self.assertEqual((caught.exception.code, caught.exception.status), ("http_status", 404))
+
+    def test_a_closed_service_says_so(self):
+        with tinkex_torch.connect() as service:
+            client = service.create_lora_training_client(MODEL, 4)
+            self.assertFalse(service.closed)
+        self.assertTrue(service.closed)
+        with self.assertRaises(tinkex_torch.Closed):
+            client.optim_step()
+        service.close()
+
+    def test_states_are_saved_loaded_and_gone_on_from(self):
+        client = self.client(5)
+        tokens, inputs = batch("remember me")
+        client.forward_backward(tokens, inputs)
+        client.optim_step(1e-2)
+        expected = self.loss(client, tokens, inputs)
+        path = client.save_state("checkpoint")
+        with self.assertRaises(tinkex_torch.Error):
+            client.save_state("checkpoint")
+        self.assertEqual(client.save_state("checkpoint", overwrite=True), path)
+        other = self.service.create_training_client_from_state(path)
+        self.assertEqual(self.loss(other, tokens, inputs), expected)
+        third = self.client(6)
+        third.load_state(path, with_optimizer=False)
+        self.assertEqual(self.loss(third, tokens, inputs), expected)
+        sampler = self.service.create_sampling_client(
+            model_path=client.save_weights_for_sampler("weights"))
+        logprobs = sampler.compute_logprobs(tinkex_torch.encode_text("remember me"))
+        self.assertAlmostEqual(-logprobs[1:].sum().item(), expected, places=3)
+
+    def test_sampling_obeys_its_settings(self):
+        sampler = self.service.create_sampling_client(MODEL)
+        prompt = tinkex_torch.encode_text("abc")
+        first = sampler.sample(prompt, 3, max_tokens=5, seed=7, stop=[])
+        again = sampler.sample(prompt.tolist(), 3, max_tokens=5, seed=7, stop=[])
+        self.assertEqual([t.tolist() for t in first.tokens], [t.tolist() for t in again.tokens])
+        self.assertEqual(first.stop_reasons, ["length"] * 3)
+        stopped = sampler.sample(prompt, max_tokens=5, seed=7, stop_tokens=[first.tokens[0][1]])
+        self.assertEqual(stopped.stop_reasons, ["stop"])
+        sampler.close()
+        with self.assertRaises(tinkex_torch.Closed):
+            sampler.sample(prompt)
+
+    def test_text_that_ends_within_a_character_is_shown(self):
+        tokens = tinkex_torch.encode_text("naïve")
+        self.assertEqual(tinkex_torch.decode_text(tokens), "naïve")
+        self.assertEqual(tinkex_torch.decode_text(tokens[:3]), "na\ufffd")
+        with self.assertRaises(UnicodeDecodeError):
+            tinkex_torch.decode_text(tokens[:3].tolist(), errors="strict")
+
+    def test_objects_of_the_package_fit_the_ops_and_scripts(self):
+        @torch.jit.script
+        def step(client: torch.classes.tinkex.TrainingClient, tokens: list[torch.Tensor],
+                 inputs: dict[str, list[torch.Tensor]]) -> torch.Tensor:
+            return torch.ops.tinkex.forward(client, tokens, inputs)[1]["loss:sum"]
+
+        client = self.client()
+        tokens, inputs = batch("scripted")
+        self.assertEqual(step(client.native, tokens, inputs).item(),
+                         self.loss(client, tokens, inputs))
+
+    def test_a_copied_or_unpickled_service_is_a_new_connection(self):
+        with mock.patch.dict(os.environ, TINKER_BASE_URL="http://127.0.0.1:1"):
+            for other in (copy.deepcopy(self.service), pickle.loads(pickle.dumps(self.service))):
+                self.assertTrue(other.embedded)
+                self.assertNotEqual(other.session_id, self.service.session_id)
+                other.close()
+
+    def test_clients_and_handles_refuse_to_be_pickled(self):
+        client = self.client()
+        for each in (client, client.optim_step_async()):
+            with self.assertRaisesRegex(tinkex_torch.InvalidArgument, "cannot be pickled"):
+                pickle.dumps(each)
+
+
+class SecretTest(unittest.TestCase):
+    def test_neither_pickle_nor_repr_nor_error_holds_the_key(self):
+        with servers.AnsweringServer() as url:
+            service = tinkex_torch.connect(url, "tml-secret-key")
+            pickled = pickle.dumps(service)
+            self.assertNotIn(b"secret", pickled)
+            self.assertNotIn("secret", repr(service))
+            self.assertIn(url, repr(service))
+            with mock.patch.dict(os.environ, TINKER_API_KEY="tml-another-key"):
+                again = pickle.loads(pickled)
+            self.assertIn(url, again.description)
+            again.close()
+            service.close()
+        with self.assertRaises(TypeError) as caught:
+            tinkex_torch.connect(url, b"tml-secret-key")
+        self.assertNotIn("secret", str(caught.exception))
+
+    def test_a_refusal_has_the_servers_status(self):
+        with servers.AnsweringServer(401, {"detail": "no"}) as url:
+            with self.assertRaises(tinkex_torch.Error) as caught:
+                tinkex_torch.connect(url, "tml-secret-key")
+        self.assertEqual(caught.exception.status, 401)
+        self.assertNotIn("secret", str(caught.exception))
+
+
+class ErrorTest(unittest.TestCase):
+    TEXT = ("tinkex: [http_status] the server said (once) no (HTTP 429, category server, request "
+            "r-1, 2, chunk 2 of 3, 1 accepted, retry after 1500 ms)")
+
+    def test_every_detail_of_the_text_is_read(self):
+        error = parse_error(self.TEXT)
+        self.assertEqual(str(error), self.TEXT)
+        self.assertEqual(vars(error), {
+            "code": "http_status", "message": "the server said (once) no", "status": 429,
+            "category": "server", "request_id": "r-1, 2", "retry_after": 1.5, "chunk": 1,
+            "total_chunks": 3, "accepted_chunks": 1})
+
+    def test_each_detail_may_be_absent(self):
+        details = ["HTTP 429", "category user", "request r-1", "chunk 1 of 1, 0 accepted",
+                   "retry after 5 ms"]
+        for i, detail in enumerate(details):
+            for some in ([detail], details[:i] + details[i + 1:], details[i:]):
+                error = parse_error("tinkex: [timeout] m (%s)" % ", ".join(some))
+                self.assertEqual(error.message, "m", some)
+                self.assertEqual(error.status, 429 if details[0] in some else None)
+                self.assertEqual(error.category, "user" if details[1] in some else "unknown")
+                self.assertEqual(error.request_id, "r-1" if details[2] in some else None)
+                self.assertEqual(error.total_chunks, int(details[3] in some))
+                self.assertEqual(error.retry_after, 0.005 if details[4] in some else None)
+        self.assertEqual(parse_error("tinkex: [io] no such file (a.txt)").message,
+                         "no such file (a.txt)")
+
+    def test_classes_are_those_that_programs_of_python_catch(self):
+        for code, kinds in {"invalid_argument": (tinkex_torch.InvalidArgument, ValueError),
+                            "timeout": (tinkex_torch.TimedOut, TimeoutError),
+                            "deadline_exceeded": (tinkex_torch.TimedOut, TimeoutError),
+                            "connection": (tinkex_torch.ConnectionFailed, ConnectionError),
+                            "io": (tinkex_torch.FileFailed, OSError),
+                            "cancelled": (tinkex_torch.Cancelled,),
+                            "closed": (tinkex_torch.Closed,), "decode": ()}.items():
+            error = parse_error("tinkex: [%s] m" % code)
+            for kind in kinds + (tinkex_torch.Error, RuntimeError):
+                self.assertIsInstance(error, kind)
+            again = pickle.loads(pickle.dumps(error))
+            self.assertEqual((type(again), str(again), vars(again)),
+                             (type(error), str(error), vars(error)))
+
+    def test_a_script_keeps_the_text_in_which_the_error_is_found(self):
+        @torch.jit.script
+        def fail(model: str) -> str:
+            service = torch.ops.tinkex.connect_embedded()
+            return torch.ops.tinkex.create_lora_training_client(service, model).model_id()
+
+        with self.assertRaises(RuntimeError) as caught:
+            fail("no-such-model")
+        self.assertNotIsInstance(caught.exception, tinkex_torch.Error)
+        self.assertEqual(parse_error(caught.exception).status, 404)
+        with self.assertRaises(tinkex_torch.Error) as caught, tinkex_torch.translate_errors():
+            fail("no-such-model")
+        self.assertIn("fail", str(caught.exception.__cause__))  # where in the script it was
+
+    def test_other_exceptions_are_none_of_ours(self):
+        self.assertIsNone(parse_error(RuntimeError("something else")))
+        with self.assertRaisesRegex(RuntimeError, "something else"):
+            with tinkex_torch.translate_errors():
+                raise RuntimeError("something else")
+        try:
+            try:
+                raise RuntimeError("tinkex: [closed] m")
+            except RuntimeError as cause:
+                raise KeyError("outside") from cause
+        except KeyError as error:
+            self.assertIsInstance(parse_error(error), tinkex_torch.Closed)
+
+
+class InterfaceTest(unittest.TestCase):
+    def public_functions(self):
+        for name in tinkex_torch.__all__:
+            each = getattr(tinkex_torch, name)
+            if inspect.isfunction(each):
+                yield name, each
+            elif inspect.isclass(each) and each.__module__ == "tinkex_torch":
+                yield name, each
+                for member, value in vars(each).items():
+                    value = value.fget if isinstance(value, property) else value
+                    if inspect.isfunction(value) and not member.startswith("_"):
+                        yield name + "." + member, value
+
+    def test_everything_public_is_explained_and_typed(self):
+        seen = 0
+        for name, each in self.public_functions():
+            self.assertTrue(inspect.getdoc(each), name)
+            if inspect.isclass(each):
+                continue
+            seen += 1
+            signature = inspect.signature(each)
+            self.assertNotEqual(signature.return_annotation, inspect.Signature.empty, name)
+            for parameter in list(signature.parameters.values()):
+                if parameter.name != "self":
+                    self.assertNotEqual(parameter.annotation, inspect.Parameter.empty, name)
+        self.assertGreater(seen, 30)
+
+    def test_every_call_has_both_forms_with_the_same_arguments(self):
+        found = dict(self.public_functions())
+        pairs = [name for name in found if name + "_async" in found]
+        self.assertEqual(len(pairs), 9)
+        for name in pairs:
+            blocking, handle = (inspect.signature(found[n]) for n in (name, name + "_async"))
+            self.assertEqual(blocking.parameters, handle.parameters, name)
+            self.assertEqual(handle.return_annotation, "Handle[%s]" % re.sub(
+                "^Tensor$", "torch.Tensor", blocking.return_annotation), name)
+
+    def test_defaults_are_those_of_the_ops(self):
+        found = dict(self.public_functions())
+        for name, function in found.items():
+            op = getattr(torch.ops.tinkex, name.split(".")[-1], None)
+            if "." not in name or op is None:
+                continue
+            schema = {argument.name: argument for argument in op.default._schema.arguments}
+            for parameter in inspect.signature(function).parameters.values():
+                argument = schema.get(parameter.name)
+                if argument is not None and argument.has_default_value():
+                    self.assertEqual(parameter.default, argument.default_value, name)
+
+
+class ExampleTest(unittest.TestCase):
+    def test_the_example_teaches_every_answer_and_shows_progress(self):
+        done = subprocess.run([sys.executable, "-B", "-W", "ignore", "examples/python/sft.py"],
+                              stdout=subprocess.PIPE, text=True, check=True)
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[-1], "8 of 8 answers right", done.stdout)
+        losses = [float(x) for x in re.findall(r"^step \d+/60  loss ([\d.]+)", done.stdout, re.M)]
+        self.assertEqual(len(losses), 10)
+        self.assertLess(losses[-1], losses[0] / 20)
+
+    def test_the_programs_in_the_guide_run_from_top_to_bottom(self):
+        with open("docs/python.md", encoding="utf-8") as file:
+            blocks = re.findall(r"```python\n(.*?)```", file.read(), re.S)
+        self.assertGreater(len(blocks), 7)
+        with tempfile.TemporaryDirectory() as folder:
+            program = os.path.join(folder, "guide.py")  # a file: scripts are made from their source
+            with open(program, "w", encoding="utf-8") as file:
+                file.write("path = %r\n" % os.path.join(folder, "module.pt") + "\n".join(blocks))
+                file.write("\nassert losses[-1] < losses[0]\n")
+            done = subprocess.run([sys.executable, "-B", "-W", "ignore", program],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("\ne or not to be ['length']\n", done.stdout)
+        self.assertIn("\nrequest_failed None user req-", done.stdout)
+        self.assertTrue(done.stdout.endswith("\nrequest_failed\nuser\n"), done.stdout)
+
+    def test_the_example_says_what_is_wrong_in_one_line(self):
+        done = subprocess.run([sys.executable, "-B", "-W", "ignore", "examples/python/sft.py",
+                               "--base-model", "nope"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\Atinkex: \[http_status\] .*'nope'.*\n\Z")
+
+
+if __name__ == "__main__":
+    unittest.main()

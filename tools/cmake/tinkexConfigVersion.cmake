@@ -1,0 +1,10 @@
+# Below 1.0 a new minor version may change the interface.
+set(PACKAGE_VERSION "@TINKEX_VERSION@")
+string(REGEX MATCH "^[0-9]+\\.[0-9]+" _tinkex_series "${PACKAGE_VERSION}")
+string(REGEX MATCH "^[0-9]+\\.[0-9]+" _tinkex_wanted "${PACKAGE_FIND_VERSION}.0")
+if(_tinkex_wanted STREQUAL _tinkex_series AND NOT PACKAGE_VERSION VERSION_LESS PACKAGE_FIND_VERSION)
+  set(PACKAGE_VERSION_COMPATIBLE TRUE)
+endif()
+if(PACKAGE_VERSION VERSION_EQUAL PACKAGE_FIND_VERSION)
+  set(PACKAGE_VERSION_EXACT TRUE)
+endif()

@@ -17,6 +17,8 @@ import consumer
 import inner_bazel
 
 GUIDE = checkout.read("docs/bazel_workspace.md")
+# Whether it is optimised makes no difference here but to the time.
+FAST = "--compilation_mode=fastbuild"
 
 OWN_REPOSITORIES = """
 new_local_repository(name = "tbb", path = "own", build_file = "own/tbb.BUILD")
@@ -44,15 +46,12 @@ class ConsumerTest(unittest.TestCase, consumer.Programs):
         cls.addClassCleanup(cls.bazel.shutdown)
 
     def test_the_core_is_built_without_libtorch_and_trains_on_a_server(self):
-        # Whether it is optimised makes no difference here but to the time.
-        self.expect_success(self.bazel("build", "--compilation_mode=fastbuild", "//:core",
-                                       libtorch="/nonexistent"))
-        self.check_core(self.bazel.built("core"))
+        self.expect_success(self.bazel("build", FAST, "//:core", libtorch="/nonexistent"))
+        self.check_core(self.bazel.built("core", FAST))
 
     def test_programs_with_libtorch_compile(self):
-        self.expect_success(self.bazel(
-            "build", "--compilation_mode=fastbuild", "--output_groups=compilation_outputs",
-            "//:train", "//:libsurprise.so", "//:load_op"))
+        self.expect_success(self.bazel("build", FAST, "--output_groups=compilation_outputs",
+                                       "//:train", "//:libsurprise.so", "//:load_op"))
 
     def test_a_missing_libtorch_is_named(self):
         done = self.bazel("build", "--nobuild", "//:train", libtorch="/nonexistent")
@@ -120,9 +119,11 @@ class OtherWorkspacesTest(unittest.TestCase, consumer.Programs):
         self.workspace(STAND_INS_ONLY)
         done = self.bazel("build", "--nobuild", "//:core")
         self.assertNotEqual(done.returncode, 0)
-        missing = re.search(r"The repository '@(\w+)' could not be resolved", done.stdout)
+        message = r"The repository '@(\w+)' could not be resolved"
+        missing = re.search(message, done.stdout)
         self.assertTrue(missing, done.stdout)
-        self.assertIn("The repository '@%s' could not be resolved" % missing.group(1), GUIDE)
+        self.assertIn('"%s": dict(' % missing.group(1), checkout.read("third_party/versions.bzl"))
+        self.assertRegex(GUIDE, message)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ import consumer
 # Debian's, whatever else is on PATH: bazelw installs it.
 CMAKE = "/usr/bin/cmake" if os.path.exists("/usr/bin/cmake") else shutil.which("cmake")
 
+# Libraries with AddressSanitizer and its companion can be linked only by programs that have them too.
+SANITIZED = ["-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined"] if consumer.SANITIZED else []
+
 
 class CmakeConsumerTest(unittest.TestCase, consumer.Programs):
     @classmethod
@@ -34,7 +37,8 @@ class CmakeConsumerTest(unittest.TestCase, consumer.Programs):
         build = os.path.join(self.folder, name)
         places = ";".join(filter(None, [prefix or self.prefix, torch]))
         return build, consumer.run(
-            CMAKE, "-S", consumer.SOURCES, "-B", build, "-DCMAKE_PREFIX_PATH=" + places, *options)
+            CMAKE, "-S", consumer.SOURCES, "-B", build, "-DCMAKE_PREFIX_PATH=" + places, *SANITIZED,
+            *options)
 
     def expect_refusal(self, done, *words):
         self.assertNotEqual(done.returncode, 0)

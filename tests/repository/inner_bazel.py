@@ -35,9 +35,9 @@ class InnerBazel:
                             HOME=pwd.getpwuid(os.getuid()).pw_dir,
                             LIBTORCH_HOME=libtorch or consumer.libtorch(), **_UNSET)
 
-    def built(self, name):
-        """Path of what was built under this name in the root package."""
-        done = subprocess.run([*self.startup, "info", "bazel-bin"], cwd=self.workspace, check=True,
+    def built(self, name, *options):
+        """Path of what was built under this name in the root package with these options."""
+        done = subprocess.run([*self.startup, "info", *options, "bazel-bin"], cwd=self.workspace, check=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         return os.path.join(done.stdout.strip(), name)
 

@@ -5,9 +5,8 @@
 //   auto connection = connect().value();  // to a server, or to one in this process
 //   auto& service = connection.service;
 //   auto trainer = service.create_lora_training_client("tinkex/tiny").get().value();
-//   auto datums =
-//       borrow_datums(tokens, {{"target_tokens", targets}, {"weights", weights}}).value();
-//   auto loss = trainer.forward_backward(datums, tinkex::loss::kCrossEntropy);
+//   TokenBatch batch = make_batch(examples, tokenizer);
+//   auto loss = trainer.forward_backward(batch.datums().value(), tinkex::loss::kCrossEntropy);
 //   auto step = trainer.optim_step({.learning_rate = 1e-4});  // both are on their way
 //   double sum = loss.get().value().metrics.at("loss:sum");
 //
@@ -44,7 +43,6 @@
 #include "examples/support/streams.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
-#include "torch_ext/datum_convert.h"
 #include "torch_ext/metrics_tensor.h"
 
 namespace {
@@ -76,10 +74,7 @@ PendingStep submit_step(Workshop& shop, const Plan& plan, std::int64_t step) {
   const Batch batch = make_batch(shop.task.batch(step, plan.batch_size), shop.tokenizer);
 
   // Datums borrow the tensors' memory: nothing is copied here.
-  const std::vector<tinkex::Datum> datums =
-      tinkex::torch_ext::borrow_datums(
-          batch.tokens, {{"target_tokens", batch.targets}, {"weights", batch.weights}})
-          .value();
+  const std::vector<tinkex::Datum> datums = batch.datums().value();
 
   tinkex::AdamParams adam;
   adam.learning_rate = Schedule{plan.learning_rate, plan.steps}.learning_rate(step);
@@ -90,7 +85,7 @@ PendingStep submit_step(Workshop& shop, const Plan& plan, std::int64_t step) {
       shop.trainer.forward_backward(datums, tinkex::loss::kCrossEntropy);
   Future<tinkex::OptimStepResponse> update = shop.trainer.optim_step(adam);
   return {.number = step + 1,
-          .tokens = batch.token_count,
+          .tokens = batch.token_count(),
           .learning_rate = adam.learning_rate,
           .gradient = std::move(gradient),
           .update = std::move(update),

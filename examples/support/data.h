@@ -8,27 +8,12 @@
 
 #include "tinkex/error.h"
 #include "tinkex/tokenizer.h"
+#include "torch_ext/training_text.h"
 
 namespace sft {
 
-/// A stretch of an example's text. Only trained parts count in the loss.
-struct Part {
-  std::string text;
-  bool trained = false;
-};
-
-/// One text to learn from.
-struct Example {
-  std::vector<Part> parts;
-  /// Whether the end-of-text token follows every trained part, so that the model learns to stop.
-  bool ended = true;
-  /// Whether the text brings what begins a text, so that nothing is put before it.
-  bool begun = false;
-  /// A dialogue as the file has it, a line of JSON with "messages", for models that have a chat
-  /// template; `parts` are for those that have none. Empty: it is no dialogue.
-  std::string dialogue = {};
-  std::size_t line = 0;  ///< Of the file that the dialogue is from.
-};
+using Part = tinkex::torch_ext::TextPart;
+using Example = tinkex::torch_ext::TextExample;
 
 /// A text for the model to go on from, before and after the training.
 struct Prompt {

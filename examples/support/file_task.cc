@@ -2,14 +2,14 @@
 
 #include <algorithm>
 #include <iterator>
-#include <numeric>
 #include <string_view>
 #include <utility>
 
 #include "examples/support/counted.h"
-#include "examples/support/dialogues.h"
 #include "examples/support/dice.h"
 #include "tinkex/chat_template.h"
+#include "torch_ext/seeded_order.h"
+#include "torch_ext/training_text.h"
 
 namespace sft {
 namespace {
@@ -77,6 +77,13 @@ bool cut(Example& example, std::size_t most, const tinkex::Tokenizer& tokenizer)
   return false;
 }
 
+/// What a model says that says this text: up to its end, without special tokens.
+std::string spoken(const std::string& text, const tinkex::Tokenizer& tokenizer) {
+  std::vector<std::int64_t> tokens = tokenizer.encode(text);
+  tokens.erase(std::find(tokens.begin(), tokens.end(), tokenizer.eos_token()), tokens.end());
+  return tokenizer.decode(tokens);
+}
+
 bool teaches(const Example& example) {
   return std::any_of(example.parts.begin(), example.parts.end(), [&](const Part& part) {
     return part.trained && part.text.size() + ends_of(example, part) > 0;
@@ -108,7 +115,10 @@ class FileTask final : public Task {
     std::vector<std::size_t> order;
     const auto count = static_cast<std::int64_t>(examples_.size());
     for (std::int64_t at = step * size; at < (step + 1) * size; ++at) {
-      if (order.empty() || at % count == 0) order = order_of(at / count);
+      if (order.empty() || at % count == 0) {
+        order = tinkex::torch_ext::seeded_order(examples_.size(), static_cast<std::uint64_t>(seed_),
+                                                static_cast<std::uint64_t>(at / count));
+      }
       examples.push_back(examples_[order[static_cast<std::size_t>(at % count)]]);
     }
     return examples;
@@ -175,9 +185,9 @@ class FileTask final : public Task {
   tinkex::Result<std::vector<Example>> write(const Example& example,
                                              const tinkex::ChatTemplate& chat) const {
     if (example.dialogue.empty()) return std::vector<Example>{example};
-    auto written = write_dialogue(chat, example.dialogue);
+    auto written = tinkex::torch_ext::write_dialogue(chat, example.dialogue);
     if (written) return written;
-    return std::move(written).error().with_context("--data " + name_ + ", line " +
+    return std::move(written).error().with_context("--data " + name_ + ":" +
                                                    std::to_string(example.line));
   }
 
@@ -194,13 +204,6 @@ class FileTask final : public Task {
     std::erase_if(prompts_, [&](const Prompt& prompt) {
       return (prompt.begun ? 0 : begin) + tokenizer.encode(prompt.text).size() > context - longest;
     });
-  }
-
-  std::vector<std::size_t> order_of(std::int64_t epoch) const {
-    std::vector<std::size_t> order(examples_.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    Dice(seed_, epoch).shuffle(order);
-    return order;
   }
 
   const std::string name_;

@@ -81,7 +81,7 @@ CLI::Validator not_empty() {
 void add_training_options(CLI::App& app, Options& options) {
   app.add_option(
          "--data", options.data,
-         "examples: .jsonl with prompt/completion or messages, or plain .txt; messages are\n"
+         "examples: .jsonl with text, prompt/completion or messages, or plain .txt; messages are\n"
          "written by the model's chat template where it has one, and the assistant's learned")
       ->check(not_empty());
   app.add_option("--steps", options.steps,

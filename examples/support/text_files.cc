@@ -5,23 +5,19 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <optional>
 #include <system_error>
 #include <utility>
+
+#include "torch_ext/jsonl.h"
 
 namespace sft {
 namespace {
 
-using json = nlohmann::ordered_json;
 using tinkex::invalid_argument;
 using tinkex::Result;
 
 /// Bytes of a piece of plain text.
 constexpr std::size_t kPiece = 128;
-
-constexpr char kLineForm[] =
-    R"(expected {"prompt": "...", "completion": "..."} or {"messages": [{"role": "...", "content": "..."}]})";
 
 /// Length of the well-formed UTF-8 sequence that `text` begins with, or 0.
 std::size_t sequence_length(std::string_view text) noexcept {
@@ -39,64 +35,6 @@ std::size_t sequence_length(std::string_view text) noexcept {
   if (first == 0xF0 && byte(1) < 0x90) return 0;
   if (first == 0xF4 && byte(1) > 0x8F) return 0;
   return length;
-}
-
-/// The member of that name if it is a text.
-std::optional<std::string> text_in(const json& object, const char* name) {
-  const auto found = object.find(name);
-  if (found == object.end() || !found->is_string()) return std::nullopt;
-  return found->get<std::string>();
-}
-
-Result<Example> from_pair(const json& line) {
-  const auto prompt = text_in(line, "prompt");
-  const auto completion = text_in(line, "completion");
-  if (!prompt || !completion) return invalid_argument(kLineForm);
-  if (completion->empty()) return invalid_argument("\"completion\" is empty: nothing to learn");
-  return Example{.parts = {{*prompt, false}, {*completion, true}}};
-}
-
-/// A dialogue, for a model without a chat template: `role: content` lines, of which what the
-/// assistant says is learned.
-Result<Example> from_messages(const json& messages) {
-  if (!messages.is_array()) return invalid_argument(kLineForm);
-  Example example;
-  std::string untrained;
-  for (const json& message : messages) {
-    const auto role = message.is_object() ? text_in(message, "role") : std::nullopt;
-    const auto content = message.is_object() ? text_in(message, "content") : std::nullopt;
-    if (!role || !content) return invalid_argument(kLineForm);
-    untrained += *role + ": ";
-    if (*role != "assistant") {
-      untrained += *content + "\n";
-      continue;
-    }
-    if (content->empty()) {
-      return invalid_argument("an assistant's \"content\" is empty: nothing to learn");
-    }
-    example.parts.push_back({std::exchange(untrained, "\n"), false});
-    example.parts.push_back({*content, true});
-  }
-  if (example.parts.empty()) {
-    return invalid_argument("\"messages\" has none of role \"assistant\": nothing to learn");
-  }
-  return example;
-}
-
-Result<Example> parse_line(std::string_view line) {
-  if (!is_utf8(line)) return invalid_argument("is not UTF-8; convert the file, e.g. with iconv");
-  const json value = json::parse(line, nullptr, false);
-  if (value.is_discarded()) return invalid_argument("is not JSON; each line must be one object");
-  if (!value.is_object()) return invalid_argument(kLineForm);
-  const auto messages = value.find("messages");
-  if (messages == value.end()) return from_pair(value);
-  Result<Example> example = from_messages(*messages);
-  if (example) example->dialogue = line;
-  return example;
-}
-
-bool is_blank(std::string_view line) {
-  return line.find_first_not_of(" \t\r") == std::string_view::npos;
 }
 
 /// Where a piece that begins at 0 ends: after a line or a word if one ends in its second half,
@@ -146,25 +84,6 @@ bool is_utf8(std::string_view text) noexcept {
   return true;
 }
 
-Result<std::vector<Example>> parse_jsonl(std::string_view text, const std::string& name) {
-  std::vector<Example> examples;
-  for (std::size_t number = 1; !text.empty(); ++number) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (is_blank(line)) continue;
-    Result<Example> example = parse_line(line);
-    if (!example) {
-      return invalid_argument(name + ", line " + std::to_string(number) + ": " +
-                              example.error().message());
-    }
-    example->line = number;
-    examples.push_back(*std::move(example));
-  }
-  if (examples.empty()) return invalid_argument(name + ": is empty; give it at least one example");
-  return examples;
-}
-
 Result<std::vector<Example>> parse_plain_text(std::string_view text, const std::string& name) {
   std::vector<Example> examples;
   std::size_t line = 1;
@@ -187,12 +106,16 @@ Result<std::vector<Example>> parse_plain_text(std::string_view text, const std::
 Result<std::vector<Example>> read_examples(const std::filesystem::path& file) {
   const std::string name = "--data " + file.string();
   const std::string ending = file.extension().string();
-  if (ending != ".jsonl" && ending != ".txt") {
-    return invalid_argument(name + ": the name must end in .jsonl or .txt");
+  if (ending == ".jsonl") {
+    Result<std::vector<Example>> examples = tinkex::torch_ext::read_jsonl(file);
+    // A name that leads nowhere is the caller's mistake, like a bad line.
+    if (!examples) return invalid_argument("--data " + examples.error().message());
+    return examples;
   }
+  if (ending != ".txt") return invalid_argument(name + ": the name must end in .jsonl or .txt");
   const Result<std::string> text = read_file(file);
   if (!text) return text.error();
-  return ending == ".jsonl" ? parse_jsonl(*text, name) : parse_plain_text(*text, name);
+  return parse_plain_text(*text, name);
 }
 
 }  // namespace sft

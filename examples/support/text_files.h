@@ -14,17 +14,13 @@ bool is_utf8(std::string_view text) noexcept;
 
 /// Reads a file of examples. By the end of its name:
 ///
-///   .jsonl  one JSON object a line: {"prompt": "...", "completion": "..."}, or
-///           {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]};
-///           completions and the assistant's messages are learned; dialogues are kept as they
-///           are, too, for a model's chat template
+///   .jsonl  an example of tinkex::torch_ext::parse_example on each line
 ///   .txt    plain text, all of it learned, in pieces of about 128 bytes
 ///
 /// Errors: kInvalidArgument naming the file, the line where there is one, and the remedy.
 tinkex::Result<std::vector<Example>> read_examples(const std::filesystem::path& file);
 
-/// The parts of the reader that need no file; `name` begins the errors.
-tinkex::Result<std::vector<Example>> parse_jsonl(std::string_view text, const std::string& name);
+/// The part of the reader that needs no file; `name` begins the errors.
 tinkex::Result<std::vector<Example>> parse_plain_text(std::string_view text,
                                                       const std::string& name);
 

@@ -1,13 +1,10 @@
-#include "examples/support/dialogues.h"
+#include "examples/support/file_task.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 #include <iterator>
-
-#include "examples/support/file_task.h"
-#include "examples/support/text_files.h"
 
 namespace sft {
 namespace {
@@ -27,12 +24,7 @@ ChatTemplate model_template(const std::string& name) {
   return ChatTemplate::parse(text, "<s>", "</s>").value();
 }
 
-/// Trained parts in angle brackets.
-std::string shown(const Example& example) {
-  std::string text;
-  for (const Part& part : example.parts) text += part.trained ? "«" + part.text + "»" : part.text;
-  return text;
-}
+Example dialogue() { return tinkex::torch_ext::parse_example(kDialogue).value(); }
 
 /// A tokenizer of bytes with a chat template.
 class ChatTokenizer final : public tinkex::Tokenizer {
@@ -59,60 +51,8 @@ ChatTokenizer with(ChatTemplate chat) {
   return ChatTokenizer(std::make_shared<const ChatTemplate>(std::move(chat)));
 }
 
-TEST(DialoguesTest, OnlyTheAssistantsTurnsAreLearned) {
-  const auto written = write_dialogue(model_template("smollm2"), kDialogue).value();
-  ASSERT_EQ(written.size(), 1u);
-  EXPECT_EQ(shown(written[0]),
-            "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
-            "Face<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
-            "«yo<|im_end|>\n»<|im_start|>user\nhow?<|im_end|>\n<|im_start|>assistant\n"
-            "«so<|im_end|>\n»");
-  EXPECT_FALSE(written[0].ended);
-  EXPECT_TRUE(written[0].begun);
-}
-
-TEST(DialoguesTest, ATemplateMayHaveNoPromptOfItsOwn) {
-  const auto written = write_dialogue(model_template("llama2"), kDialogue).value();
-  ASSERT_EQ(written.size(), 1u);
-  EXPECT_EQ(shown(written[0]), "<s>[INST] hi [/INST]« yo </s>»<s>[INST] how? [/INST]« so </s>»");
-}
-
-TEST(DialoguesTest, ATurnThatChangesEarlierOnesBeginsAnotherExample) {
-  const auto written = write_dialogue(model_template("qwen3"), kDialogue).value();
-  ASSERT_EQ(written.size(), 2u);
-  EXPECT_EQ(shown(written[0]),
-            "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
-            "«<think>\n\n</think>\n\nyo<|im_end|>\n»");
-  EXPECT_EQ(shown(written[1]),
-            "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nyo<|im_end|>\n"
-            "<|im_start|>user\nhow?<|im_end|>\n<|im_start|>assistant\n"
-            "«<think>\n\n</think>\n\nso<|im_end|>\n»");
-}
-
-TEST(DialoguesTest, TheDateIsTheSameEveryDay) {
-  const auto written = write_dialogue(model_template("llama3.2"), kDialogue).value();
-  EXPECT_THAT(shown(written[0]), AllOf(HasSubstr("Today Date: 26 Jul 2024"),
-                                       HasSubstr("assistant<|end_header_id|>\n\n«yo<|eot_id|>»")));
-}
-
-TEST(DialoguesTest, ToolsOfTheLineAreWritten) {
-  const auto written =
-      write_dialogue(model_template("qwen2.5"),
-                     R"({"tools": [{"name": "f"}], "messages": [{"role": "user", "content": "a"},)"
-                     R"({"role": "assistant", "content": "b"}]})");
-  EXPECT_THAT(shown(written->front()), HasSubstr("<tools>\n{\"name\": \"f\"}\n</tools>"));
-}
-
-TEST(DialoguesTest, ATurnThatIsWrittenElsewhereIsAnError) {
-  const auto chat = ChatTemplate::parse(
-      "{% for m in messages|reverse %}{{ m.role }}{{ m.content }}{% endfor %}", "", "");
-  EXPECT_THAT(write_dialogue(*chat, kDialogue).error().message(),
-              HasSubstr("does not write an assistant's turn after"));
-}
-
 TEST(DialoguesTest, TheTaskWritesDialoguesByTheModelsTemplate) {
-  const auto task =
-      file_task("f", parse_jsonl(std::string(kDialogue) + "\n", "f.jsonl").value(), 1);
+  const auto task = file_task("f", {dialogue()}, 1);
   const ChatTokenizer tokenizer = with(model_template("qwen3"));
   EXPECT_EQ(task->fit(tokenizer, 1'000).value(),
             "dialogues are written by the model's chat template");
@@ -125,7 +65,7 @@ TEST(DialoguesTest, TheTaskWritesDialoguesByTheModelsTemplate) {
 }
 
 TEST(DialoguesTest, WithoutATemplateTheTaskWritesPlainLinesAndSaysWhy) {
-  const auto examples = parse_jsonl(kDialogue, "f.jsonl").value();
+  const std::vector<Example> examples{dialogue()};
   const auto plain = file_task("f", examples, 1);
   EXPECT_THAT(plain->fit(tinkex::ByteTokenizer(), 1'000).value(),
               AllOf(HasSubstr("plain lines"), HasSubstr("the model has no chat template")));
@@ -136,14 +76,15 @@ TEST(DialoguesTest, WithoutATemplateTheTaskWritesPlainLinesAndSaysWhy) {
 }
 
 TEST(DialoguesTest, ARefusalOfTheTemplateNamesTheLine) {
-  const std::string good = "{\"prompt\": \"a\", \"completion\": \"b\"}\n";
-  const auto task = file_task("f.jsonl", parse_jsonl(good + kDialogue, "f.jsonl").value(), 1);
+  Example second = dialogue();
+  second.line = 2;
+  const auto task = file_task("f.jsonl", {{.parts = {{"a", false}, {"b", true}}}, second}, 1);
   const auto fitted =
       task->fit(with(ChatTemplate::parse("{{ raise_exception('no') }}", "", "").value()), 1'000);
   ASSERT_FALSE(fitted.ok());
   EXPECT_EQ(fitted.error().code(), tinkex::ErrorCode::kInvalidArgument);
   EXPECT_EQ(fitted.error().message(),
-            "--data f.jsonl, line 2: chat template, line 1: the template refuses the messages: no");
+            "--data f.jsonl:2: chat template, line 1: the template refuses the messages: no");
 }
 
 }  // namespace

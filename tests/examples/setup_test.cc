@@ -51,7 +51,7 @@ TEST(BatchTest, ATextOfOneTokenFollowsAnEnd) {
   ASSERT_EQ(batch.tokens[0].numel(), 1);
   EXPECT_EQ(batch.tokens[0].item<std::int64_t>(), 0);
   EXPECT_EQ(batch.targets[0].item<std::int64_t>(), 'x');
-  EXPECT_EQ(batch.token_count, 1);
+  EXPECT_EQ(batch.token_count(), 1);
   EXPECT_NEAR(sum_of_weights(batch), 1, 1e-6);
 }
 

@@ -325,8 +325,8 @@ test_bad_data() {
   printf '{"prompt": "a", "completion": "b"}\nnot json\n' >bad.jsonl
   printf 'ok\n\377\n' >latin.txt
   refused 2 "No such file" --data missing.jsonl
-  refused 2 "is empty" --data empty.jsonl
-  refused 2 "bad.jsonl, line 2: is not JSON" --data bad.jsonl
+  refused 2 "has no examples" --data empty.jsonl
+  refused 2 "bad.jsonl:2: is not JSON" --data bad.jsonl
   refused 2 "is not UTF-8" --data latin.txt
   refused 2 "must end in .jsonl or .txt" --data "$sft"
 }

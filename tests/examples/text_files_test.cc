@@ -17,67 +17,6 @@ std::string temporary(const std::string& name, const std::string& content) {
   return path;
 }
 
-std::string jsonl_error(const std::string& text) {
-  const auto read = parse_jsonl(text, "f.jsonl");
-  EXPECT_FALSE(read.ok());
-  if (read.ok()) return {};
-  EXPECT_EQ(read.error().code(), tinkex::ErrorCode::kInvalidArgument);
-  return read.error().message();
-}
-
-TEST(JsonlTest, PromptIsReadAndCompletionIsLearned) {
-  const auto read = parse_jsonl(
-      "{\"prompt\": \"a\", \"completion\": \"b\"}\n\n"
-      "{\"completion\": \"d\", \"prompt\": \"\", \"other\": 1}",
-      "f.jsonl");
-  ASSERT_TRUE(read.ok());
-  ASSERT_EQ(read->size(), 2u);
-  EXPECT_EQ((*read)[0].parts[0].text, "a");
-  EXPECT_FALSE((*read)[0].parts[0].trained);
-  EXPECT_EQ((*read)[0].parts[1].text, "b");
-  EXPECT_TRUE((*read)[0].parts[1].trained);
-  EXPECT_TRUE((*read)[0].ended);
-}
-
-TEST(JsonlTest, EveryMessageOfTheAssistantIsLearned) {
-  const auto read = parse_jsonl(
-      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}, )"
-      R"({"role": "user", "content": "how?"}, {"role": "assistant", "content": "so"}, )"
-      R"({"role": "user", "content": "bye"}]})",
-      "f.jsonl");
-  ASSERT_TRUE(read.ok());
-  const std::vector<Part>& parts = read->front().parts;
-  ASSERT_EQ(parts.size(), 4u);
-  EXPECT_EQ(parts[0].text, "user: hi\nassistant: ");
-  EXPECT_EQ(parts[1].text, "yo");
-  EXPECT_EQ(parts[2].text, "\nuser: how?\nassistant: ");
-  EXPECT_EQ(parts[3].text, "so");
-  EXPECT_TRUE(parts[1].trained && parts[3].trained);
-  EXPECT_FALSE(parts[0].trained || parts[2].trained);
-}
-
-TEST(JsonlTest, BadLineIsNamedByItsNumber) {
-  const std::string good = "{\"prompt\": \"a\", \"completion\": \"b\"}\n";
-  EXPECT_THAT(jsonl_error(good + "\n{\"prompt\": \"a\"}\n"),
-              HasSubstr("f.jsonl, line 3: expected"));
-  EXPECT_THAT(jsonl_error(good + "nonsense\n"), HasSubstr("line 2: is not JSON"));
-  EXPECT_THAT(jsonl_error("[1]\n"), HasSubstr("line 1: expected"));
-  EXPECT_THAT(jsonl_error(good + good + "{\"prompt\": \"\xff\", \"completion\": \"b\"}"),
-              HasSubstr("line 3: is not UTF-8"));
-  EXPECT_THAT(jsonl_error("{\"prompt\": 1, \"completion\": \"b\"}"), HasSubstr("line 1"));
-}
-
-TEST(JsonlTest, NothingToLearnIsAnError) {
-  EXPECT_THAT(jsonl_error("{\"prompt\": \"a\", \"completion\": \"\"}"), HasSubstr("empty"));
-  EXPECT_THAT(jsonl_error("{\"messages\": []}"), HasSubstr("nothing to learn"));
-  EXPECT_THAT(jsonl_error("{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}"),
-              HasSubstr("nothing to learn"));
-  EXPECT_THAT(jsonl_error("{\"messages\": [{\"role\": \"user\"}]}"), HasSubstr("expected"));
-  EXPECT_THAT(jsonl_error("{\"messages\": [{\"role\": \"assistant\", \"content\": \"\"}]}"),
-              HasSubstr("line 1: an assistant's \"content\" is empty"));
-  EXPECT_THAT(jsonl_error(" \n\n"), HasSubstr("is empty"));
-}
-
 TEST(PlainTextTest, PiecesTogetherAreTheText) {
   std::string text;
   for (int i = 0; i < 200; ++i) text += "line " + std::to_string(i) + " has w\xc3\xb6rds in it\n";
@@ -133,6 +72,8 @@ TEST(ReadExamplesTest, WhatCannotBeReadIsNamedWithTheRemedy) {
     return read.ok() ? std::string() : read.error().message();
   };
   EXPECT_THAT(message("/nowhere/x.txt"), HasSubstr("--data /nowhere/x.txt: No such file"));
+  EXPECT_THAT(message("/nowhere/x.jsonl"), HasSubstr("--data /nowhere/x.jsonl: No such file"));
+  EXPECT_THAT(message(temporary("bad.jsonl", "\nnonsense")), HasSubstr("bad.jsonl:2: is not JSON"));
   EXPECT_THAT(message(temporary("a.csv", "x")), HasSubstr("must end in .jsonl or .txt"));
   EXPECT_THAT(message(temporary("empty.txt", "")), HasSubstr("is empty"));
   const std::string folder = ::testing::TempDir() + "folder.txt";

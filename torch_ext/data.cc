@@ -1,0 +1,69 @@
+#include "torch_ext/data.h"
+
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/pad_sequence.h>
+
+#include <string>
+#include <utility>
+
+namespace tinkex::torch_ext {
+
+std::int64_t TokenBatch::token_count() const {
+  std::int64_t count = 0;
+  for (const at::Tensor& sequence : tokens) count += sequence.numel();
+  return count;
+}
+
+NamedTensorLists TokenBatch::loss_fn_inputs() const {
+  return {{"target_tokens", targets}, {"weights", weights}};
+}
+
+Result<std::vector<Datum>> TokenBatch::datums() const& {
+  return borrow_datums(tokens, loss_fn_inputs());
+}
+
+TokenBatch Collate::apply_batch(std::vector<TokenExample> examples) {
+  TokenBatch batch;
+  double sum = 0;
+  for (const TokenExample& example : examples) {
+    // The shift by one: each token is the target of the one before.
+    batch.tokens.push_back(example.tokens.slice(0, 0, -1));
+    batch.targets.push_back(example.tokens.slice(0, 1));
+    batch.weights.push_back(example.weights.slice(0, 1));
+    sum += batch.weights.back().sum(at::kDouble).item<double>();
+  }
+  if (reduction_ == Reduction::kSum || sum == 0) return batch;
+  for (at::Tensor& weights : batch.weights) weights = weights.div(sum);
+  return batch;
+}
+
+PaddedBatch pad(const TokenBatch& batch, std::int64_t padding_token) {
+  std::vector<at::Tensor> present;
+  for (const at::Tensor& sequence : batch.tokens) {
+    present.push_back(at::ones_like(sequence, at::kBool));
+  }
+  const auto padding = static_cast<double>(padding_token);
+  return {.tokens = at::pad_sequence(batch.tokens, /*batch_first=*/true, padding),
+          .targets = at::pad_sequence(batch.targets, true, padding),
+          .weights = at::pad_sequence(batch.weights, true, 0),
+          .mask = at::pad_sequence(present, true, 0)};
+}
+
+Result<std::vector<at::Tensor>> unpad(const at::Tensor& padded, const at::Tensor& mask) {
+  if (!mask.defined() || mask.dim() != 2 || mask.scalar_type() != at::kBool) {
+    return invalid_argument("mask must be a bool tensor {B, T}, such as PaddedBatch::mask");
+  }
+  if (!padded.defined() || padded.dim() < 2 || padded.size(0) != mask.size(0) ||
+      padded.size(1) != mask.size(1)) {
+    return invalid_argument("padded must begin with the sizes of mask, {" +
+                            std::to_string(mask.size(0)) + ", " + std::to_string(mask.size(1)) +
+                            "}");
+  }
+  std::vector<at::Tensor> rows;
+  for (std::int64_t i = 0; i < mask.size(0); ++i) {
+    rows.push_back(padded.select(0, i).index_select(0, mask.select(0, i).nonzero().squeeze(1)));
+  }
+  return rows;
+}
+
+}  // namespace tinkex::torch_ext

@@ -133,6 +133,10 @@ class DocumentsTest(unittest.TestCase):
             self.assertIn(message, checkout.read(source))
             self.assertRegex(told, re.sub(r"%s|@\w+@", r"\\S+", re.escape(message)))
 
+    def test_the_snippets_of_the_data_guide_are_in_its_programs(self):
+        self.expect_snippets("docs/data.md", "examples/dataset_example.cc", 6,
+                             "tests/torch_ext/data_test.cc")
+
     def test_the_service_guide_lists_every_call(self):
         told = checkout.read("docs/service_client.md")
         for header, name in (("tinkex/service_client.h", "ServiceClient"),

@@ -1,0 +1,41 @@
+#!/bin/bash
+# A run that is stopped and resumed has the losses, bit for bit, of one that was not.
+set -eu
+example=$PWD/$1
+cd "$TEST_TMPDIR"
+unset TINKER_BASE_URL TINKER_API_KEY
+
+for i in 1 2 3 4 5; do
+  printf '{"text": "line %s of a poem"}\n' "$i"
+  printf '{"prompt": "What comes after %s? ", "completion": "%s"}\n' "$i" $((i + 1))
+done >notes.jsonl
+
+# losses FOLDER [STEPS]: the steps that a run tells of.
+losses() { "$example" notes.jsonl "$@" | grep '^epoch'; }
+
+# Ten examples in batches of four: three steps an epoch.
+losses whole >whole.txt
+[ "$(wc -l <whole.txt)" = 6 ]
+[ "$(grep -c ' 10 of 10 examples' whole.txt)" = 2 ]
+[ "$(sed 's/.*loss //' whole.txt | sort -u | wc -l)" = 6 ]
+
+# In the middle of an epoch, at its end, and in the middle of the next.
+{ losses part 2 && losses part 1 && losses part 1 && losses part; } >part.txt
+diff whole.txt part.txt
+
+# A run that is done stays so.
+"$example" notes.jsonl part >out.txt
+grep -q '^going on' out.txt
+if grep '^epoch' out.txt; then exit 1; fi
+
+expect() {
+  if "$example" "$1" "$2" >out.txt 2>error.txt; then exit 1; fi
+  cat error.txt
+  [ "$(wc -l <error.txt)" = 1 ]
+  grep -qF "$3" error.txt
+}
+head -n 9 notes.jsonl >fewer.jsonl
+expect fewer.jsonl part "was saved for 10 examples, but this one is for 9"
+printf '{"text": "good"}\n{"text": 7}\n' >bad.jsonl
+expect bad.jsonl new "bad.jsonl:2: field 'text' is a number, expected a string"
+expect missing.jsonl new "missing.jsonl: No such file or directory"

@@ -6,6 +6,8 @@
 
 #include <tuple>
 
+#include "torch_ext/local/scratch.h"
+
 namespace tinkex::torch_ext::local {
 namespace {
 
@@ -37,7 +39,9 @@ at::Tensor attention_backward(const at::Tensor& dy, const HeadViews& heads,
   const at::Tensor d_out = dy.view({q.size(0), q.size(2), q.size(1), q.size(3)}).transpose(1, 2);
   const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
       d_out, q, heads.k, heads.v, record.out, record.logsumexp, 0.0, /*is_causal=*/true);
-  return at::cat({to_rows(dq), to_rows(dk), to_rows(dv)}, 1);
+  at::Tensor d_rows =
+      scratch_empty({dy.size(0), dy.size(1) * (q.size(1) + 2 * dk.size(1)) / q.size(1)}, dy);
+  return at::cat_out(d_rows, {to_rows(dq), to_rows(dk), to_rows(dv)}, 1);
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -2,13 +2,11 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/mul.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/silu_backward.h>
 
 #include <algorithm>
 
 #include "torch_ext/local/kernels.h"
+#include "torch_ext/local/row_ops.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -38,9 +36,8 @@ struct LayerPass {
 
   at::Tensor attention_half(const at::Tensor& x, LayerRecord& r) const {
     r.input = x;
-    r.attention_input = rms_norm(x, weights().input_norm, eps(), &r.input_inverse);
-    r.qkv =
-        linear(r.attention_input, weights().qkv, adapter.qkv, weights().qkv_bias, &r.qkv_low_rank);
+    const at::Tensor normed = rms_norm(x, weights().input_norm, eps(), &r.input_inverse);
+    r.qkv = linear(normed, weights().qkv, adapter.qkv, weights().qkv_bias, &r.qkv_low_rank);
     if (model.config().qk_norm) {
       normalize_heads(r.qkv, weights().q_norm, eps(), queries(), r.q_norm);
       normalize_heads(r.qkv, weights().k_norm, eps(), keys(), r.k_norm);
@@ -54,30 +51,21 @@ struct LayerPass {
 
   at::Tensor mlp_half(const at::Tensor& x, LayerRecord& r) const {
     r.middle = x;
-    r.mlp_input = rms_norm(x, weights().post_attention_norm, eps(), &r.middle_inverse);
-    r.gate_up = linear(r.mlp_input, weights().gate_up, adapter.gate_up, {}, &r.gate_up_low_rank);
-    const std::int64_t inner = model.config().intermediate_size;
-    r.activation = at::silu(r.gate_up.narrow(1, 0, inner));
-    r.activation.mul_(r.gate_up.narrow(1, inner, inner));
-    return linear(r.activation, weights().down, adapter.down, x, &r.down_low_rank);
+    const at::Tensor normed = rms_norm(x, weights().post_attention_norm, eps(), &r.middle_inverse);
+    r.gate_up = linear(normed, weights().gate_up, adapter.gate_up, {}, &r.gate_up_low_rank);
+    return linear(gated_rows(r.gate_up), weights().down, adapter.down, x, &r.down_low_rank);
   }
 
   /// Adds the MLP's part to `dx`, which comes in as the gradient of the layer's output.
   void mlp_backward(const LayerRecord& r, at::Tensor& dx, LayerViews& gradient) const {
-    const std::int64_t inner = model.config().intermediate_size;
-    at::Tensor d_activation = linear_backward(dx, r.activation, r.down_low_rank, weights().down,
-                                              adapter.down, gradient.down, true);
-    const at::Tensor gate = r.gate_up.narrow(1, 0, inner);
-    at::Tensor d_gate_up = at::empty(r.gate_up.sizes(), r.gate_up.options());
-    at::Tensor d_gate = d_gate_up.narrow(1, 0, inner);
-    at::Tensor d_up = d_gate_up.narrow(1, inner, inner);
-    at::silu_out(d_up, gate);
-    d_up.mul_(d_activation);
-    d_activation.mul_(r.gate_up.narrow(1, inner, inner));
-    at::silu_backward_out(d_gate, d_activation, gate);
+    const at::Tensor d_gated = linear_backward(dx, gated_rows(r.gate_up), r.down_low_rank,
+                                               weights().down, adapter.down, gradient.down, true);
+    const at::Tensor d_gate_up = gated_rows_backward(r.gate_up, d_gated);
+    const at::Tensor normed =
+        scaled_rows(r.middle, weights().post_attention_norm, r.middle_inverse);
     const at::Tensor d_input =
-        linear_backward(d_gate_up, r.mlp_input, r.gate_up_low_rank, weights().gate_up,
-                        adapter.gate_up, gradient.gate_up, true);
+        linear_backward(d_gate_up, normed, r.gate_up_low_rank, weights().gate_up, adapter.gate_up,
+                        gradient.gate_up, true);
     add_rms_norm_backward(d_input, r.middle, weights().post_attention_norm, r.middle_inverse, dx);
   }
 
@@ -96,8 +84,9 @@ struct LayerPass {
       normalize_heads_backward(d_qkv, weights().q_norm, queries(), r.q_norm);
       normalize_heads_backward(d_qkv, weights().k_norm, keys(), r.k_norm);
     }
-    const at::Tensor d_input = linear_backward(d_qkv, r.attention_input, r.qkv_low_rank,
-                                               weights().qkv, adapter.qkv, gradient.qkv, !first);
+    const at::Tensor normed = scaled_rows(r.input, weights().input_norm, r.input_inverse);
+    const at::Tensor d_input = linear_backward(d_qkv, normed, r.qkv_low_rank, weights().qkv,
+                                               adapter.qkv, gradient.qkv, !first);
     if (!first) add_rms_norm_backward(d_input, r.input, weights().input_norm, r.input_inverse, dx);
   }
 };

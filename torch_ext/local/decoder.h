@@ -13,14 +13,14 @@
 
 namespace tinkex::torch_ext::local {
 
-/// What the forward pass of a layer leaves for its backward pass.
+/// What the forward pass of a layer leaves for its backward pass: all that is not cheap to compute
+/// once more.
 struct LayerRecord {
-  at::Tensor input, input_inverse, attention_input, qkv, qkv_low_rank;
+  at::Tensor input, input_inverse, qkv, qkv_low_rank;
   HeadNormRecord q_norm, k_norm;
   AttentionRecord attention;
   at::Tensor attention_rows, o_low_rank;
-  at::Tensor middle, middle_inverse, mlp_input, gate_up, gate_up_low_rank, activation,
-      down_low_rank;
+  at::Tensor middle, middle_inverse, gate_up, gate_up_low_rank, down_low_rank;
 };
 using DecoderRecord = std::vector<LayerRecord>;
 

@@ -10,6 +10,8 @@
 #include <cmath>
 #include <type_traits>
 
+#include "torch_ext/local/scratch.h"
+
 namespace tinkex::torch_ext::local {
 namespace {
 
@@ -85,7 +87,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps,
                     at::Tensor* inverse) {
   const std::int64_t rows = x.size(0);
   const std::int64_t d = x.size(1);
-  at::Tensor y = at::empty_like(x);
+  at::Tensor y = scratch_empty(x.sizes(), x);
   at::Tensor factors = at::empty({rows}, x.options());
   with_type(x, [&](auto zero) {
     using T = decltype(zero);
@@ -103,6 +105,23 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps,
     });
   });
   if (inverse != nullptr) *inverse = factors;
+  return y;
+}
+
+at::Tensor scaled_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& inverse) {
+  const std::int64_t d = x.size(1);
+  at::Tensor y = scratch_empty(x.sizes(), x);
+  with_type(x, [&](auto zero) {
+    using T = decltype(zero);
+    const T* in = x.const_data_ptr<T>();
+    const T* w = weight.const_data_ptr<T>();
+    const T* factor = inverse.const_data_ptr<T>();
+    T* out = y.mutable_data_ptr<T>();
+    for_each_row(x.size(0), d, [=](std::int64_t row) {
+      const T f = factor[row];
+      for (std::int64_t i = row * d; i < (row + 1) * d; ++i) out[i] = in[i] * f * w[i - row * d];
+    });
+  });
   return y;
 }
 
@@ -154,26 +173,6 @@ void rotate_heads(at::Tensor& rows, const at::Tensor& table, const Rotation& rot
       const std::int64_t position =
           rotation.positions != nullptr ? rotation.positions[row] : row % rotation.length;
       rotate_row(data + row * stride, angles + position * rotation.head_dim, rotation);
-    });
-  });
-}
-
-void softmax_to_logit_gradient(at::Tensor& rows, const std::int64_t* targets, const double* g,
-                               std::int64_t columns) {
-  const std::int64_t vocab = rows.size(1);
-  with_type(rows, [&](auto zero) {
-    using T = decltype(zero);
-    T* data = rows.mutable_data_ptr<T>();
-    for_each_row(rows.size(0), vocab, [=](std::int64_t row) {
-      T* out = data + row * vocab;
-      const double* own = g + row * columns;
-      double sum = 0;
-      for (std::int64_t k = 0; k < columns; ++k) sum += own[k];
-      const T factor = static_cast<T>(-sum);
-      for (std::int64_t i = 0; i < vocab; ++i) out[i] *= factor;
-      for (std::int64_t k = 0; k < columns; ++k) {
-        out[targets[row * columns + k]] += static_cast<T>(own[k]);
-      }
     });
   });
 }

@@ -13,6 +13,9 @@ namespace tinkex::torch_ext::local {
 /// the factor 1 / sqrt(...) of each row (n).
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, at::Tensor* inverse);
 
+/// The same result once more, from the factors that rms_norm gave.
+at::Tensor scaled_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& inverse);
+
 /// Adds the gradient with respect to x to `dx` (n, d).
 void add_rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
                            const at::Tensor& inverse, at::Tensor& dx);
@@ -44,11 +47,6 @@ struct Rotation {
   bool inverse = false;
 };
 void rotate_heads(at::Tensor& rows, const at::Tensor& table, const Rotation& rotation);
-
-/// Turns softmax rows (n, vocab) into the gradient of a loss with respect to the logits, in place:
-/// row = -sum(g) * row, then g[k] is added at targets[k]. Both `targets` and `g` are (n, columns).
-void softmax_to_logit_gradient(at::Tensor& rows, const std::int64_t* targets, const double* g,
-                               std::int64_t columns);
 
 /// Sum of squares in double and in a fixed order; NaN or infinite if any element is.
 double sum_of_squares(const at::Tensor& flat);

@@ -1,8 +1,9 @@
 #include "torch_ext/local/linear.h"
 
 #include <ATen/ops/addmm.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+
+#include "torch_ext/local/scratch.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -24,7 +25,8 @@ LoraViews views_of(const LoraGroup& group, const at::Tensor& flat, std::int64_t 
 }
 
 void add_low_rank(at::Tensor& y, const at::Tensor& x, const LoraViews& lora, at::Tensor* keep) {
-  const at::Tensor low_rank = at::mm(x, lora.a.t());
+  at::Tensor low_rank = scratch_empty({x.size(0), lora.a.size(0)}, x);
+  at::mm_out(low_rank, x, lora.a.t());
   const std::int64_t rank = lora.b.front().size(1);
   std::int64_t column = 0;
   for (std::size_t i = 0; i < lora.b.size(); ++i) {
@@ -63,7 +65,12 @@ at::Tensor widened(const at::Tensor& weight, const at::Tensor& x) {
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LoraViews& lora,
                   const at::Tensor& residual, at::Tensor* low_rank) {
   const at::Tensor w = widened(weight, x);
-  at::Tensor y = residual.defined() ? at::addmm(residual, x, w.t()) : at::mm(x, w.t());
+  at::Tensor y = scratch_empty({x.size(0), w.size(0)}, x);
+  if (residual.defined()) {
+    at::addmm_out(y, residual, x, w.t());
+  } else {
+    at::mm_out(y, x, w.t());
+  }
   if (lora.present()) add_low_rank(y, x, lora, low_rank);
   return y;
 }
@@ -78,10 +85,13 @@ at::Tensor linear_backward(const at::Tensor& dy, const at::Tensor& x, const at::
                            const at::Tensor& weight, const LoraViews& lora, LoraViews& gradient,
                            bool need_dx) {
   at::Tensor dx;
-  if (need_dx) dx = at::mm(dy, widened(weight, dy));
+  if (need_dx) {
+    dx = scratch_empty({dy.size(0), weight.size(1)}, dy);
+    at::mm_out(dx, dy, widened(weight, dy));
+  }
   if (!lora.present()) return dx;
   const std::int64_t rank = lora.b.front().size(1);
-  at::Tensor d_low_rank = at::empty(low_rank.sizes(), low_rank.options());
+  at::Tensor d_low_rank = scratch_empty(low_rank.sizes(), low_rank);
   std::int64_t column = 0;
   for (std::size_t i = 0; i < lora.b.size(); ++i) {
     const std::int64_t out = lora.b[i].size(0);

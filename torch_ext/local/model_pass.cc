@@ -18,13 +18,11 @@
 #include "torch_ext/local/micro_batch.h"
 #include "torch_ext/local/own_loss.h"
 #include "torch_ext/local/scorer.h"
+#include "torch_ext/local/scratch.h"
 #include "torch_ext/local/thread_limit.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
-
-/// Smaller micro-batches use the matrix kernels badly.
-constexpr std::int64_t kSmallestMicroBatch = 256;
 
 at::Tensor padded_tokens(const MicroBatch& batch, std::span<const PreparedDatum> data) {
   const auto rows = static_cast<std::int64_t>(batch.datums.size());
@@ -80,6 +78,8 @@ class Lane {
 
   /// Takes micro-batches `first`, `first + step`, ...
   Status run(std::span<const MicroBatch> batches, std::size_t first, std::size_t step) {
+    ScratchPool pool;
+    const ScratchScope scope(pool);
     views_ = views(adapter_.flat());
     if (with_gradient_) {
       gradient_ = at::zeros(adapter_.flat().sizes(), adapter_.flat().options());
@@ -123,7 +123,7 @@ class Lane {
         model_, views_, rows, spec_.temperature,
         [this](const LogprobChunk& chunk) { return scorer_.score(chunk); }, gradient_views_);
     if (!d_rows) return d_rows.error();
-    at::Tensor d_stream = at::zeros(stream.sizes(), stream.options());
+    at::Tensor d_stream = scratch_zeros(stream.sizes(), stream);
     d_stream.index_copy_(0, indices, *d_rows);
     return backward(batch, record, std::move(d_stream));
   }
@@ -139,7 +139,7 @@ class Lane {
   Status run_own(const MicroBatch& batch, const at::Tensor& stream, const DecoderRecord& record) {
     HeadProjection head(model_, views_, stream);
     at::Tensor d_stream;
-    if (with_gradient_) d_stream = at::zeros(stream.sizes(), stream.options());
+    if (with_gradient_) d_stream = scratch_zeros(stream.sizes(), stream);
     for (std::size_t i = 0; i < batch.datums.size(); ++i) {
       const std::size_t index = batch.datums[i];
       const std::int64_t first = static_cast<std::int64_t>(i) * batch.length;
@@ -202,20 +202,10 @@ class Lane {
   AdapterViews gradient_views_;
 };
 
-/// Cuts the batch so that every lane has work, in pieces that are not too small.
-std::vector<MicroBatch> cut(std::span<const PreparedDatum> data, const PassOptions& options,
-                            std::int64_t lanes) {
+std::vector<MicroBatch> cut(std::span<const PreparedDatum> data, std::int64_t token_budget) {
   std::vector<std::int64_t> lengths;
-  std::int64_t total = 0;
-  for (const PreparedDatum& datum : data) {
-    lengths.push_back(datum.length());
-    total += datum.length();
-  }
-  if (lanes == 1) return plan_micro_batches(lengths, options.token_budget);
-  // The longest sequence of a share decides its padding: leave some room for it.
-  const std::int64_t share = total / lanes + total / (16 * lanes) + 1;
-  const std::int64_t budget = std::max(kSmallestMicroBatch, share);
-  return plan_micro_batches(lengths, std::min(options.token_budget, budget));
+  for (const PreparedDatum& datum : data) lengths.push_back(datum.length());
+  return plan_micro_batches(lengths, token_budget);
 }
 
 std::int64_t padded_size(std::span<const MicroBatch> batches) {
@@ -231,7 +221,7 @@ Result<PassOutput> run_pass(const BaseModel& model, const Adapter& adapter, cons
                             const PassOptions& options) {
   const c10::InferenceMode inference;
   const std::int64_t wanted = options.lanes > 0 ? options.lanes : available_threads();
-  std::vector<MicroBatch> batches = cut(data, options, wanted);
+  const std::vector<MicroBatch> batches = cut(data, options.token_budget);
   const bool several = options.lanes > 0 || worth_lanes(model.config(), padded_size(batches));
   const std::size_t count =
       several ? std::min(batches.size(), static_cast<std::size_t>(wanted)) : 1;

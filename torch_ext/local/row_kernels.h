@@ -1,9 +1,9 @@
 #pragma once
 
-// Products of few rows with a large matrix, and attention of single positions: the arithmetic of
-// decoding. Every element is summed in an order that depends on the inner size alone, never on how
-// many rows are computed together nor on the number of threads, so that a sequence gets the same
-// bits whatever is decoded beside it. No LibTorch.
+// Products of few rows with a large matrix, attention of single positions, and what is done to rows
+// element by element. Every element is summed in an order that depends on the inner size alone,
+// never on how many rows are computed together nor on the number of threads, so that a sequence
+// gets the same bits whatever is decoded beside it. No LibTorch.
 
 #include <cstdint>
 
@@ -56,6 +56,17 @@ struct GatedRow {
   T* out;
 };
 
+/// Its gradients, given that of `out`: d_gate[i] and d_up[i].
+template <class T>
+struct GatedRowGradient {
+  const T* gate;
+  const T* up;
+  const T* d_out;
+  std::int64_t size;
+  T* d_gate;
+  T* d_up;
+};
+
 /// The implementations for one instruction set.
 struct RowKernels {
   const char* name;
@@ -66,6 +77,14 @@ struct RowKernels {
   void (*attend_double)(const AttentionRow<double>&);
   void (*gate_float)(const GatedRow<float>&);
   void (*gate_double)(const GatedRow<double>&);
+  void (*gate_gradient_float)(const GatedRowGradient<float>&);
+  void (*gate_gradient_double)(const GatedRowGradient<double>&);
+  /// row[i] -= log(sum of exp(row)).
+  void (*log_softmax_float)(float* row, std::int64_t size);
+  void (*log_softmax_double)(double* row, std::int64_t size);
+  /// row[i] = factor * exp(row[i]), for numbers that are not above 0.
+  void (*scaled_exp_float)(float* row, std::int64_t size, float factor);
+  void (*scaled_exp_double)(double* row, std::int64_t size, double factor);
 };
 
 /// For any x86-64 or ARM machine; for AVX2 with FMA; for AVX-512F. The latter two are null where

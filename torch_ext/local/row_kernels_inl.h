@@ -16,7 +16,6 @@ namespace {
 using FloatVec [[gnu::vector_size(TINKEX_VECTOR_BYTES)]] = float;
 using DoubleVec [[gnu::vector_size(TINKEX_VECTOR_BYTES)]] = double;
 using IntVec [[gnu::vector_size(TINKEX_VECTOR_BYTES)]] = std::int32_t;
-using HalfVec [[gnu::vector_size(TINKEX_VECTOR_BYTES / 2)]] = std::uint16_t;
 
 template <class T>
 struct VecOf;
@@ -36,6 +35,8 @@ constexpr std::int64_t kVec = TINKEX_VECTOR_BYTES / sizeof(T);
 
 /// Rows of x that one tile computes at most.
 constexpr int kTileRows = 4;
+/// How many rows of w ahead of the tile memory is asked for.
+constexpr int kAhead = 8;
 
 template <class T>
 Vec<T> load(const T* from) {
@@ -44,23 +45,13 @@ Vec<T> load(const T* from) {
   return vec;
 }
 
-template <class T>
-Vec<T> load(const std::uint16_t* from) {
-  HalfVec half;
-  __builtin_memcpy(&half, from, sizeof half);
-  const IntVec wide = __builtin_convertvector(half, IntVec) << 16;
-  Vec<T> vec;
-  __builtin_memcpy(&vec, &wide, sizeof vec);
-  return vec;
-}
-
 /// `count` elements, and zeros for the rest.
-template <class T, class W>
-Vec<T> load_some(const W* from, std::int64_t count) {
-  if (count >= kVec<T>) return load<T>(from);
-  W filled[kVec<T>] = {};
-  __builtin_memcpy(filled, from, static_cast<std::size_t>(count) * sizeof(W));
-  return load<T>(static_cast<const W*>(filled));
+template <class T>
+Vec<T> load_some(const T* from, std::int64_t count) {
+  if (count >= kVec<T>) return load(from);
+  T filled[kVec<T>] = {};
+  __builtin_memcpy(filled, from, static_cast<std::size_t>(count) * sizeof(T));
+  return load(static_cast<const T*>(filled));
 }
 
 /// The vector turned by `Half` lanes.
@@ -80,21 +71,94 @@ T sum_of(const Vec<T>& vec) {
   }
 }
 
+/// Vectors of T that one vector's worth of W gives.
+template <class T, class W>
+constexpr int kPieces = sizeof(T) / sizeof(W);
+
+template <class T>
+void load_weights(const T* from, Vec<T>* to) {
+  to[0] = load(from);
+}
+
+/// Two vectors from one of bfloat16: the elements of even index, then those of odd index. A shift
+/// and a mask widen them, where taking them in order would cost shuffles.
+void load_weights(const std::uint16_t* from, FloatVec* to) {
+  IntVec pairs;
+  __builtin_memcpy(&pairs, from, sizeof pairs);
+  const IntVec even = pairs << 16;
+  const IntVec odd = pairs & static_cast<std::int32_t>(0xFFFF0000U);
+  __builtin_memcpy(to, &even, sizeof even);
+  __builtin_memcpy(to + 1, &odd, sizeof odd);
+}
+
+template <int First, int... Lane>
+FloatVec every_second(const FloatVec& a, const FloatVec& b,
+                      std::integer_sequence<int, Lane...> /*lanes*/) {
+  return __builtin_shufflevector(a, b, (2 * Lane + First)...);
+}
+
+/// The elements of x that meet those of load_weights.
+template <class W, class T>
+void load_inputs(const T* from, Vec<T>* to) {
+  if constexpr (kPieces<T, W> == 1) {
+    to[0] = load(from);
+  } else {
+    using Lanes = std::make_integer_sequence<int, static_cast<int>(kVec<T>)>;
+    const Vec<T> low = load(from);
+    const Vec<T> high = load(from + kVec<T>);
+    to[0] = every_second<0>(low, high, Lanes{});
+    to[1] = every_second<1>(low, high, Lanes{});
+  }
+}
+
+/// Adds the products of a vector's worth of elements.
+template <int R, int C, class T, class W>
+[[gnu::always_inline]] inline void add_products(Vec<T> (&sums)[R][C], const T* x,
+                                                std::int64_t x_stride, const W* w,
+                                                std::int64_t w_stride) {
+  constexpr int kCount = kPieces<T, W>;
+  Vec<T> a[R][kCount];
+  for (int r = 0; r < R; ++r) load_inputs<W>(x + r * x_stride, a[r]);
+  for (int c = 0; c < C; ++c) {
+    Vec<T> b[kCount];
+    load_weights(w + c * w_stride, b);
+    for (int r = 0; r < R; ++r) {
+      for (int i = 0; i < kCount; ++i) sums[r][c] += a[r][i] * b[i];
+    }
+  }
+}
+
+/// The last elements, filled up with zeros, so that every element is computed by the same steps.
+template <int R, int C, class T, class W>
+void add_last_products(Vec<T> (&sums)[R][C], const T* x, std::int64_t x_stride, const W* w,
+                       std::int64_t w_stride, std::int64_t count) {
+  constexpr std::int64_t kStep = kVec<T> * kPieces<T, W>;
+  T last_x[R][kStep] = {};
+  W last_w[C][kStep] = {};
+  const auto left = static_cast<std::size_t>(count);
+  for (int r = 0; r < R; ++r) __builtin_memcpy(last_x[r], x + r * x_stride, left * sizeof(T));
+  for (int c = 0; c < C; ++c) __builtin_memcpy(last_w[c], w + c * w_stride, left * sizeof(W));
+  add_products<R, C, T, W>(sums, last_x[0], kStep, last_w[0], kStep);
+}
+
 /// R rows of x with C rows of w. One accumulator per element, whatever R and C are.
 template <int R, int C, class T, class W>
 void tile(const RowProduct<T, W>& p, std::int64_t row, std::int64_t out) {
+  constexpr std::int64_t kStep = kVec<T> * kPieces<T, W>;
   const T* x = p.x + row * p.x_stride;
   const W* w = p.w + out * p.in;
   Vec<T> sums[R][C] = {};
-  // The last vector is filled up with zeros, so that every element is computed by the same steps.
-  for (std::int64_t k = 0; k < p.in; k += kVec<T>) {
-    const std::int64_t left = p.in - k;
-    Vec<T> a[R];
-    for (int r = 0; r < R; ++r) a[r] = load_some<T>(x + r * p.x_stride + k, left);
-    for (int c = 0; c < C; ++c) {
-      const Vec<T> b = load_some<T>(w + c * p.in + k, left);
-      for (int r = 0; r < R; ++r) sums[r][c] += a[r] * b;
+  std::int64_t k = 0;
+  for (; k + kStep <= p.in; k += kStep) {
+    // Several rows of w at a time are no pattern that the processor sees: what the next tiles read
+    // is asked for.
+    if constexpr (C > 1) {
+      for (int c = 0; c < C; ++c) __builtin_prefetch(w + (kAhead + c) * p.in + k);
     }
+    add_products<R, C, T, W>(sums, x + k, p.x_stride, w + k, p.in);
+  }
+  if (k < p.in) {
+    add_last_products<R, C, T, W>(sums, x + k, p.x_stride, w + k, p.in, p.in - k);
   }
   for (int r = 0; r < R; ++r) {
     for (int c = 0; c < C; ++c) {
@@ -119,14 +183,14 @@ void columns(const RowProduct<T, W>& p, std::int64_t out) {
 
 template <class T, class W>
 void product(const RowProduct<T, W>& p) {
-  // A single row needs more columns at a time to keep the memory busy.
-  constexpr int kAlone = 8;
+  // Few rows wait for memory, which is fastest where it is read in order; more of them wait for
+  // arithmetic, for which w must be used again while it is in registers.
+  constexpr std::int64_t kFew = kPieces<T, W> == 1 ? 4 : 2;
   std::int64_t out = 0;
-  if (p.rows == 1) {
-    for (; out + kAlone <= p.outs; out += kAlone) tile<1, kAlone>(p, 0, out);
-  }
-  for (; out + TINKEX_TILE_OUTS <= p.outs; out += TINKEX_TILE_OUTS) {
-    columns<TINKEX_TILE_OUTS>(p, out);
+  if (p.rows > kFew) {
+    for (; out + TINKEX_TILE_OUTS <= p.outs; out += TINKEX_TILE_OUTS) {
+      columns<TINKEX_TILE_OUTS>(p, out);
+    }
   }
   for (; out < p.outs; ++out) columns<1>(p, out);
 }
@@ -174,6 +238,77 @@ void gate(const GatedRow<T>& row) {
   for_each_vec(row.size, row.out, [&](std::int64_t i, std::int64_t count) {
     const Vec<T> g = load_some<T>(row.gate + i, count);
     return g / (exponential(-g) + T(1)) * load_some<T>(row.up + i, count);
+  });
+}
+
+template <class T>
+void gate_gradient(const GatedRowGradient<T>& row) {
+  for (std::int64_t i = 0; i < row.size; i += kVec<T>) {
+    const std::int64_t count = row.size - i < kVec<T> ? row.size - i : kVec<T>;
+    const Vec<T> g = load_some<T>(row.gate + i, count);
+    const Vec<T> d = load_some<T>(row.d_out + i, count);
+    const Vec<T> sigmoid = T(1) / (exponential(-g) + T(1));
+    const Vec<T> d_gate =
+        d * load_some<T>(row.up + i, count) * sigmoid * ((T(1) - sigmoid) * g + T(1));
+    const Vec<T> d_up = d * g * sigmoid;
+    __builtin_memcpy(row.d_gate + i, &d_gate, static_cast<std::size_t>(count) * sizeof(T));
+    __builtin_memcpy(row.d_up + i, &d_up, static_cast<std::size_t>(count) * sizeof(T));
+  }
+}
+
+template <class T>
+T largest_of(const T* row, std::int64_t size) {
+  T largest = -__builtin_huge_val();
+  Vec<T> lanes = Vec<T>{} + largest;
+  std::int64_t i = 0;
+  for (; i + kVec<T> <= size; i += kVec<T>) {
+    const Vec<T> vec = load(row + i);
+    lanes = vec > lanes ? vec : lanes;
+  }
+  for (std::int64_t lane = 0; lane < kVec<T>; ++lane) {
+    largest = lanes[lane] > largest ? lanes[lane] : largest;
+  }
+  for (; i < size; ++i) largest = row[i] > largest ? row[i] : largest;
+  return largest;
+}
+
+/// Sum of exp(row[i] - largest). Vectors are summed in float a block at a time, blocks in double.
+template <class T>
+double sum_of_exponentials(const T* row, std::int64_t size, T largest) {
+  constexpr std::int64_t kBlock = 64 * kVec<T>;
+  const Vec<T> nothing = Vec<T>{} - T(1e4);  // exp of it is 0, or next to it
+  double total = 0;
+  for (std::int64_t first = 0; first < size; first += kBlock) {
+    const std::int64_t end = first + kBlock < size ? first + kBlock : size;
+    Vec<T> sum{};
+    for (std::int64_t i = first; i < end; i += kVec<T>) {
+      Vec<T> x = load_some<T>(row + i, size - i) - largest;
+      if (size - i < kVec<T>) {
+        Vec<T> filled = nothing;
+        __builtin_memcpy(&filled, &x, static_cast<std::size_t>(size - i) * sizeof(T));
+        x = filled;
+      }
+      sum += exponential(x);
+    }
+    total += static_cast<double>(sum_of<T>(sum));
+  }
+  return total;
+}
+
+template <class T>
+void log_softmax(T* row, std::int64_t size) {
+  const T largest = largest_of(row, size);
+  const double sum = sum_of_exponentials(row, size, largest);
+  const T shift = static_cast<T>(static_cast<double>(largest) + __builtin_log(sum));
+  for_each_vec(size, row, [&](std::int64_t i, std::int64_t count) {
+    return load_some<T>(row + i, count) - shift;
+  });
+}
+
+template <class T>
+void scaled_exp(T* row, std::int64_t size, T factor) {
+  for_each_vec(size, row, [&](std::int64_t i, std::int64_t count) {
+    return exponential(load_some<T>(row + i, count)) * factor;
   });
 }
 
@@ -225,7 +360,13 @@ constexpr RowKernels kKernels{TINKEX_KERNELS_NAME,
                               attend<float>,
                               attend<double>,
                               gate<float>,
-                              gate<double>};
+                              gate<double>,
+                              gate_gradient<float>,
+                              gate_gradient<double>,
+                              log_softmax<float>,
+                              log_softmax<double>,
+                              scaled_exp<float>,
+                              scaled_exp<double>};
 
 }  // namespace
 }  // namespace tinkex::torch_ext::local

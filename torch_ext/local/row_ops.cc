@@ -9,12 +9,16 @@
 #include <vector>
 
 #include "torch_ext/local/row_kernels.h"
+#include "torch_ext/local/scratch.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
 
 /// Multiplications that are worth a second thread: a third of a millisecond where memory is slow.
 constexpr std::int64_t kGrain = std::int64_t{1} << 19;
+
+/// What an exponential, or the memory that it waits for, costs in multiplications.
+constexpr std::int64_t kElementWork = 8;
 
 std::int64_t grain_for(std::int64_t work_of_one) {
   return std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, work_of_one));
@@ -43,15 +47,61 @@ void multiply(void (*kernel)(const RowProduct<T, W>&), at::Tensor& y, const at::
                    });
 }
 
+template <class F>
+void for_each_row(std::int64_t rows, std::int64_t row_size, const F& f) {
+  at::parallel_for(0, rows, grain_for(kElementWork * row_size),
+                   [&f](std::int64_t begin, std::int64_t end) {
+                     for (std::int64_t row = begin; row < end; ++row) f(row);
+                   });
+}
+
 template <class T>
 void gate(void (*kernel)(const GatedRow<T>&), const at::Tensor& gate_up, at::Tensor& out) {
   const std::int64_t inner = out.size(1);
   const T* from = gate_up.const_data_ptr<T>();
   T* to = out.mutable_data_ptr<T>();
-  for (std::int64_t row = 0; row < out.size(0); ++row) {
+  for_each_row(out.size(0), inner, [=](std::int64_t row) {
     const T* gates = from + row * 2 * inner;
     kernel({gates, gates + inner, inner, to + row * inner});
-  }
+  });
+}
+
+template <class T>
+void gate_gradient(void (*kernel)(const GatedRowGradient<T>&), const at::Tensor& gate_up,
+                   const at::Tensor& d_out, at::Tensor& d_gate_up) {
+  const std::int64_t inner = d_out.size(1);
+  const T* from = gate_up.const_data_ptr<T>();
+  const T* d_from = d_out.const_data_ptr<T>();
+  T* to = d_gate_up.mutable_data_ptr<T>();
+  for_each_row(d_out.size(0), inner, [=](std::int64_t row) {
+    const T* gates = from + row * 2 * inner;
+    T* d_gates = to + row * 2 * inner;
+    kernel({gates, gates + inner, d_from + row * inner, inner, d_gates, d_gates + inner});
+  });
+}
+
+template <class T>
+void log_softmax(void (*kernel)(T*, std::int64_t), at::Tensor& rows) {
+  T* data = rows.mutable_data_ptr<T>();
+  const std::int64_t size = rows.size(1);
+  for_each_row(rows.size(0), size, [=](std::int64_t row) { kernel(data + row * size, size); });
+}
+
+template <class T>
+void logit_gradient(void (*kernel)(T*, std::int64_t, T), at::Tensor& rows,
+                    const std::int64_t* targets, const double* g, std::int64_t columns) {
+  T* data = rows.mutable_data_ptr<T>();
+  const std::int64_t size = rows.size(1);
+  for_each_row(rows.size(0), size, [=](std::int64_t row) {
+    T* out = data + row * size;
+    const double* own = g + row * columns;
+    double sum = 0;
+    for (std::int64_t k = 0; k < columns; ++k) sum += own[k];
+    kernel(out, size, static_cast<T>(-sum));
+    for (std::int64_t k = 0; k < columns; ++k) {
+      out[targets[row * columns + k]] += static_cast<T>(own[k]);
+    }
+  });
 }
 
 template <class T>
@@ -114,13 +164,40 @@ void add_row_linear(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight
 }
 
 at::Tensor gated_rows(const at::Tensor& gate_up) {
-  at::Tensor out = at::empty({gate_up.size(0), gate_up.size(1) / 2}, gate_up.options());
+  at::Tensor out = scratch_empty({gate_up.size(0), gate_up.size(1) / 2}, gate_up);
   if (out.scalar_type() == at::ScalarType::Double) {
     gate(row_kernels().gate_double, gate_up, out);
   } else {
     gate(row_kernels().gate_float, gate_up, out);
   }
   return out;
+}
+
+at::Tensor gated_rows_backward(const at::Tensor& gate_up, const at::Tensor& d_out) {
+  at::Tensor d_gate_up = scratch_empty(gate_up.sizes(), gate_up);
+  if (gate_up.scalar_type() == at::ScalarType::Double) {
+    gate_gradient(row_kernels().gate_gradient_double, gate_up, d_out, d_gate_up);
+  } else {
+    gate_gradient(row_kernels().gate_gradient_float, gate_up, d_out, d_gate_up);
+  }
+  return d_gate_up;
+}
+
+void log_softmax_rows(at::Tensor& rows) {
+  if (rows.scalar_type() == at::ScalarType::Double) {
+    log_softmax(row_kernels().log_softmax_double, rows);
+  } else {
+    log_softmax(row_kernels().log_softmax_float, rows);
+  }
+}
+
+void logprobs_to_logit_gradient(at::Tensor& rows, const std::int64_t* targets, const double* g,
+                                std::int64_t columns) {
+  if (rows.scalar_type() == at::ScalarType::Double) {
+    logit_gradient(row_kernels().scaled_exp_double, rows, targets, g, columns);
+  } else {
+    logit_gradient(row_kernels().scaled_exp_float, rows, targets, g, columns);
+  }
 }
 
 at::Tensor attend_rows(const at::Tensor& qkv, std::span<SequenceCache* const> caches,

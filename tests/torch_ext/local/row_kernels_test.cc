@@ -102,7 +102,64 @@ TEST_P(RowKernelsTest, Bfloat16WeightsAreWidenedExactly) {
   GetParam()->product_bfloat16({x.data(), 50, 3, 50, halves.data(), 20, y.data(), 20, 1, false});
   GetParam()->product_float(
       {x.data(), 50, 3, 50, widened.data(), 20, expected.data(), 20, 1, false});
-  EXPECT_EQ(y, expected);
+  for (std::size_t i = 0; i < y.size(); ++i) EXPECT_NEAR(y[i], expected[i], 2e-5);
+  // A single one among zeros picks out a weight.
+  for (std::size_t k = 0; k < 50; ++k) {
+    std::vector<float> one(50);
+    one[k] = 1;
+    std::vector<float> picked(20);
+    GetParam()->product_bfloat16(
+        {one.data(), 50, 1, 50, halves.data(), 20, picked.data(), 20, 1, false});
+    for (std::size_t out = 0; out < 20; ++out) EXPECT_EQ(picked[out], widened[out * 50 + k]);
+  }
+}
+
+TEST_P(RowKernelsTest, LogSoftmaxIsThatOfDouble) {
+  for (const std::size_t size : {1U, 5U, 16U, 37U, 3000U}) {
+    for (const float shift : {-300.0F, 0.0F, 50.0F}) {
+      std::vector<float> row = random_numbers<float>(size, 7);
+      double sum = 0;
+      for (float& x : row) sum += std::exp(double{x += shift} - shift);
+      std::vector<float> result = row;
+      GetParam()->log_softmax_float(result.data(), static_cast<std::int64_t>(size));
+      for (std::size_t i = 0; i < size; ++i) {
+        ASSERT_NEAR(result[i], double{row[i]} - shift - std::log(sum), 4e-5) << size << " " << i;
+      }
+    }
+  }
+}
+
+TEST_P(RowKernelsTest, LogSoftmaxOfWhatIsNotFiniteIsNotFinite) {
+  for (const float bad : {NAN, INFINITY}) {
+    std::vector<float> row = random_numbers<float>(40, 8);
+    row[37] = bad;
+    GetParam()->log_softmax_float(row.data(), 40);
+    EXPECT_FALSE(std::isfinite(row[0]));
+  }
+}
+
+TEST_P(RowKernelsTest, ScaledExpIsTheExponentialTimesAFactor) {
+  std::vector<float> row = random_numbers<float>(37, 9);
+  for (float& x : row) x = -10 * std::abs(x);
+  std::vector<float> result = row;
+  GetParam()->scaled_exp_float(result.data(), 37, -0.75F);
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    EXPECT_NEAR(result[i], -0.75 * std::exp(double{row[i]}), 1e-7);
+  }
+}
+
+TEST_P(RowKernelsTest, TheGradientOfAGateIsThatOfItsFormula) {
+  const auto gate = random_numbers<float>(37, 10);
+  const auto up = random_numbers<float>(37, 11);
+  const auto d = random_numbers<float>(37, 12);
+  std::vector<float> d_gate(37), d_up(37);
+  GetParam()->gate_gradient_float(
+      {gate.data(), up.data(), d.data(), 37, d_gate.data(), d_up.data()});
+  for (std::size_t i = 0; i < 37; ++i) {
+    const double sigmoid = 1 / (1 + std::exp(-double{gate[i]}));
+    EXPECT_NEAR(d_up[i], d[i] * gate[i] * sigmoid, 1e-6);
+    EXPECT_NEAR(d_gate[i], d[i] * up[i] * sigmoid * (1 + gate[i] * (1 - sigmoid)), 2e-6);
+  }
 }
 
 /// softmax(scale * q . k) v in double.

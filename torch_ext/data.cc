@@ -30,12 +30,16 @@ TokenBatch Collate::apply_batch(std::vector<TokenExample> examples) {
     batch.tokens.push_back(example.tokens.slice(0, 0, -1));
     batch.targets.push_back(example.tokens.slice(0, 1));
     batch.weights.push_back(example.weights.slice(0, 1));
-    sum += batch.weights.back().sum(at::kDouble).item<double>();
+    // Negative weights must neither turn the sign of the others nor make them explode.
+    sum += batch.weights.back().abs().sum(at::kDouble).item<double>();
   }
   if (reduction_ == Reduction::kSum || sum == 0) return batch;
   for (at::Tensor& weights : batch.weights) weights = weights.div(sum);
   return batch;
 }
+
+/// What LibTorch's losses and RemoteModel leave out.
+constexpr double kIgnoredTarget = -100;
 
 PaddedBatch pad(const TokenBatch& batch, std::int64_t padding_token) {
   std::vector<at::Tensor> present;
@@ -44,7 +48,7 @@ PaddedBatch pad(const TokenBatch& batch, std::int64_t padding_token) {
   }
   const auto padding = static_cast<double>(padding_token);
   return {.tokens = at::pad_sequence(batch.tokens, /*batch_first=*/true, padding),
-          .targets = at::pad_sequence(batch.targets, true, padding),
+          .targets = at::pad_sequence(batch.targets, true, kIgnoredTarget),
           .weights = at::pad_sequence(batch.weights, true, 0),
           .mask = at::pad_sequence(present, true, 0)};
 }

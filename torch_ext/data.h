@@ -159,7 +159,7 @@ class Collate final
 /// A batch as one tensor of each, {B, T} with T the longest sequence, for models of LibTorch.
 struct PaddedBatch {
   at::Tensor tokens;   ///< int64; the padding token behind each sequence.
-  at::Tensor targets;  ///< int64; likewise.
+  at::Tensor targets;  ///< int64; -100 behind each sequence, which losses leave out.
   at::Tensor weights;  ///< float32; 0 behind each sequence.
   at::Tensor mask;     ///< bool; whether a position is of the sequence.
 };

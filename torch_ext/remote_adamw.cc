@@ -44,16 +44,23 @@ RemoteAdamW::RemoteAdamW(const RemoteModel& model, RemoteAdamWOptions options)
       state_(model->state()) {}
 
 RemoteAdamWOptions& RemoteAdamW::only_group() {
-  if (param_groups().size() != 1 || param_groups().front().params().size() != 1) {
-    throw invalid_argument("RemoteAdamW has " + std::to_string(param_groups().size()) +
-                           " groups of parameters, expected the one of its model: give local "
-                           "parameters to an optimizer of LibTorch's");
+  std::size_t parameters = 0;
+  for (const auto& group : param_groups()) parameters += group.params().size();
+  auto* options = param_groups().empty()
+                      ? nullptr
+                      : dynamic_cast<RemoteAdamWOptions*>(&param_groups().front().options());
+  if (options == nullptr || parameters != 1 ||
+      !param_groups().front().params().front().is_same(state_->anchor())) {
+    throw invalid_argument(
+        "RemoteAdamW has " + std::to_string(parameters) +
+        " parameters, expected the one of its model, with RemoteAdamWOptions: give local "
+        "parameters to an optimizer of LibTorch's");
   }
-  return static_cast<RemoteAdamWOptions&>(param_groups().front().options());
+  return *options;
 }
 
 Future<OptimStepResponse> RemoteAdamW::step_async() {
-  return state_->step(params_of(only_group()));
+  return state_->step_async(params_of(only_group()));
 }
 
 torch::Tensor RemoteAdamW::step(LossClosure closure) {
@@ -62,7 +69,9 @@ torch::Tensor RemoteAdamW::step(LossClosure closure) {
     const at::AutoGradMode enable_grad(true);
     loss = closure();
   }
-  if (auto response = state_->finish(step_async())) metrics_ = std::move(response->metrics);
+  if (auto response = state_->step(params_of(only_group()))) {
+    metrics_ = std::move(response->metrics);
+  }
   return loss;
 }
 

@@ -65,15 +65,19 @@ std::string Explanation::text() const {
 }
 
 RemoteModelImpl::RemoteModelImpl(const Connection& connection, RemoteModelOptions options)
-    : RemoteModelImpl(create(connection.service, options), options.pipelined) {
-  service_ = connection.service;
-  limits_ = connection.service.options().chunk_limits;
-}
+    : RemoteModelImpl(create(connection.service, options), options.pipelined,
+                      connection.service.options().chunk_limits,
+                      std::make_shared<ServiceClient>(connection.service)) {}
 
-RemoteModelImpl::RemoteModelImpl(TrainingClient client, bool pipelined)
+RemoteModelImpl::RemoteModelImpl(TrainingClient client, bool pipelined, ChunkLimits limits)
+    : RemoteModelImpl(std::move(client), pipelined, limits, nullptr) {}
+
+RemoteModelImpl::RemoteModelImpl(TrainingClient client, bool pipelined, ChunkLimits limits,
+                                 std::shared_ptr<const void> lease)
     : Module("RemoteModel"),
+      limits_(limits),
       state_(std::make_shared<remote::TrainingState>(std::move(client), remote::new_anchor(),
-                                                     pipelined)) {
+                                                     pipelined, std::move(lease))) {
   register_parameter("anchor", state_->anchor());
 }
 
@@ -130,6 +134,9 @@ Explanation RemoteModelImpl::explain_loss(const std::string& loss_fn,
         plan_batch(datums_of(batch), limits_)}}};
 }
 
+void RemoteModelImpl::load_state(const std::string& path, bool with_optimizer) {
+  state_->load_state(path, with_optimizer);
+}
 TrainingClient& RemoteModelImpl::client() { return state_->client(); }
 Metrics RemoteModelImpl::metrics() const { return state_->ledger().backward_metrics(); }
 void RemoteModelImpl::synchronize() { state_->synchronize(); }

@@ -21,13 +21,13 @@
 // refused by the call that would need it: a second derivative, the gradient of a forward pass after
 // a step, discarding or scaling a gradient, reading one.
 //
-// Errors. Everything here throws tinkex::Error. One that kInvalidArgument says was found before
-// anything was sent. A backward pass or step that failed on its way may have reached the server:
-// then backward() and step() refuse to go on until accept_server_gradient().
+// Errors. Everything here throws tinkex::Error; Error::not_accepted() says that the server did not
+// take the call. A backward pass or step of which that is unknown makes backward() and step()
+// refuse to go on until load_state() or accept_server_gradient().
 //
 // Threads. A model may be used on one thread at a time; backward() of different graphs may run on
-// several. Waiting does not hold Python's lock. On an executor thread (inside `then`) forward() and
-// loss() throw kWouldDeadlock.
+// several. Waiting releases nothing that the caller holds; torch.ops release Python's lock. On an
+// executor thread (inside `then`) what waits throws kWouldDeadlock.
 
 #include <ATen/core/ivalue.h>  // First: see torch_prelude.h.
 
@@ -99,8 +99,9 @@ class RemoteModelImpl final : public torch::nn::Module {
  public:
   /// Creates a model on the connection's server; waits for it. Keeps the service open.
   RemoteModelImpl(const Connection& connection, RemoteModelOptions options);
-  /// Goes on with a model that there is already. Its service must stay open. `pipelined` as above.
-  explicit RemoteModelImpl(TrainingClient client, bool pipelined = false);
+  /// Goes on with a model that there is already. Its service must stay open. `pipelined` as above;
+  /// `limits` are those of the service, for explain().
+  explicit RemoteModelImpl(TrainingClient client, bool pipelined = false, ChunkLimits limits = {});
   ~RemoteModelImpl() override;
 
   /// The log-probability of each target, float32, of the shape of `targets` and on its device:
@@ -134,18 +135,24 @@ class RemoteModelImpl final : public torch::nn::Module {
   /// How loss() would travel.
   Explanation explain_loss(const std::string& loss_fn, const LossBatch& batch) const;
 
-  /// The client, for checkpoints and sampling. Gradients and steps that are sent through it are
-  /// unknown here: a step() without other gradients sends nothing.
+  /// Loads a checkpoint of such a model and waits; the server then holds no gradient, and graphs of
+  /// earlier forward passes are stale.
+  void load_state(const std::string& path, bool with_optimizer = true);
+  /// The client, for saving and sampling. What is trained, stepped or loaded through it is unknown
+  /// here: a step() without other gradients sends nothing.
   TrainingClient& client();
   /// Metrics of the last backward pass, or loss(), that has finished.
   Metrics metrics() const;
 
   /// Waits for what is under way; throws its first failure. Of use if pipelined.
   void synchronize();
-  /// What the server holds shall be applied by the next step() as it is. After an error; after a
-  /// loss() without backward(), or a zero_grad() between backward() and step().
+  /// What the server holds shall be applied by the next step() as it is; waits for what is under
+  /// way. After an error, a loss() without backward(), a zero_grad() between backward() and step(),
+  /// another optimizer's step.
   void accept_server_gradient();
 
+  /// False: a module that has a remote one among its children is saved without it.
+  bool is_serializable() const override { return false; }
   /// Refused: a remote model has no weights here. TrainingClient::save_state saves them.
   void save(torch::serialize::OutputArchive& archive) const override;
   void load(torch::serialize::InputArchive& archive) override;
@@ -160,7 +167,9 @@ class RemoteModelImpl final : public torch::nn::Module {
  private:
   Explanation explain_sequences(const remote::Sequences& sequences) const;
 
-  std::optional<ServiceClient> service_;
+  RemoteModelImpl(TrainingClient client, bool pipelined, ChunkLimits limits,
+                  std::shared_ptr<const void> lease);
+
   ChunkLimits limits_;
   std::shared_ptr<remote::TrainingState> state_;
 };

@@ -6,6 +6,7 @@ import unittest
 from typing import List
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 torch.ops.load_library(os.environ["TINKEX_TORCH_LIBRARY"])
 ops = torch.ops.tinkex
@@ -153,6 +154,24 @@ class RemoteModelTest(unittest.TestCase):
             ops.logprobs(client, anchor, tokens, tokens)
         with self.assertRaisesRegex(ValueError, "no data|without data"), torch.no_grad():
             ops.logprobs(client, anchor, tokens, tokens)
+
+    def test_no_op_runs_on_fake_tensors(self):
+        client = self.client()
+        with FakeTensorMode():
+            anchor = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+            tokens = torch.ones(1, 2, dtype=torch.long)
+            calls = {
+                "logprobs": lambda: ops.logprobs(client, anchor, tokens, tokens),
+                "logprobs_list": lambda: ops.logprobs_list(client, anchor, [tokens[0]], [tokens[0]]),
+                "loss": lambda: ops.loss(client, anchor, [tokens[0]], {"target_tokens": [tokens[0]]}),
+                "step": lambda: ops.step(client, anchor),
+                "synchronize": lambda: ops.synchronize(client, anchor),
+                "accept_server_gradient": lambda: ops.accept_server_gradient(client, anchor),
+            }
+            for name, call in calls.items():
+                with self.subTest(name), self.assertRaisesRegex(
+                        Exception, "no data|without data|anchor is not"):
+                    call()
 
     def test_pipelined_training_gives_the_same_bits(self):
         def train(pipelined):

@@ -95,6 +95,10 @@ class DocumentsTest(unittest.TestCase):
         self.expect_snippets(
             "docs/embedded_backend.md", "examples/logits_loss_example.cc", 4, "examples/adapter_example.cc")
 
+    def test_the_snippets_of_the_guide_to_losses_are_in_its_programs(self):
+        self.expect_snippets("docs/writing_a_loss.md", "examples/dpo.cc", 3,
+                             "examples/verifiable_rewards.cc", "examples/distillation.cc")
+
     def test_the_remote_models_guide_shows_how_its_two_loops_differ(self):
         self.expect_snippets("docs/remote_model.md", "examples/remote_loop.cc", 1)
         told = re.search(r"```diff\n(.*?)```", checkout.read("docs/remote_model.md"), re.S).group(1)

@@ -157,6 +157,15 @@ TEST_F(TrainingFaultsTest, WhatIsRefusedHereWasNotAccepted) {
   EXPECT_TRUE(refused.error().not_accepted());
 }
 
+TEST_F(TrainingFaultsTest, ABatchOfWhichAChunkWasAcceptedDoesNotCountAsRefused) {
+  tinker.plan("forward_backward", {});
+  tinker.plan("forward_backward", {.refusals = {Reply::json(R"({"detail":"too large"})", 413)}});
+  const auto output = client->forward_backward(batch(129), loss::kCrossEntropy).get();
+  ASSERT_FALSE(output.ok());
+  EXPECT_EQ(output.error().accepted_request_ids().size(), 1u);
+  EXPECT_FALSE(output.error().not_accepted());
+}
+
 TEST_F(TrainingFaultsTest, ASaveWhoseReplyWasLostIsFoundToBeDone) {
   tinker.plan("save_weights", {.refusals = {Reply::hang_up(Fault::kReset),
                                             Reply::json(R"({"detail":"exists"})", 409)}});

@@ -202,7 +202,7 @@ TEST(PadTest, ABatchIsPaddedBehindAndUnpaddedAgain) {
   const TokenBatch batch = collate(dataset, {0, 1});
   const PaddedBatch padded = pad(batch, 99);
   EXPECT_TRUE(padded.tokens.equal(torch::tensor({{1, 2}, {4, 99}})));
-  EXPECT_TRUE(padded.targets.equal(torch::tensor({{2, 3}, {5, 99}})));
+  EXPECT_TRUE(padded.targets.equal(torch::tensor({{2, 3}, {5, -100}})));
   EXPECT_TRUE(padded.mask.equal(torch::tensor({{true, true}, {true, false}})));
   EXPECT_EQ(padded.weights[1][1].item<float>(), 0);
   const auto rows = unpad(padded.targets, padded.mask).value();

@@ -56,6 +56,8 @@ std::string saved_reply(const std::string& model_id, std::string_view kind,
 }
 
 Error partial_send_error(Error error, const std::vector<Accepted>& accepted, std::size_t total) {
+  // What refused the failed chunk says nothing of those before it.
+  if (!accepted.empty()) error = std::move(error).with_not_accepted(false);
   std::vector<std::string> ids;
   ids.reserve(accepted.size());
   for (const Accepted& one : accepted) {

@@ -243,7 +243,10 @@ void Strand::on_reply(const std::shared_ptr<Submission>& head, std::size_t bytes
       head->accepted.push_back(*std::move(reply));
     } else {
       if (reply.error().not_accepted()) --next_seq_id_;
+      const bool doubtful = !reply.error().not_accepted();
       if (!head->error) head->error = std::move(reply).error();
+      // It was given up while its last request was on the wire.
+      if (doubtful) head->error = std::move(*head->error).with_not_accepted(false);
       drop_waiting(*head);
     }
     room_.notify_all();

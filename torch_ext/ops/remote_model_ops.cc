@@ -4,6 +4,7 @@
 
 #include "torch_ext/datum_convert.h"
 #include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/reaper.h"
 #include "torch_ext/ops/remote_op.h"
 #include "torch_ext/remote/model_calls.h"
 
@@ -13,15 +14,20 @@ namespace {
 /// Calls `use` with the model's state; errors become what scripts and Python expect.
 template <class Use>
 auto with_state(const TrainingPtr& client, const at::Tensor& anchor, bool pipelined, Use use) {
+  // borrow() alone tells fake tensors, which say that they are on the CPU.
   if (!anchor.defined() || anchor.scalar_type() != at::kDouble || anchor.numel() != 1 ||
-      !anchor.device().is_cpu()) {
+      !anchor.device().is_cpu() || !borrow(anchor, "anchor")) {
     throw_error(invalid_argument(
         "anchor is not a float64 CPU tensor of one element; make it with "
         "torch.nn.Parameter(torch.zeros(1, dtype=torch.float64)) and keep it with the client"));
   }
+  // The last of a graph may be dropped under Python's lock, which the end of a service must not be.
+  std::shared_ptr<const void> lease(client->lease().get(), [held = client->lease()](auto) mutable {
+    drop_later(std::move(held));
+  });
   try {
     return use(std::make_shared<remote::TrainingState>(client->client(), anchor, pipelined,
-                                                       client->ledger()));
+                                                       std::move(lease), client->ledger()));
   } catch (const Error& error) {
     throw_error(error);
   }
@@ -65,7 +71,7 @@ TensorDict remote_step(const TrainingPtr& client, const at::Tensor& anchor, doub
                           .weight_decay = weight_decay,
                           .grad_clip_norm = grad_clip_norm};
   return with_state(client, anchor, pipelined, [&](const remote::StatePtr& state) {
-    const std::optional<OptimStepResponse> response = state->finish(state->step(params));
+    const std::optional<OptimStepResponse> response = state->step(params);
     return Script<OptimStepResponse>::from(response.value_or(OptimStepResponse{}));
   });
 }
@@ -89,7 +95,9 @@ void register_remote_model_kernels(torch::Library& library) {
 }
 
 void register_remote_model_autograd_kernels(torch::Library& library) {
-  register_remote_model_kernels(library);
+  library.impl("logprobs", TORCH_FN(remote_logprobs));
+  library.impl("logprobs_list", TORCH_FN(remote_logprobs_list));
+  library.impl("loss", TORCH_FN(remote_loss));
 }
 
 void register_remote_model_meta_kernels(torch::Library& library) {

@@ -72,8 +72,9 @@ Future<std::string> start_load_state(const TrainingPtr& client, const std::strin
                                      bool with_optimizer) {
   return client->client()
       .load_state(path, with_optimizer)
-      .then([](Result<LoadWeightsResponse> loaded) -> Result<std::string> {
+      .then([ledger = client->ledger()](Result<LoadWeightsResponse> loaded) -> Result<std::string> {
         if (!loaded) return loaded.error();
+        ledger->forget();
         return loaded->path;
       });
 }

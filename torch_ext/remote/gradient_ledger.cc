@@ -1,6 +1,6 @@
 #include "torch_ext/remote/gradient_ledger.h"
 
-#include <algorithm>
+#include <cmath>
 #include <string>
 
 namespace tinkex::torch_ext::remote {
@@ -9,67 +9,83 @@ using internal::MutexLock;
 
 namespace {
 
-constexpr char kAccept[] =
+constexpr char kRemedy[] =
     "accept_server_gradient() makes step() apply what the server holds as it is";
 
+/// Something other than backward() has touched the anchor's gradient.
 Error gradient_changed(double shown, std::int64_t held) {
-  const std::string sent = std::to_string(held) +
-                           (held == 1 ? " backward pass" : " backward passes") +
-                           " of this model were sent, but its gradient here ";
-  if (shown == 0) {
+  const bool whole = shown == std::floor(shown);
+  if (whole && shown < static_cast<double>(held)) {
     return invalid_argument(
-        sent +
-        "is gone: zero_grad() or autograd::grad() came in between. The server's gradient "
-        "cannot be discarded; call zero_grad() before backward(). " +
-        kAccept);
+        "of " + std::to_string(held) + (held == 1 ? " backward pass" : " backward passes") +
+        " that the server has summed, the gradient here shows " +
+        std::to_string(static_cast<std::int64_t>(shown)) +
+        ": zero_grad() or autograd::grad() came in between. The server's gradient cannot be "
+        "discarded; call zero_grad() before backward(). " +
+        kRemedy);
+  }
+  if (whole) {
+    return invalid_argument(
+        "the gradient here shows more than this model's backward passes have left: it was changed, "
+        "or belongs to another model. Call zero_grad() before backward(). " +
+        std::string(kRemedy));
   }
   return invalid_argument(
-      sent +
-      "was changed: clip_grad_norm_, a GradScaler or a hook came in between, and no such "
-      "change reaches the server. To clip, set RemoteAdamWOptions::grad_clip_norm; to scale, "
-      "scale the loss. " +
-      kAccept);
+      "the gradient here was changed: clip_grad_norm_, a GradScaler or a hook came in between, and "
+      "no such change reaches the server. To clip, set RemoteAdamWOptions::grad_clip_norm; to "
+      "scale, scale the loss. " +
+      std::string(kRemedy));
 }
 
 }  // namespace
 
 Status GradientLedger::check_known() const {
   if (!unknown_) return ok_status();
-  Error why = *unknown_;
-  return std::move(why).with_context(
+  return invalid_argument(
       "an earlier call of this model failed, and it is unknown what gradient the server holds. "
-      "Load a checkpoint and go on from there, or say that it does not matter: " +
-      std::string(kAccept) + ". The failure was");
+      "Load a checkpoint with load_state(), or say that it does not matter: " +
+      std::string(kRemedy) + ". The failure was: " + unknown_->what());
 }
 
-Status GradientLedger::begin_backward(std::int64_t anchored) {
-  const MutexLock lock(mutex_);
-  if (Status known = check_known(); !known) return known;
-  held_.anchored += anchored;
-  held_.direct = held_.direct || anchored == 0;
-  return ok_status();
+bool GradientLedger::current(const Ticket& ticket) const {
+  return ticket.era == held_.era && ticket.steps == held_.steps;
 }
 
-Status GradientLedger::begin_loss() {
+void GradientLedger::collect() {
   const MutexLock lock(mutex_);
-  if (Status known = check_known(); !known) return known;
+  ++collected_;
+}
+
+Result<GradientLedger::Ticket> GradientLedger::begin_backward(std::int64_t anchored) {
+  const MutexLock lock(mutex_);
+  if (Status known = check_known(); !known) return known.error();
+  const Ticket ticket{held_.era, held_.steps, anchored, anchored == 0 ? 1 : 0};
+  held_.anchored += ticket.anchored;
+  held_.direct += ticket.direct;
+  return ticket;
+}
+
+Result<GradientLedger::Ticket> GradientLedger::begin_loss() {
+  const MutexLock lock(mutex_);
+  if (Status known = check_known(); !known) return known.error();
   ++open_losses_;
-  return ok_status();
+  return Ticket{held_.era, held_.steps, 0, 0};
 }
 
-Status GradientLedger::settle_loss(std::int64_t steps) {
+Status GradientLedger::settle_loss(const Ticket& loss) {
   const MutexLock lock(mutex_);
-  if (steps != steps_ || open_losses_ == 0) {
+  if (!current(loss)) {
     return invalid_argument(
-        "backward() was called twice on a loss that the server computed, or after a step(): its "
-        "gradient was summed on the server when the loss was computed, once. Compute it again");
+        "backward() of a loss that the server computed came after a step(), load_state() or "
+        "accept_server_gradient(): its gradient, which was summed when it was computed, is not "
+        "held any more. Compute it again");
   }
   --open_losses_;
   ++held_.anchored;
   return ok_status();
 }
 
-Result<bool> GradientLedger::begin_step(double shown) {
+Result<std::optional<GradientLedger::Ticket>> GradientLedger::begin_step(double shown) {
   const MutexLock lock(mutex_);
   if (Status known = check_known(); !known) return known.error();
   if (open_losses_ > 0) {
@@ -77,50 +93,60 @@ Result<bool> GradientLedger::begin_step(double shown) {
         "the server holds the gradient of " + std::to_string(open_losses_) +
         " loss() whose backward() was not called, and cannot discard it. Call backward(), or "
         "compute a loss of which only the value is wanted under torch::NoGradGuard. " +
-        kAccept);
+        kRemedy);
   }
-  if (shown != static_cast<double>(held_.anchored)) return gradient_changed(shown, held_.anchored);
-  if (held_.anchored == 0 && !held_.direct) return false;
-  stepped_ = held_;
-  held_ = {};
-  ++steps_;
-  return true;
+  const double least = static_cast<double>(held_.anchored - unshown_);
+  const bool possible =
+      shown >= least && shown <= static_cast<double>(collected_) && shown == std::floor(shown);
+  if (!possible) return gradient_changed(shown, held_.anchored);
+  collected_ = 0;
+  unshown_ = 0;
+  if (held_.anchored == 0 && held_.direct == 0) return std::optional<Ticket>();
+  const Ticket ticket{held_.era, held_.steps + 1, held_.anchored, held_.direct};
+  held_ = {ticket.era, ticket.steps, 0, 0};
+  return std::optional<Ticket>(ticket);
 }
 
-void GradientLedger::fail(const Error& error) {
-  if (!unreported_) unreported_ = error;
-  if (!error.not_accepted() && !unknown_) unknown_ = error;
+void GradientLedger::fail(const Ticket& ticket, const Error& error, Report report) {
+  if (report == Report::kNextCall && !unreported_) unreported_ = error;
+  if (ticket.era == held_.era && !error.not_accepted() && !unknown_) unknown_ = error;
 }
 
-void GradientLedger::end_backward(const Result<ForwardBackwardOutput>& result,
-                                  std::int64_t anchored) {
+void GradientLedger::end_backward(const Ticket& ticket, const Result<ForwardBackwardOutput>& result,
+                                  Report report) {
   const MutexLock lock(mutex_);
   if (result) {
     backward_metrics_ = result->metrics;
     return;
   }
-  held_.anchored = std::max<std::int64_t>(0, held_.anchored - anchored);
-  fail(result.error());
+  if (current(ticket)) {
+    held_.anchored -= ticket.anchored;
+    held_.direct -= ticket.direct;
+  }
+  fail(ticket, result.error(), report);
 }
 
-void GradientLedger::end_loss(const Result<ForwardBackwardOutput>& result) {
+void GradientLedger::end_loss(const Ticket& ticket, const Result<ForwardBackwardOutput>& result) {
   const MutexLock lock(mutex_);
   if (result) {
     backward_metrics_ = result->metrics;
     return;
   }
-  --open_losses_;
-  fail(result.error());
+  if (current(ticket)) --open_losses_;
+  fail(ticket, result.error(), Report::kCaller);
 }
 
-void GradientLedger::end_step(const Result<OptimStepResponse>& result) {
+void GradientLedger::end_step(const Ticket& ticket, const Result<OptimStepResponse>& result,
+                              Report report) {
   const MutexLock lock(mutex_);
   if (result) return;
-  if (result.error().not_accepted()) {
-    held_.anchored += stepped_.anchored;
-    held_.direct = held_.direct || stepped_.direct;
+  if (result.error().not_accepted() && current(ticket)) {
+    held_.anchored += ticket.anchored;
+    held_.direct += ticket.direct;
+    collected_ += ticket.anchored;
+    unshown_ += ticket.anchored;
   }
-  fail(result.error());
+  fail(ticket, result.error(), report);
 }
 
 void GradientLedger::add_under_way(Future<Unit> done) {
@@ -129,21 +155,42 @@ void GradientLedger::add_under_way(Future<Unit> done) {
   under_way_.push_back(std::move(done));
 }
 
-void GradientLedger::accept() {
-  const MutexLock lock(mutex_);
+void GradientLedger::start_era() {
   unknown_.reset();
   unreported_.reset();
   open_losses_ = 0;
-  held_ = {0, true};
+  collected_ = 0;
+  unshown_ = 0;
+  held_ = {held_.era + 1, held_.steps, 0, 0};
 }
 
-void GradientLedger::wait() {
+void GradientLedger::accept() {
+  const MutexLock lock(mutex_);
+  const bool perhaps = unknown_ || open_losses_ > 0 || held_.anchored > 0 || held_.direct > 0;
+  start_era();
+  held_.direct = perhaps ? 1 : 0;
+}
+
+void GradientLedger::forget() {
+  const MutexLock lock(mutex_);
+  start_era();
+  ++held_.steps;
+}
+
+Status GradientLedger::wait() {
   std::vector<Future<Unit>> waiting;
   {
     const MutexLock lock(mutex_);
     waiting = std::exchange(under_way_, {});
   }
-  for (Future<Unit>& one : waiting) (void)one.get();
+  Status status = ok_status();
+  for (Future<Unit>& one : waiting) {
+    const Result<Unit>& done = one.get();
+    if (done.ok()) continue;
+    status = done.error();  // on an executor thread: it is watched on
+    add_under_way(std::move(one));
+  }
+  return status;
 }
 
 std::optional<Error> GradientLedger::take_failure() {
@@ -153,7 +200,7 @@ std::optional<Error> GradientLedger::take_failure() {
 
 std::int64_t GradientLedger::steps() const {
   const MutexLock lock(mutex_);
-  return steps_;
+  return held_.steps;
 }
 
 std::int64_t GradientLedger::anchored() const {

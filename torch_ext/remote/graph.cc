@@ -1,14 +1,14 @@
 #include "torch_ext/remote/graph.h"
 
-#include <ATen/core/ivalue.h>  // First: see torch_prelude.h.
-
 #include <ATen/ops/full.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/engine.h>
+#include <torch/csrc/autograd/graph_task.h>
 #include <torch/custom_class.h>
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +21,15 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// What the nodes of one state have collected in one backward pass.
+/// What a node of the graph keeps.
+struct Kept final : torch::CustomClassHolder {
+  std::shared_ptr<TrainingState> state;
+  std::shared_ptr<const Sequences> sequences;    ///< Null for a loss of the server's.
+  std::int64_t steps = 0;                        ///< That were sent when the node was made.
+  std::optional<GradientLedger::Ticket> ticket;  ///< Of such a loss, until backward() of it.
+};
+
+/// What the nodes of one model have collected in one backward pass.
 class Batch {
  public:
   explicit Batch(std::shared_ptr<TrainingState> state) : state_(std::move(state)) {}
@@ -30,23 +38,39 @@ class Batch {
     const Status added = sequences.append_weighted(gradient, data_, weights_);
     if (!added) throw added.error();
     ++graphs_;
+    state_->ledger().collect();
   }
 
-  void send() { state_->backward(data_, graphs_); }
+  void add_loss(const GradientLedger::Ticket& ticket) {
+    losses_.push_back(ticket);
+    state_->ledger().collect();
+  }
+
+  void send() {
+    for (const GradientLedger::Ticket& loss : losses_) {
+      if (const Status settled = state_->ledger().settle_loss(loss); !settled) {
+        throw settled.error();
+      }
+    }
+    if (graphs_ > 0) state_->backward(data_, graphs_);
+  }
 
  private:
   std::shared_ptr<TrainingState> state_;
   std::vector<Datum> data_;
   std::vector<at::Tensor> weights_;
+  std::vector<GradientLedger::Ticket> losses_;
   std::int64_t graphs_ = 0;
 };
 
-/// The batch of this thread's backward pass for the model of `state`. It ends with its pass, also
-/// with one that fails: only the engine's callback owns it.
+/// The batch of the backward pass that calls this, for the model of `state`. It ends with its pass,
+/// also with one that fails: only the engine's callback owns it.
 std::shared_ptr<Batch> current_batch(const std::shared_ptr<TrainingState>& state) {
-  thread_local std::map<const GradientLedger*, std::weak_ptr<Batch>> batches;
+  using Key = std::pair<int, const GradientLedger*>;
+  thread_local std::map<Key, std::weak_ptr<Batch>> batches;
   std::erase_if(batches, [](const auto& entry) { return entry.second.expired(); });
-  std::weak_ptr<Batch>& current = batches[&state->ledger()];
+  std::weak_ptr<Batch>& current =
+      batches[{torch::autograd::get_current_graph_task_id(), &state->ledger()}];
   std::shared_ptr<Batch> batch = current.lock();
   if (batch == nullptr) {
     batch = std::make_shared<Batch>(state);
@@ -56,23 +80,16 @@ std::shared_ptr<Batch> current_batch(const std::shared_ptr<TrainingState>& state
   return batch;
 }
 
-/// What a node of the graph keeps.
-struct Kept final : torch::CustomClassHolder {
-  std::shared_ptr<TrainingState> state;
-  std::shared_ptr<const Sequences> sequences;  ///< Null for a loss of the server's.
-  std::int64_t steps = 0;                      ///< That were sent when the node was made.
-};
-
-void keep(AutogradContext* ctx, const at::Tensor& anchor, std::shared_ptr<TrainingState> state,
-          std::shared_ptr<const Sequences> sequences) {
+Kept& keep(AutogradContext* ctx, const at::Tensor& anchor, std::shared_ptr<TrainingState> state) {
   auto kept = c10::make_intrusive<Kept>();
   kept->steps = state->ledger().steps();
   kept->state = std::move(state);
-  kept->sequences = std::move(sequences);
   // Saved variables alone let LibTorch notice a second backward() through the same graph.
   ctx->save_for_backward({anchor});
+  Kept& result = *kept;
   ctx->saved_data["kept"] =
       c10::IValue::make_capsule(c10::intrusive_ptr<torch::CustomClassHolder>(std::move(kept)));
+  return result;
 }
 
 Kept& kept_by(AutogradContext* ctx) {
@@ -81,9 +98,11 @@ Kept& kept_by(AutogradContext* ctx) {
         "a remote model has no second derivative: call backward() or autograd::grad() without "
         "create_graph");
   }
-  (void)ctx->get_saved_variables();
   return static_cast<Kept&>(*ctx->saved_data.at("kept").toCapsule());
 }
+
+/// Throws LibTorch's own error if this is the second backward() through a graph that was freed.
+void check_not_freed(AutogradContext* ctx) { (void)ctx->get_saved_variables(); }
 
 at::Tensor anchor_gradient() { return at::full({1}, kStandIn, at::kDouble); }
 
@@ -91,7 +110,7 @@ struct RemoteLogprobs : torch::autograd::Function<RemoteLogprobs> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& anchor,
                             const at::Tensor& logprobs, std::shared_ptr<TrainingState> state,
                             std::shared_ptr<const Sequences> sequences) {
-    keep(ctx, anchor, std::move(state), std::move(sequences));
+    keep(ctx, anchor, std::move(state)).sequences = std::move(sequences);
     return logprobs.detach();
   }
 
@@ -99,9 +118,10 @@ struct RemoteLogprobs : torch::autograd::Function<RemoteLogprobs> {
     const Kept& kept = kept_by(ctx);
     if (kept.steps != kept.state->ledger().steps()) {
       throw invalid_argument(
-          "step() came between forward() and backward(): the gradient would be that of other "
-          "weights than the loss. Call backward() before step(), or forward() again");
+          "a step() or load_state() came between forward() and backward(): the gradient would be "
+          "that of other weights than the loss. Call backward() before it, or forward() again");
     }
+    check_not_freed(ctx);
     current_batch(kept.state)->add(*kept.sequences, gradients[0]);
     return {anchor_gradient(), {}, {}, {}};
   }
@@ -109,13 +129,20 @@ struct RemoteLogprobs : torch::autograd::Function<RemoteLogprobs> {
 
 struct RemoteLoss : torch::autograd::Function<RemoteLoss> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& anchor, const at::Tensor& loss,
-                            std::shared_ptr<TrainingState> state) {
-    keep(ctx, anchor, std::move(state), nullptr);
+                            std::shared_ptr<TrainingState> state,
+                            const GradientLedger::Ticket& ticket) {
+    keep(ctx, anchor, std::move(state)).ticket = ticket;
     return loss.detach();
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
-    const Kept& kept = kept_by(ctx);
+    Kept& kept = kept_by(ctx);
+    check_not_freed(ctx);
+    if (!kept.ticket) {
+      throw invalid_argument(
+          "backward() was called twice on a loss that the server computed: its gradient was summed "
+          "when it was computed, once. Compute it again");
+    }
     const double factor = gradients[0].item<double>();
     if (factor != 1) {
       throw invalid_argument(
@@ -123,9 +150,8 @@ struct RemoteLoss : torch::autograd::Function<RemoteLoss> {
           ", but the server has summed it already, with 1. Scale the weights or advantages that "
           "loss() is given, or compute the loss from forward()");
     }
-    const Status settled = kept.state->ledger().settle_loss(kept.steps);
-    if (!settled) throw settled.error();
-    return {anchor_gradient(), {}, {}};
+    current_batch(kept.state)->add_loss(*std::exchange(kept.ticket, std::nullopt));
+    return {anchor_gradient(), {}, {}, {}};
   }
 };
 
@@ -138,9 +164,10 @@ at::Tensor with_remote_gradient(const at::Tensor& logprobs,
   return RemoteLogprobs::apply(anchor, logprobs, std::move(state), std::move(sequences));
 }
 
-at::Tensor with_summed_gradient(const at::Tensor& loss, std::shared_ptr<TrainingState> state) {
+at::Tensor with_summed_gradient(const at::Tensor& loss, std::shared_ptr<TrainingState> state,
+                                const GradientLedger::Ticket& ticket) {
   const at::Tensor anchor = state->anchor();
-  return RemoteLoss::apply(anchor, loss, std::move(state));
+  return RemoteLoss::apply(anchor, loss, std::move(state), ticket);
 }
 
 bool wants_gradient(const TrainingState& state) {

@@ -19,6 +19,17 @@ at::Tensor logprobs_of(const StatePtr& state, Sequences sequences) {
                               state);
 }
 
+at::Tensor value_of(const ForwardBackwardOutput& output, const std::string& loss_fn) {
+  const auto found = output.metrics.find("loss:sum");
+  if (found == output.metrics.end()) {
+    throw Error(ErrorCode::kDecode,
+                "the server gave no metric loss:sum for the loss '" + loss_fn +
+                    "'. Its gradient, if one was asked for, is summed: accept_server_gradient() "
+                    "applies it; forward_backward() gives what the server sends");
+  }
+  return at::scalar_tensor(found->second, at::kFloat);
+}
+
 }  // namespace
 
 at::Tensor padded_logprobs(const StatePtr& state, const at::Tensor& tokens,
@@ -42,16 +53,9 @@ std::vector<at::Tensor> list_logprobs(const StatePtr& state, const std::vector<a
 
 at::Tensor loss_of(const StatePtr& state, std::span<const Datum> data, const std::string& loss_fn,
                    const LossConfig& config) {
-  const bool train = wants_gradient(*state);
-  const ForwardBackwardOutput output =
-      train ? state->loss(data, loss_fn, config) : state->forward(data, loss_fn, config);
-  const auto found = output.metrics.find("loss:sum");
-  if (found == output.metrics.end()) {
-    throw Error(ErrorCode::kDecode, "the server gave no metric loss:sum for the loss '" + loss_fn +
-                                        "'; forward_backward() gives what it sent");
-  }
-  const at::Tensor value = at::scalar_tensor(found->second, at::kFloat);
-  return train ? with_summed_gradient(value, state) : value;
+  if (!wants_gradient(*state)) return value_of(state->forward(data, loss_fn, config), loss_fn);
+  const auto [output, ticket] = state->loss(data, loss_fn, config);
+  return with_summed_gradient(value_of(output, loss_fn), state, ticket);
 }
 
 }  // namespace tinkex::torch_ext::remote

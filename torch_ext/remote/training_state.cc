@@ -1,12 +1,13 @@
 #include "torch_ext/remote/training_state.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 
-#include <utility>
-
 namespace tinkex::torch_ext::remote {
 namespace {
+
+using Ticket = GradientLedger::Ticket;
 
 double number(const at::Tensor& scalar) { return *scalar.const_data_ptr<double>(); }
 
@@ -15,34 +16,44 @@ double shown_by(const at::Tensor& gradient) {
   return gradient.defined() ? number(gradient) / kStandIn : 0;
 }
 
-void require(const Status& status) {
-  if (!status) throw status.error();
+template <class T>
+T value_of(Result<T> result) {
+  return std::move(result).value();
+}
+
+/// Waits for `sent`, tells `end` and gives the value. On an executor thread, where nobody can wait,
+/// the call goes on and is watched.
+template <class T, class End>
+T wait_for(GradientLedger& ledger, Future<T> sent, const End& end) {
+  const Result<T>& result = sent.get();
+  if (!result && result.error().code() == ErrorCode::kWouldDeadlock) {
+    Error error = result.error();
+    (void)ledger.watch(std::move(sent), end);
+    throw std::move(error).with_context("the call was sent, but cannot be waited for here");
+  }
+  end(ledger, result);
+  return std::move(sent).get().value();
+}
+
+/// Tells the ledger of the end of a backward pass.
+auto end_of_backward(const Ticket& ticket, Report report) {
+  return [ticket, report](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result) {
+    ledger.end_backward(ticket, result, report);
+  };
 }
 
 }  // namespace
 
 at::Tensor new_anchor() { return at::zeros({1}, at::kDouble).requires_grad_(true); }
 
-TrainingState::TrainingState(TrainingClient client, at::Tensor anchor, bool pipelined,
-                             std::shared_ptr<GradientLedger> ledger)
-    : client_(std::move(client)),
-      anchor_(std::move(anchor)),
-      pipelined_(pipelined),
-      ledger_(std::move(ledger)) {}
-
-void TrainingState::check_anchor() const {
+void TrainingState::check_before() const {
+  if (const std::optional<Error> failure = ledger_->take_failure()) throw *failure;
   if (number(anchor_) == 0) return;
   throw invalid_argument(
       "the parameter of a remote model was changed here, which trains nothing: an optimizer of "
       "LibTorch's, or an in-place operation, was given it. Give the model to RemoteAdamW, and only "
-      "the parameters of local modules to other optimizers");
-}
-
-void TrainingState::report_failure() {
-  const std::optional<Error> failure = ledger_->take_failure();
-  if (!failure) return;
-  restore_anchor();
-  throw *failure;
+      "the parameters of local modules to other optimizers; then call accept_server_gradient() to "
+      "go on");
 }
 
 void TrainingState::restore_anchor() {
@@ -54,76 +65,99 @@ void TrainingState::restore_anchor() {
 
 ForwardBackwardOutput TrainingState::forward(std::span<const Datum> data,
                                              const std::string& loss_fn, const LossConfig& config) {
-  check_anchor();
+  check_before();
   ForwardBackwardOutput output = client_.forward(data, loss_fn, config).get().value();
-  report_failure();  // what was sent before has finished before
+  // What was sent before has been computed before, if it did not fail: then these are the
+  // log-probabilities of other weights than the caller thinks.
+  if (pipelined_) synchronize();
   return output;
 }
 
 void TrainingState::backward(std::span<const Datum> data, std::int64_t graphs) {
-  require(ledger_->begin_backward(graphs));
+  if (const std::optional<Error> failure = ledger_->take_failure()) throw *failure;
+  const Ticket ticket = value_of(ledger_->begin_backward(graphs));
   Future<ForwardBackwardOutput> sent = client_.forward_backward(data, loss::kCrossEntropy);
-  const auto end = [graphs](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result) {
-    ledger.end_backward(result, graphs);
-  };
   // What is refused at once is told at once.
   if (pipelined_ && !sent.ready()) {
-    (void)ledger_->watch(std::move(sent), end);
+    (void)ledger_->watch(std::move(sent), end_of_backward(ticket, Report::kNextCall));
     return;
   }
-  end(*ledger_, std::move(sent).get());
-  report_failure();
+  wait_for(*ledger_, std::move(sent), end_of_backward(ticket, Report::kCaller));
 }
 
-ForwardBackwardOutput TrainingState::loss(std::span<const Datum> data, const std::string& loss_fn,
-                                          const LossConfig& config) {
-  check_anchor();
-  require(ledger_->begin_loss());
-  Result<ForwardBackwardOutput> result = client_.forward_backward(data, loss_fn, config).get();
-  ledger_->end_loss(result);
-  report_failure();
-  return std::move(result).value();
+std::pair<ForwardBackwardOutput, Ticket> TrainingState::loss(std::span<const Datum> data,
+                                                             const std::string& loss_fn,
+                                                             const LossConfig& config) {
+  check_before();
+  const Ticket ticket = value_of(ledger_->begin_loss());
+  const auto end = [ticket](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result) {
+    ledger.end_loss(ticket, result);
+  };
+  return {wait_for(*ledger_, client_.forward_backward(data, loss_fn, config), end), ticket};
 }
 
 Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Datum> data,
                                                               const std::string& loss_fn,
                                                               const LossConfig& config) {
-  report_failure();
-  require(ledger_->begin_backward(0));
+  check_before();
+  const Ticket ticket = value_of(ledger_->begin_backward(0));
   return ledger_->watch(client_.forward_backward(data, loss_fn, config),
-                        [](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result) {
-                          ledger.end_backward(result, 0);
-                        });
+                        end_of_backward(ticket, Report::kCaller));
 }
 
-Future<OptimStepResponse> TrainingState::step(const AdamParams& params) {
-  check_anchor();
-  report_failure();
-  const Result<bool> has_gradient = ledger_->begin_step(shown_by(anchor_.grad()));
-  if (!has_gradient) throw has_gradient.error();
-  if (!*has_gradient) return Future<OptimStepResponse>::ready_with(OptimStepResponse{});
+std::optional<Ticket> TrainingState::begin_step() const {
+  check_before();
+  std::optional<Ticket> ticket = value_of(ledger_->begin_step(shown_by(anchor_.grad())));
   anchor_.mutable_grad().reset();
-  return ledger_->watch(client_.optim_step(params),
-                        [](GradientLedger& ledger, const Result<OptimStepResponse>& result) {
-                          ledger.end_step(result);
-                        });
+  return ticket;
 }
 
-std::optional<OptimStepResponse> TrainingState::finish(Future<OptimStepResponse> step) {
-  if (pipelined_ && !step.ready()) return std::nullopt;
-  Result<OptimStepResponse> result = std::move(step).get();
-  report_failure();
-  return std::move(result).value();
+Future<OptimStepResponse> TrainingState::send_step(const AdamParams& params, const Ticket& ticket,
+                                                   Report report) {
+  return ledger_->watch(
+      client_.optim_step(params),
+      [ticket, report](GradientLedger& ledger, const Result<OptimStepResponse>& result) {
+        ledger.end_step(ticket, result, report);
+      });
+}
+
+std::optional<OptimStepResponse> TrainingState::step(const AdamParams& params) {
+  const std::optional<Ticket> ticket = begin_step();
+  if (!ticket) return std::nullopt;
+  if (pipelined_) {
+    (void)send_step(params, *ticket, Report::kNextCall);
+    return std::nullopt;
+  }
+  Result<OptimStepResponse> result = send_step(params, *ticket, Report::kCaller).get();
+  if (!result) restore_anchor();  // a step that was not taken leaves its gradient
+  return value_of(std::move(result));
+}
+
+Future<OptimStepResponse> TrainingState::step_async(const AdamParams& params) {
+  const std::optional<Ticket> ticket = begin_step();
+  if (!ticket) return Future<OptimStepResponse>::ready_with(OptimStepResponse{});
+  return send_step(params, *ticket, Report::kCaller);
+}
+
+void TrainingState::load_state(const std::string& path, bool with_optimizer) {
+  client_.load_state(path, with_optimizer).get().value();
+  ledger_->forget();
+  accept_server_gradient();
 }
 
 void TrainingState::accept_server_gradient() {
+  if (const Status waited = ledger_->wait(); !waited) throw waited.error();
   ledger_->accept();
-  restore_anchor();
+  if (number(anchor_) != 0) {
+    const at::AutoGradMode no_grad(false);
+    anchor_.zero_();
+  }
+  anchor_.mutable_grad().reset();
 }
 
 void TrainingState::synchronize() {
-  ledger_->wait();
-  report_failure();
+  if (const Status waited = ledger_->wait(); !waited) throw waited.error();
+  if (const std::optional<Error> failure = ledger_->take_failure()) throw *failure;
 }
 
 }  // namespace tinkex::torch_ext::remote

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "tinkex/datum.h"
 #include "tinkex/outputs.h"
@@ -28,51 +29,63 @@ at::Tensor new_anchor();
 /// leaves kStandIn in its gradient, so that what changes gradients afterwards is noticed.
 ///
 /// Shared by the model, its optimizer and the graphs of its forward passes; never owned by a thread
-/// of the library (the ledger is). Call it from one thread at a time, or from several backward
-/// passes at once. Throws tinkex::Error.
+/// of the library (the ledger is). backward() may run on several threads at once, the rest on one.
+/// Throws tinkex::Error: a call that waits its own failure; what nobody waited for, before anything
+/// else is sent.
 class TrainingState {
  public:
   /// `anchor`: see new_anchor(). `pipelined`: backward passes and steps do not wait for their
-  /// results. States of one model share its ledger.
+  /// results. `lease` keeps the service open. States of one model share its ledger.
   TrainingState(TrainingClient client, at::Tensor anchor, bool pipelined,
-                std::shared_ptr<GradientLedger> ledger = std::make_shared<GradientLedger>());
+                std::shared_ptr<const void> lease,
+                std::shared_ptr<GradientLedger> ledger = std::make_shared<GradientLedger>())
+      : lease_(std::move(lease)),
+        client_(std::move(client)),
+        anchor_(std::move(anchor)),
+        pipelined_(pipelined),
+        ledger_(std::move(ledger)) {}
 
   TrainingClient& client() { return client_; }
   const at::Tensor& anchor() const { return anchor_; }
   GradientLedger& ledger() const { return *ledger_; }
   bool pipelined() const { return pipelined_; }
 
-  /// Throws if the anchor's value was changed: an optimizer of LibTorch's was given it.
-  void check_anchor() const;
-  /// The first failure of what has finished, once.
-  void report_failure();
-
   ForwardBackwardOutput forward(std::span<const Datum> data, const std::string& loss_fn,
                                 const LossConfig& config);
   /// Sends the gradients of `graphs` forward passes. Waits for the result unless pipelined.
   void backward(std::span<const Datum> data, std::int64_t graphs);
-  /// A loss that the server computes, with its gradient, which is open until backward() of it.
-  ForwardBackwardOutput loss(std::span<const Datum> data, const std::string& loss_fn,
-                             const LossConfig& config);
+  /// A loss that the server computes, with its gradient, which is open until the ticket is settled.
+  std::pair<ForwardBackwardOutput, GradientLedger::Ticket> loss(std::span<const Datum> data,
+                                                                const std::string& loss_fn,
+                                                                const LossConfig& config);
   /// The same without waiting and without a graph: the gradient counts at once.
   Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data,
                                                  const std::string& loss_fn,
                                                  const LossConfig& config);
-  /// Sends a step, without waiting. With no gradient it sends nothing and gives no metrics.
-  Future<OptimStepResponse> step(const AdamParams& params);
+  /// Sends a step and, unless pipelined, waits. Absent: pipelined, or there was no gradient, in
+  /// which case nothing was sent.
+  std::optional<OptimStepResponse> step(const AdamParams& params);
+  /// The same without waiting; with no gradient it is settled, without metrics.
+  Future<OptimStepResponse> step_async(const AdamParams& params);
 
-  /// Waits for a step and throws its failure. Absent: it is pipelined and under way.
-  std::optional<OptimStepResponse> finish(Future<OptimStepResponse> step);
-
+  /// Loads a checkpoint and waits. The server then holds no gradient.
+  void load_state(const std::string& path, bool with_optimizer);
   /// The gradient that the server holds counts as wanted, whatever it is.
   void accept_server_gradient();
   /// Waits for what is under way, and throws its first failure.
   void synchronize();
 
  private:
+  /// Throws what an earlier call left, and if the anchor's value was changed: an optimizer of
+  /// LibTorch's was given it.
+  void check_before() const;
+  std::optional<GradientLedger::Ticket> begin_step() const;
+  Future<OptimStepResponse> send_step(const AdamParams& params,
+                                      const GradientLedger::Ticket& ticket, Report report);
   /// Makes the anchor's gradient say what the server holds.
   void restore_anchor();
 
+  std::shared_ptr<const void> lease_;
   TrainingClient client_;
   const at::Tensor anchor_;
   const bool pipelined_;

@@ -1,0 +1,86 @@
+// What RemoteModel costs on top of the C++ client: the same calls on a connection that answers at
+// once, by turns.
+//
+// ./bazelw run -c opt //tests/bench:remote
+
+#include <ATen/ops/arange.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "tests/bench/measurement.h"
+#include "tests/torch_ext/fake_connections.h"
+#include "torch_ext/datum_convert.h"
+#include "torch_ext/remote_adamw.h"
+#include "torch_ext/remote_model.h"
+
+namespace {
+
+using namespace tinkex;
+using namespace tinkex::torch_ext;
+
+constexpr int kRounds = 31;
+constexpr int kCalls = 500;
+constexpr std::int64_t kTokens = 16;
+
+double microseconds_a_call(auto&& call) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < kCalls; ++i) call();
+  const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - start;
+  return took.count() / kCalls;
+}
+
+/// Prints the medians of both and of their difference.
+void compare(const char* what, auto&& client, auto&& model) {
+  std::vector<double> ours, theirs, more;
+  for (int round = 0; round < kRounds; ++round) {
+    theirs.push_back(microseconds_a_call(client));
+    ours.push_back(microseconds_a_call(model));
+    more.push_back(ours.back() - theirs.back());
+  }
+  std::printf("%-28s client %6.2f us, RemoteModel %6.2f us, %+6.2f us (goal: below +20)\n", what,
+              bench::median(theirs), bench::median(ours), bench::median(more));
+}
+
+}  // namespace
+
+int main() {
+  const auto connection = std::make_shared<FakeTraining>();
+  connection->output->loss_fn_outputs = {
+      {{"logprobs", TensorData::from(std::vector<float>(kTokens, -1.0F))}}};
+  connection->output->metrics = {{"loss:sum", 1.0}};
+  TrainingClient client(connection);
+  RemoteModel model{TrainingClient(connection)};
+  RemoteAdamW optimizer(model);
+  const std::vector<at::Tensor> tokens{at::arange(kTokens)};
+  const LossBatch batch{tokens, {{"target_tokens", tokens}}};
+  const auto datums = [&] { return borrow_datums(batch.tokens, batch.inputs).value(); };
+
+  compare(
+      "forward", [&] { client.forward(datums(), loss::kCrossEntropy).get().value(); },
+      [&] { model->forward_list(tokens, tokens); });
+  compare(
+      "a loss of the server, step",
+      [&] {
+        client.forward_backward(datums(), loss::kCrossEntropy).get().value();
+        client.optim_step().get().value();
+      },
+      [&] {
+        model->loss(loss::kCrossEntropy, batch).backward();
+        optimizer.step();
+      });
+  compare(
+      "a loss of autograd, step",
+      [&] {
+        client.forward(datums(), loss::kCrossEntropy).get().value();
+        client.forward_backward(datums(), loss::kCrossEntropy).get().value();
+        client.optim_step().get().value();
+      },
+      [&] {
+        model->forward_list(tokens, tokens).front().sum().backward();
+        optimizer.step();
+      });
+}

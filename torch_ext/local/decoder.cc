@@ -58,11 +58,14 @@ struct LayerPass {
 
   /// Adds the MLP's part to `dx`, which comes in as the gradient of the layer's output.
   void mlp_backward(const LayerRecord& r, at::Tensor& dx, LayerViews& gradient) const {
-    const at::Tensor d_gated = linear_backward(dx, gated_rows(r.gate_up), r.down_low_rank,
-                                               weights().down, adapter.down, gradient.down, true);
+    at::Tensor gated, normed;  // computed once more, for the gradients of adapters alone
+    if (adapter.down.present()) gated = gated_rows(r.gate_up);
+    const at::Tensor d_gated = linear_backward(dx, gated, r.down_low_rank, weights().down,
+                                               adapter.down, gradient.down, true);
     const at::Tensor d_gate_up = gated_rows_backward(r.gate_up, d_gated);
-    const at::Tensor normed =
-        scaled_rows(r.middle, weights().post_attention_norm, r.middle_inverse);
+    if (adapter.gate_up.present()) {
+      normed = scaled_rows(r.middle, weights().post_attention_norm, r.middle_inverse);
+    }
     const at::Tensor d_input =
         linear_backward(d_gate_up, normed, r.gate_up_low_rank, weights().gate_up, adapter.gate_up,
                         gradient.gate_up, true);
@@ -84,7 +87,10 @@ struct LayerPass {
       normalize_heads_backward(d_qkv, weights().q_norm, queries(), r.q_norm);
       normalize_heads_backward(d_qkv, weights().k_norm, keys(), r.k_norm);
     }
-    const at::Tensor normed = scaled_rows(r.input, weights().input_norm, r.input_inverse);
+    at::Tensor normed;
+    if (adapter.qkv.present()) {
+      normed = scaled_rows(r.input, weights().input_norm, r.input_inverse);
+    }
     const at::Tensor d_input = linear_backward(d_qkv, normed, r.qkv_low_rank, weights().qkv,
                                                adapter.qkv, gradient.qkv, !first);
     if (!first) add_rms_norm_backward(d_input, r.input, weights().input_norm, r.input_inverse, dx);

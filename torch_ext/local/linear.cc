@@ -59,7 +59,8 @@ AdapterViews AdapterViews::of(const LoraLayout* layout, const at::Tensor& flat,
 }
 
 at::Tensor widened(const at::Tensor& weight, const at::Tensor& x) {
-  return weight.to(x.scalar_type());
+  if (weight.scalar_type() == x.scalar_type()) return weight;
+  return scratch_empty(weight.sizes(), x).copy_(weight);
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LoraViews& lora,

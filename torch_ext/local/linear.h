@@ -44,7 +44,7 @@ void linear_out(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, co
                 at::Tensor* low_rank);
 
 /// Backward of linear: adds the gradients of A and B to `gradient` and returns dx (n, in), or an
-/// undefined tensor if `need_dx` is false.
+/// undefined tensor if `need_dx` is false. Without an adapter `x` and `low_rank` are not read.
 at::Tensor linear_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& low_rank,
                            const at::Tensor& weight, const LoraViews& lora, LoraViews& gradient,
                            bool need_dx);

@@ -61,6 +61,16 @@ at::Tensor row_indices(std::span<const RowRef> rows) {
   return indices;
 }
 
+std::int64_t padded_size(const MicroBatch& batch) {
+  return static_cast<std::int64_t>(batch.datums.size()) * batch.length;
+}
+
+std::int64_t padded_size(std::span<const MicroBatch> batches) {
+  std::int64_t size = 0;
+  for (const MicroBatch& batch : batches) size += padded_size(batch);
+  return size;
+}
+
 /// Runs micro-batches one after the other and adds up their gradients.
 class Lane {
  public:
@@ -80,6 +90,7 @@ class Lane {
   Status run(std::span<const MicroBatch> batches, std::size_t first, std::size_t step) {
     ScratchPool pool;
     const ScratchScope scope(pool);
+    std::int64_t rows = 0;
     views_ = views(adapter_.flat());
     if (with_gradient_) {
       gradient_ = at::zeros(adapter_.flat().sizes(), adapter_.flat().options());
@@ -89,6 +100,8 @@ class Lane {
       if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) {
         return Error(ErrorCode::kCancelled, "the batch was cancelled before it was computed");
       }
+      const std::int64_t before = std::exchange(rows, padded_size(batches[i]));
+      if (rows > before) pool.drop_free();
       Status status = run(batches[i]);
       if (!status) return status;
     }
@@ -206,12 +219,6 @@ std::vector<MicroBatch> cut(std::span<const PreparedDatum> data, std::int64_t to
   std::vector<std::int64_t> lengths;
   for (const PreparedDatum& datum : data) lengths.push_back(datum.length());
   return plan_micro_batches(lengths, token_budget);
-}
-
-std::int64_t padded_size(std::span<const MicroBatch> batches) {
-  std::int64_t size = 0;
-  for (const MicroBatch& b : batches) size += static_cast<std::int64_t>(b.datums.size()) * b.length;
-  return size;
 }
 
 }  // namespace

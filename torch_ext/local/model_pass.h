@@ -24,7 +24,7 @@ struct PassOutput {
 /// How a batch is cut up. Equal options and equal input give equal bits.
 struct PassOptions {
   /// Positions with padding that go through the model at once; bounds the memory of activations. So
-  /// many use the matrix kernels as well as more do, and what they leave stays in the caches.
+  /// many use the matrix kernels about as well as more do.
   std::int64_t token_budget = 256;
   /// Micro-batches computed side by side, each on a thread of its own: less waiting for each other
   /// than threads inside every operation. 0 means as many as ATen may use on this thread.

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/isfinite.h>
 
 #include <algorithm>
 #include <iterator>
@@ -130,6 +131,10 @@ class Reader {
     for (const LoraMatrix& matrix : (*layout)->matrices()) {
       const Result<at::Tensor> tensor = file_.read(stored_.at(matrix.name));
       if (!tensor) return tensor.error();
+      if (!at::isfinite(*tensor).all().item<bool>()) {
+        return file_error(file_.path(),
+                          "tensor '" + matrix.name + "' has numbers that are not finite");
+      }
       flat.narrow(0, matrix.offset, matrix.rows * matrix.cols).copy_(tensor->reshape({-1}));
     }
     return Adapter::from_flat(*layout, std::move(flat));

@@ -65,8 +65,11 @@ ModelResult assemble(const fs::path& path, const Weights& weights, const ModelCo
   };
   auto model = BaseModel::from_tensors(config, source, request.dtype, std::move(tokenizer));
   if (problem) return *std::move(problem);
-  if (!model) return file_error(path, model.error().message());
-  return model;
+  if (model) return model;
+  if (model.error().code() == ErrorCode::kInternal) {  // no memory: the file is not to blame
+    return Error(model.error()).with_context(path.string());
+  }
+  return file_error(path, model.error().message());
 }
 
 ModelResult load_gguf(const fs::path& path, const Request& request) {

@@ -1,17 +1,18 @@
 #pragma once
 
 // Products of few rows with a large matrix, attention of single positions, and what is done to rows
-// element by element. Every element is summed in an order that depends on the inner size alone,
-// never on how many rows are computed together nor on the number of threads, so that a sequence
-// gets the same bits whatever is decoded beside it. No LibTorch.
+// element by element. Every element is summed in an order that depends on the inner size and the
+// types alone, never on how many rows are computed together nor on the number of threads, so that a
+// sequence gets the same bits whatever is decoded beside it. No LibTorch.
 
 #include <cstdint>
 
 namespace tinkex::torch_ext::local {
 
-/// y[r, o] = scale * sum over k of x[r, k] * w[o, k], added to y if `add`. Rows of x, w and y are
-/// contiguous; those of x and y are `x_stride` and `y_stride` elements apart, those of w `in`.
-/// W is T, or std::uint16_t: the upper halves of float32 numbers (bfloat16), widened exactly.
+/// y[r, o] = scale * sum over k of x[r, k] * w[o, k]; or, if `add`, y[r, o] += the sum without
+/// scale. Rows of x, w and y are contiguous; those of x and y are `x_stride` and `y_stride`
+/// elements apart, those of w `in`. W is T, or std::uint16_t: the upper halves of float32 numbers
+/// (bfloat16), widened exactly.
 template <class T, class W>
 struct RowProduct {
   const T* x;

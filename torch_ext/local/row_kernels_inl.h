@@ -152,7 +152,7 @@ void tile(const RowProduct<T, W>& p, std::int64_t row, std::int64_t out) {
   for (; k + kStep <= p.in; k += kStep) {
     // Several rows of w at a time are no pattern that the processor sees: what the next tiles read
     // is asked for.
-    if constexpr (C > 1) {
+    if (C > 1 && row == 0) {
       for (int c = 0; c < C; ++c) __builtin_prefetch(w + (kAhead + c) * p.in + k);
     }
     add_products<R, C, T, W>(sums, x + k, p.x_stride, w + k, p.in);
@@ -162,9 +162,10 @@ void tile(const RowProduct<T, W>& p, std::int64_t row, std::int64_t out) {
   }
   for (int r = 0; r < R; ++r) {
     for (int c = 0; c < C; ++c) {
-      const T sum = p.scale * sum_of<T>(sums[r][c]);
+      const T sum = sum_of<T>(sums[r][c]);
       T& y = p.y[(row + r) * p.y_stride + out + c];
-      y = p.add ? y + sum : sum;
+      // Never both: some tiles would multiply and add in one step, others in two.
+      y = p.add ? y + sum : p.scale * sum;
     }
   }
 }
@@ -299,9 +300,10 @@ template <class T>
 void log_softmax(T* row, std::int64_t size) {
   const T largest = largest_of(row, size);
   const double sum = sum_of_exponentials(row, size, largest);
-  const T shift = static_cast<T>(static_cast<double>(largest) + __builtin_log(sum));
+  // One after the other: their sum would lose the digits of the logarithm beside large logits.
+  const T log_sum = static_cast<T>(__builtin_log(sum));
   for_each_vec(size, row, [&](std::int64_t i, std::int64_t count) {
-    return load_some<T>(row + i, count) - shift;
+    return (load_some<T>(row + i, count) - largest) - log_sum;
   });
 }
 

@@ -151,14 +151,14 @@ void add_row_linear(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight
   row_product(y, x, weight, 1.0, /*add=*/true);
   if (!lora.present()) return;
   at::Tensor low_rank = at::empty({x.size(0), lora.a.size(0)}, x.options());
-  row_product(low_rank, x, lora.a, 1.0, /*add=*/false);
+  row_product(low_rank, x, lora.a, lora.scale, /*add=*/false);
   const std::int64_t rank = lora.b.front().size(1);
   std::int64_t column = 0;
   for (std::size_t i = 0; i < lora.b.size(); ++i) {
     const std::int64_t out = lora.b[i].size(0);
     at::Tensor part = y.narrow(1, column, out);
-    row_product(part, low_rank.narrow(1, static_cast<std::int64_t>(i) * rank, rank), lora.b[i],
-                lora.scale, /*add=*/true);
+    row_product(part, low_rank.narrow(1, static_cast<std::int64_t>(i) * rank, rank), lora.b[i], 1.0,
+                /*add=*/true);
     column += out;
   }
 }

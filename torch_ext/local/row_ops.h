@@ -13,12 +13,12 @@
 
 namespace tinkex::torch_ext::local {
 
-/// y = x W^T for the rows of x (n, in), with W (out, in); added to y (n, out) if `add`. The rows of
-/// x and y may have any stride.
+/// y = scale * x W^T for the rows of x (n, in), with W (out, in); or, if `add`, y (n, out) += x
+/// W^T. The rows of x and y may have any stride.
 void row_product(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, double scale,
                  bool add);
 
-/// Adds x W^T + scale * (x A^T) B^T to y (n, out), as linear() does.
+/// Adds x W^T + (scale * x A^T) B^T to y (n, out), as linear() does but for rounding.
 void add_row_linear(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight,
                     const LoraViews& lora);
 

@@ -80,7 +80,11 @@ void SampleEngine::add(SampleRequest request, const std::atomic<bool>* cancelled
 void SampleEngine::step() {
   const c10::InferenceMode inference;
   drop_cancelled();
-  if (const std::shared_ptr<Request> next = next_to_begin()) {
+  const std::shared_ptr<Request> next = next_to_begin();
+  // In turns, so that neither who waits nor who decodes waits for all of the others.
+  const bool decode_first = std::exchange(begun_last_, false) && !sequences_.empty();
+  if (next != nullptr && !decode_first) {
+    begun_last_ = true;
     const Status begun = guarded([&] { return begin(next); });
     if (!begun) settle(next, begun.error());
   } else if (!sequences_.empty()) {
@@ -114,7 +118,11 @@ bool SampleEngine::has_room(const Request& request) const {
   if (sequences_.empty()) return true;
   if (sequences_.size() >= kMaxSequences) return false;
   std::int64_t positions = request.plan.max_tokens;
+  if (request.prompt == nullptr) positions += request.plan.prompt_length();
   for (const Sequence& sequence : sequences_) positions += sequence.request->plan.max_tokens;
+  for (const auto& read : requests_) {
+    if (read->prompt != nullptr) positions += read->plan.prompt_length();
+  }
   const std::int64_t each =
       SequenceCache::bytes_per_position(model_->config(), model_->compute_dtype());
   return positions <= kMaxCacheBytes / each;

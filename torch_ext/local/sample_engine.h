@@ -77,6 +77,7 @@ class SampleEngine {
   /// Not answered yet, in order of arrival.
   std::deque<std::shared_ptr<Request>> requests_;
   std::vector<Sequence> sequences_;
+  bool begun_last_ = false;  ///< Whether the last step read a prompt.
 };
 
 }  // namespace tinkex::torch_ext::local

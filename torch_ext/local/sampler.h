@@ -37,7 +37,8 @@ struct SampleRequest {
 /// a seed one is drawn.
 ///
 /// Threads: the thread that computes must have called at::init_num_threads() once. `cancelled` may
-/// be null; once it is true the call returns kCancelled within one token's time.
+/// be null; once it is true the call returns kCancelled within the time of one token, or of reading
+/// the prompt.
 Result<SampleResponse> sample(const std::shared_ptr<const BaseModel>& model,
                               const std::shared_ptr<const Adapter>& adapter,
                               const SampleRequest& request, const std::atomic<bool>* cancelled);

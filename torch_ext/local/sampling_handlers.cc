@@ -131,10 +131,10 @@ void begin_sample(Service& service, const std::shared_ptr<SamplingSession>& samp
     if (sampler->engine == nullptr) {
       sampler->engine = std::make_unique<SampleEngine>(sampler->model, sampler->adapter);
     }
+    sampler->engine->add(std::move(sample.request), &sampler->cancelled, finish);
     return ok_status();
   });
-  if (!ready) return finish(ready.error());
-  sampler->engine->add(std::move(sample.request), &sampler->cancelled, finish);
+  if (!ready) finish(ready.error());
 }
 
 /// Compute thread: works on the session's samples for a while.
@@ -145,7 +145,11 @@ void serve_samples(Service& service, const std::shared_ptr<SamplingSession>& sam
       begin_sample(service, sampler, std::move(sample));
     }
     if (sampler->engine != nullptr && !sampler->engine->idle()) {
-      sampler->engine->step();
+      const Status stepped = guarded([&]() -> Status {
+        sampler->engine->step();
+        return ok_status();
+      });
+      if (!stepped) sampler->engine->fail_all(stepped.error());
     } else if (sampler->inbox.rest()) {
       return;
     }

@@ -17,8 +17,8 @@ constexpr std::size_t kPage = 4096;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 /// What the C library keeps by itself.
 constexpr std::size_t kSmallest = std::size_t{64} << 10;
-/// A block may be so much larger than what is asked for.
-constexpr std::size_t kSlack = 4;  // a quarter
+/// A block may be larger than what is asked for by one part in so many.
+constexpr std::size_t kSlackDivisor = 4;
 
 thread_local ScratchPool* current = nullptr;
 
@@ -30,8 +30,12 @@ std::size_t round_up(std::size_t bytes) {
 }  // namespace
 
 struct ScratchPool::Blocks {
-  ~Blocks() {
+  ~Blocks() { drop_free(); }
+
+  void drop_free() noexcept {
+    const std::lock_guard lock(mutex);
     for (const auto& [size, memory] : free) std::free(memory);
+    free.clear();
   }
 
   std::pair<std::size_t, void*> take(std::size_t bytes) {
@@ -39,7 +43,7 @@ struct ScratchPool::Blocks {
     {
       const std::lock_guard lock(mutex);
       const auto found = free.lower_bound(size);
-      if (found != free.end() && found->first <= size + size / kSlack) {
+      if (found != free.end() && found->first <= size + size / kSlackDivisor) {
         const std::pair<std::size_t, void*> block = *found;
         free.erase(found);
         return block;
@@ -74,10 +78,20 @@ at::Tensor ScratchPool::empty(at::IntArrayRef shape, at::ScalarType dtype) {
   for (const std::int64_t size : shape) bytes *= static_cast<std::size_t>(size);
   if (bytes < kSmallest) return at::empty(shape, dtype);
   const auto [size, memory] = blocks_->take(bytes);
+  // Owns the block until the tensor does, should there be no memory for that.
+  const std::shared_ptr<void> owner(
+      memory, [blocks = blocks_, size = size](void* block) { blocks->give_back(size, block); });
   return at::from_blob(
-      memory, shape,
-      [blocks = blocks_, size = size](void* block) { blocks->give_back(size, block); },
-      at::TensorOptions(dtype));
+      memory, shape, [owner](void*) {}, at::TensorOptions(dtype));
+}
+
+void ScratchPool::drop_free() { blocks_->drop_free(); }
+
+std::size_t ScratchPool::free_bytes() const {
+  const std::lock_guard lock(blocks_->mutex);
+  std::size_t bytes = 0;
+  for (const auto& [size, memory] : blocks_->free) bytes += size;
+  return bytes;
 }
 
 ScratchScope::ScratchScope(ScratchPool& pool) : outer_(std::exchange(current, &pool)) {}

@@ -23,6 +23,12 @@ class ScratchPool {
   /// dropped, on any thread.
   at::Tensor empty(at::IntArrayRef shape, at::ScalarType dtype);
 
+  /// Gives the memory that waits back to the system: before work whose blocks are larger, for which
+  /// it would only be kept beside them.
+  void drop_free();
+  /// Bytes that wait. For tests.
+  std::size_t free_bytes() const;
+
  private:
   struct Blocks;
   std::shared_ptr<Blocks> blocks_;

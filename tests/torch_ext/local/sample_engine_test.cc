@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "tests/torch_ext/local/engine_testing.h"
+#include "torch_ext/local/decode_step.h"
+#include "torch_ext/local/prefill.h"
+#include "torch_ext/local/thread_limit.h"
 
 namespace tinkex::torch_ext::local::testing {
 namespace {
@@ -140,24 +143,36 @@ TEST_F(SampleEngineTest, FailingAllAnswersWaitingAndRunningRequests) {
 /// Large enough for threads inside every operation.
 TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeTheBits) {
   ModelConfig config = small_config();
-  config.vocab_size = 30'000;
+  config.vocab_size = 90'000;
   config.hidden_size = 256;
   config.intermediate_size = 1024;
   config.num_hidden_layers = 4;
   const auto model = BaseModel::random(config, 3).value();
-  SampleRequest wanted = request(3);
-  wanted.num_samples = 5;
-  wanted.params.temperature = 1;
-  wanted.params.max_tokens = 12;
+  ASSERT_TRUE(worth_threads_per_row(model->config()));
+  // A scale, 32 / 12, that is no power of two.
+  const auto adapter = noisy_adapter(*model, rank(12), 5);
+  const auto views =
+      AdapterViews::of(&adapter->layout(), adapter->flat(), config.num_hidden_layers);
+  const SamplePlan plan = SamplePlan::of(request(3), config).value();
+  SampleResponse response;
+  const Prefilled read = prefill(*model, views, plan, {}, nullptr, response).value();
+  const auto logits = [&](int threads, std::int64_t count) {
+    at::set_num_threads(threads);
+    std::vector<SequenceCache> caches(static_cast<std::size_t>(count),
+                                      SequenceCache(read.cache, config, at::ScalarType::Float));
+    std::vector<DecodeRow> rows;
+    for (SequenceCache& cache : caches) {
+      rows.push_back({7 + static_cast<std::int64_t>(rows.size()), &cache});
+    }
+    return decode_step(*model, views, rows);
+  };
   const int before = at::get_num_threads();
-  at::set_num_threads(1);
-  const SampleResponse one = sample(model, nullptr, wanted, nullptr).value();
-  at::set_num_threads(3);
-  const SampleResponse three = sample(model, nullptr, wanted, nullptr).value();
+  const at::Tensor one = logits(1, 5);
+  const at::Tensor three = logits(3, 5);
+  const at::Tensor alone = logits(3, 1);
   at::set_num_threads(before);
-  for (std::size_t i = 0; i < 5; ++i) {
-    EXPECT_EQ(one.sequences[i].tokens, three.sequences[i].tokens);
-  }
+  EXPECT_TRUE(bit_equal(one, three));
+  EXPECT_TRUE(bit_equal(one.narrow(0, 0, 1), alone));
 }
 
 }  // namespace

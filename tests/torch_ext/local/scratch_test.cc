@@ -21,8 +21,8 @@ TEST(ScratchTest, MemoryIsUsedAgainOnceItsTensorIsDropped) {
   EXPECT_NE(second.const_data_ptr(), place);
   at::Tensor view = first.narrow(0, 5, 10);
   first.reset();
-  EXPECT_NE(pool.empty({kLarge}, at::ScalarType::Float).const_data_ptr(),
-            place);  // the view has it
+  const at::Tensor third = pool.empty({kLarge}, at::ScalarType::Float);
+  EXPECT_NE(third.const_data_ptr(), place);  // the view has it
   view.reset();
   EXPECT_EQ(pool.empty({kLarge / 2, 2}, at::ScalarType::Float).const_data_ptr(), place);
 }
@@ -32,6 +32,15 @@ TEST(ScratchTest, ABlockIsNotTakenForMuchLess) {
   const void* place = pool.empty({kLarge}, at::ScalarType::Float).const_data_ptr();
   EXPECT_NE(pool.empty({kLarge / 2}, at::ScalarType::Float).const_data_ptr(), place);
   EXPECT_EQ(pool.empty({kLarge - kLarge / 8}, at::ScalarType::Float).const_data_ptr(), place);
+}
+
+TEST(ScratchTest, MemoryThatWaitsIsGivenBackWhenItIsTold) {
+  ScratchPool pool;
+  const at::Tensor kept = pool.empty({kLarge}, at::ScalarType::Float);
+  (void)pool.empty({2 * kLarge}, at::ScalarType::Float);
+  EXPECT_GE(pool.free_bytes(), 8U * kLarge);
+  pool.drop_free();
+  EXPECT_EQ(pool.free_bytes(), 0U);
 }
 
 TEST(ScratchTest, TensorsOutliveTheirPoolAndAreDroppedOnAnyThread) {

@@ -50,7 +50,7 @@ TEST_F(WeightTypeTest, SamplingDiffersFromTheWidenedWeightsByRoundingAlone) {
   const SampleResponse wide = sample(wide_, adapter_, request, nullptr).value();
   const SampleResponse narrow = sample(narrow_, adapter_, request, nullptr).value();
   for (std::size_t i = 0; i < wide.sequences.size(); ++i) {
-    EXPECT_EQ(wide.sequences[i].tokens, narrow.sequences[i].tokens);
+    ASSERT_EQ(wide.sequences[i].tokens, narrow.sequences[i].tokens);
     for (std::size_t k = 0; k < wide.sequences[i].logprobs.size(); ++k) {
       EXPECT_NEAR(wide.sequences[i].logprobs[k], narrow.sequences[i].logprobs[k], 1e-4);
     }

@@ -62,7 +62,9 @@ MUTATIONS = [
      STRAND, "StrandTest.Trap7_ARepeatSendsTheSameIdAndTheSameBytes"),
     ("a failed chunk stops its batch",
      [(STRAND_CC, "      if (!head->error) head->error = std::move(reply).error();\n"
-                  "      drop_waiting(*head);\n", "")],
+                  "      // It was given up while its last request was on the wire.\n"
+                  "      if (doubtful) head->error = std::move(*head->error).with_not_accepted(false);\n"
+                  "      drop_waiting(*head);\n", "      (void)doubtful;\n")],
      STRAND, "StrandTest.C3_AFailedChunkStopsTheBatchAndSaysWhatWasAccepted"),
     ("an aborted submission does not leave",
      [(STRAND_CC, "    submission->error = error;\n    drop_waiting(*submission);\n", "")],

@@ -1,0 +1,218 @@
+// What a remote model refuses, and what it knows after calls that failed.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/nn/utils/clip_grad.h>
+#include <torch/optim/sgd.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "tests/torch_ext/remote_model_double.h"
+
+namespace tinkex::torch_ext {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST_F(RemoteModelTest, AGradientThatWasClearedOrChangedHereIsNotStepped) {
+  logprobs().sum().backward();
+  optimizer_.zero_grad();
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
+              HasSubstr("the gradient here shows 0: zero_grad()"));
+  model_->accept_server_gradient();
+  optimizer_.step();
+  logprobs().sum().backward();
+  torch::nn::utils::clip_grad_norm_(model_->parameters(), 1.0);
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
+              AllOf(HasSubstr("was changed"), HasSubstr("grad_clip_norm")));
+}
+
+TEST_F(RemoteModelTest, AnOptimizerOfLibTorchsIsNoticed) {
+  torch::optim::SGD local(model_->parameters(), 0.1);
+  logprobs().sum().backward();
+  local.step();
+  EXPECT_THAT(thrown_by([&] { logprobs(); }), HasSubstr("Give the model to RemoteAdamW"));
+}
+
+TEST_F(RemoteModelTest, AGradientThatIsNotFiniteIsNotSent) {
+  EXPECT_THAT(thrown_by([&] { (logprobs().sum() / 0.0).backward(); }),
+              AllOf(HasSubstr("sequence 0"), HasSubstr("not finite at element 0")));
+  EXPECT_THAT(server_->calls, ElementsAre("forward cross_entropy 1"));
+}
+
+TEST_F(RemoteModelTest, AFailedBackwardPassStopsTheStepUntilItIsAccepted) {
+  server_->failure = Error(ErrorCode::kTimeout, "no answer");
+  EXPECT_THAT(thrown_by([&] { logprobs().sum().backward(); }), HasSubstr("no answer"));
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
+              AllOf(HasSubstr("unknown what gradient"), HasSubstr("no answer")));
+  model_->accept_server_gradient();
+  logprobs().sum().backward();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
+TEST_F(RemoteModelTest, ACallThatTheServerDidNotTakeMayBeRepeated) {
+  server_->failure = refusal();
+  EXPECT_THAT(thrown_by([&] { logprobs().sum().backward(); }), HasSubstr("too many"));
+  optimizer_.step();  // there is no gradient
+  EXPECT_EQ(server_->calls.back(), "train cross_entropy 1");
+  logprobs().sum().backward();
+  server_->failure = refusal();
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("too many"));
+  optimizer_.step();
+  EXPECT_EQ(std::count(server_->calls.begin(), server_->calls.end(), "step"), 2);
+}
+
+TEST_F(RemoteModelTest, APassThatFailedIsForgottenByTheStepOfAnother) {
+  server_->failure = refusal();
+  EXPECT_THAT(thrown_by([&] { logprobs().sum().backward(); }), HasSubstr("too many"));
+  logprobs().sum().backward();  // the anchor shows two passes, the server holds one
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
+TEST_F(RemoteModelTest, APassThatAnotherModelsFailureKeptBackIsForgottenToo) {
+  const auto other = std::make_shared<Server>();
+  RemoteModel second{TrainingClient(other)};
+  RemoteAdamW second_optimizer(second);
+  const at::Tensor sum =
+      logprobs().sum() + second->forward_list({ints({1})}, {ints({2})}).front().sum();
+  server_->failure = refusal();
+  other->failure = refusal();
+  EXPECT_THAT(thrown_by([&] { sum.backward(); }), HasSubstr("too many"));
+  optimizer_.step();
+  second_optimizer.step();
+  EXPECT_EQ(std::count(server_->calls.begin(), server_->calls.end(), "step"), 0);
+  EXPECT_EQ(std::count(other->calls.begin(), other->calls.end(), "step"), 0);
+}
+
+TEST_F(RemoteModelTest, TwoModelsInOneLossTrainByOneRequestEach) {
+  const auto other = std::make_shared<Server>();
+  RemoteModel second{TrainingClient(other)};
+  (logprobs().sum() * second->forward_list({ints({1})}, {ints({2})}).front().sum()).backward();
+  EXPECT_EQ(server_->calls.back(), "train cross_entropy 1");
+  EXPECT_EQ(other->calls.back(), "train cross_entropy 1");
+}
+
+TEST_F(RemoteModelTest, AGradientClearedBetweenTwoPassesIsNoticed) {
+  logprobs().sum().backward();
+  optimizer_.zero_grad();
+  logprobs().sum().backward();
+  EXPECT_THAT(
+      thrown_by([&] { optimizer_.step(); }),
+      HasSubstr("of 2 backward passes that the server has summed, the gradient here shows 1"));
+}
+
+TEST_F(RemoteModelTest, ALossOfTheServersCountsOnce) {
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  const at::Tensor first = model_->loss(loss::kCrossEntropy, batch);
+  const at::Tensor second = model_->loss(loss::kCrossEntropy, batch);
+  first.backward({}, /*retain_graph=*/true);
+  EXPECT_THAT(thrown_by([&] { first.backward(); }), HasSubstr("called twice"));
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("1 loss() whose backward()"));
+  second.backward();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
+TEST_F(RemoteModelTest, ALossBesideAGraphThatFailsStaysOpen) {
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  const at::Tensor theirs = model_->loss(loss::kCrossEntropy, batch);
+  EXPECT_THAT(thrown_by([&] { (theirs + logprobs().sum() / 0.0).backward(); }),
+              HasSubstr("not finite"));
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("loss() whose backward()"));
+}
+
+TEST_F(RemoteModelTest, ARetainedGraphSumsItsGradientTwice) {
+  const at::Tensor sum = logprobs().sum();
+  sum.backward({}, /*retain_graph=*/true);
+  sum.backward();
+  optimizer_.step();
+  EXPECT_THAT(server_->calls, ElementsAre("forward cross_entropy 1", "train cross_entropy 1",
+                                          "train cross_entropy 1", "step"));
+}
+
+TEST_F(RemoteModelTest, BackwardRunsOnSeveralThreads) {
+  std::vector<at::Tensor> sums;
+  for (int i = 0; i < 4; ++i) sums.push_back(logprobs().sum());
+  std::vector<std::thread> threads;
+  std::mutex one_at_a_time;  // the double is no server
+  for (const at::Tensor& sum : sums) {
+    threads.emplace_back([&] {
+      const std::lock_guard lock(one_at_a_time);
+      sum.backward();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
+TEST_F(RemoteModelTest, ALoadedCheckpointMakesGraphsStaleAndEndsAnyDoubt) {
+  server_->failure = Error(ErrorCode::kTimeout, "no answer");
+  const at::Tensor stale = logprobs();
+  EXPECT_THAT(thrown_by([&] { logprobs().sum().backward(); }), HasSubstr("no answer"));
+  model_->load_state("tinker://run/weights/a");
+  EXPECT_THAT(thrown_by([&] { stale.sum().backward(); }), HasSubstr("load_state()"));
+  optimizer_.zero_grad();
+  logprobs().sum().backward();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
+TEST_F(RemoteModelTest, AnOptimizerOfLibTorchsIsForgivenOnceItIsSaidSo) {
+  torch::optim::SGD local(model_->parameters(), 0.1);
+  logprobs().sum().backward();
+  local.step();
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("accept_server_gradient()"));
+  model_->accept_server_gradient();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
+TEST_F(RemoteModelTest, AFailedFutureIsItsHoldersAlone) {
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  server_->failure = refusal();
+  EXPECT_FALSE(model_->forward_backward(loss::kCrossEntropy, batch).get().ok());
+  logprobs().sum().backward();  // not told again
+  server_->failure = refusal();
+  EXPECT_FALSE(optimizer_.step_async().get().ok());
+  optimizer_.step_async().get().value();  // an anchor that was cleared asks for nothing more
+}
+
+class PipelinedTest : public RemoteModelTest {
+ protected:
+  PipelinedTest() {
+    model_ = RemoteModel(TrainingClient(server_), /*pipelined=*/true);
+    optimizer_ = RemoteAdamW(model_, torch::optim::AdamWOptions(1e-4));
+    server_->later = true;
+  }
+};
+
+TEST_F(PipelinedTest, BackwardAndStepDoNotWait) {
+  logprobs().sum().backward();
+  optimizer_.step();
+  EXPECT_THAT(server_->calls,
+              ElementsAre("forward cross_entropy 1", "train cross_entropy 1", "step"));
+  server_->answer_all();
+  model_->synchronize();
+  EXPECT_GT(model_->metrics().count("loss:sum"), 0u);
+}
+
+TEST_F(PipelinedTest, AFailureIsThrownByTheNextCall) {
+  server_->failure = Error(ErrorCode::kTimeout, "no answer");
+  logprobs().sum().backward();
+  server_->answer_all();
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("no answer"));
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("unknown what gradient"));
+  EXPECT_EQ(server_->calls.back(), "train cross_entropy 1");
+}
+}  // namespace
+}  // namespace tinkex::torch_ext

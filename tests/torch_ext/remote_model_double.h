@@ -1,0 +1,134 @@
+#pragma once
+
+// A connection that remembers what a remote model asks, and what its tests share.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/torch_ext/fake_connections.h"
+#include "torch_ext/remote_adamw.h"
+#include "torch_ext/remote_model.h"
+
+namespace tinkex::torch_ext {
+
+/// Gives target t the log-probability -t / 8 and remembers what it was asked.
+class Server final : public TrainingConnection {
+ public:
+  std::vector<std::string> calls;
+  std::vector<SeenDatum> trained;  ///< Of the last forward_backward.
+  AdamParams adam;
+  std::optional<Error> failure;  ///< Of the next forward_backward or optim_step.
+  bool later = false;            ///< Whether those two answer when answer_all() is called.
+
+  const ModelInfo& info() const override { return info_; }
+
+  Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data, std::string loss_fn,
+                                                 LossConfig, bool forward,
+                                                 const CallOptions&) override {
+    calls.push_back((forward ? "forward " : "train ") + loss_fn + " " +
+                    std::to_string(data.size()));
+    if (!forward) trained.clear();
+    ForwardBackwardOutput output;
+    double loss = 0;
+    for (const Datum& datum : data) {
+      const TensorData& targets = *find(datum.loss_fn_inputs, "target_tokens");
+      std::vector<float> values = targets.to_floats();
+      for (float& value : values) loss += value = -value / 8;
+      output.loss_fn_outputs.push_back(
+          {{"logprobs", TensorData::from(std::move(values), targets.shape())}});
+      if (forward) continue;
+      SeenDatum seen{datum.model_input.text_tokens(), {}};
+      for (const auto& [name, tensor] : datum.loss_fn_inputs) {
+        seen.inputs[name] = tensor.to_floats();
+      }
+      trained.push_back(std::move(seen));
+    }
+    output.metrics["loss:sum"] = -loss;
+    if (forward) return Future<ForwardBackwardOutput>::ready_with(std::move(output));
+    return answer<ForwardBackwardOutput>(std::move(output));
+  }
+
+  Future<OptimStepResponse> optim_step(const AdamParams& params, const CallOptions&) override {
+    calls.emplace_back("step");
+    adam = params;
+    return answer<OptimStepResponse>(OptimStepResponse{{{"grad_norm", 2.5}}});
+  }
+
+  Future<ForwardBackwardOutput> forward_backward_custom(std::span<const Datum>, CustomLoss,
+                                                        const CallOptions&) override {
+    return unused<ForwardBackwardOutput>();
+  }
+  Future<SaveWeightsResponse> save_state(std::string, bool, const CallOptions&) override {
+    return unused<SaveWeightsResponse>();
+  }
+  Future<LoadWeightsResponse> load_state(std::string path, bool, const CallOptions&) override {
+    calls.push_back("load " + path);
+    return Future<LoadWeightsResponse>::ready_with(LoadWeightsResponse{path, "model-1"});
+  }
+  Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string,
+                                                                 const CallOptions&) override {
+    return unused<SaveWeightsForSamplerResponse>();
+  }
+  Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions&) override {
+    return unused<SamplingClient>();
+  }
+
+  void answer_all() {
+    later = false;
+    for (const auto& each : std::exchange(waiting_, {})) each();
+  }
+
+ private:
+  template <class T>
+  Future<T> answer(Result<T> result) {
+    if (failure) result = *std::exchange(failure, std::nullopt);
+    if (!later) return Future<T>::ready_with(std::move(result));
+    auto promise = std::make_shared<Promise<T>>();
+    waiting_.emplace_back([promise, result] { promise->set(result); });
+    return promise->future();
+  }
+  template <class T>
+  static Future<T> unused() {
+    return Future<T>::ready_with(Error(ErrorCode::kInternal, "not a call of a remote model"));
+  }
+
+  std::vector<std::function<void()>> waiting_;
+  ModelInfo info_{"model-1", "base", "", "", true, 32};
+};
+
+inline Error refusal() { return Error(ErrorCode::kHttpStatus, "too many").with_not_accepted(true); }
+
+inline at::Tensor ints(std::vector<std::int64_t> values) { return torch::tensor(values); }
+
+class RemoteModelTest : public testing::Test {
+ protected:
+  at::Tensor logprobs() { return model_->forward_list({ints({1, 2})}, {ints({3, 4})}).front(); }
+
+  /// The message of what `call` throws.
+  template <class Call>
+  static std::string thrown_by(Call call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("tinkex: ["));
+      return error.message();
+    } catch (const std::exception& other) {
+      return std::string("not an Error: ") + other.what();
+    }
+    return "nothing";
+  }
+
+  std::shared_ptr<Server> server_ = std::make_shared<Server>();
+  RemoteModel model_{TrainingClient(server_)};
+  RemoteAdamW optimizer_{model_, torch::optim::AdamWOptions(1e-4)};
+};
+
+}  // namespace tinkex::torch_ext

@@ -102,7 +102,9 @@ class _Call(Generic[T]):
             self._give_up(self._result[0])
 
     def result(self) -> T:
-        self._finished.wait()
+        # In slices: a signal that comes just before a wait begins does not wake it.
+        while not self._finished.wait(SLICE):
+            pass
         if self._problem is not None:
             raise self._problem
         return self._result[0]

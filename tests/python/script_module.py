@@ -1,6 +1,6 @@
 """Scripts a module that trains and samples, saves it, and prints what it gives here.
 
-usage: script_module.py MODULE.pt
+usage: script_module.py {TrainAndSample,TrainByLoss} MODULE.pt
 """
 
 import os
@@ -41,9 +41,35 @@ class TrainAndSample(torch.nn.Module):
         return torch.stack(losses), samples[0]
 
 
+class TrainByLoss(torch.nn.Module):
+    """The same by a loss of its own: the module's parameter, the anchor, stands for the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchor = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+    def forward(self, text: str, steps: int) -> Tuple[torch.Tensor, torch.Tensor]:
+        service = torch.ops.tinkex.connect("", "", "")
+        client = torch.ops.tinkex.create_lora_training_client(service, "tinkex/nano", 4, 7)
+        tokens = torch.ops.tinkex.encode_text(text)
+        losses: List[torch.Tensor] = []
+        for _ in range(steps):
+            logprobs = torch.ops.tinkex.logprobs_list(client, self.anchor, [tokens[:-1]],
+                                                      [tokens[1:]])
+            loss = logprobs[0].mean().square()
+            loss.backward()
+            torch.ops.tinkex.step(client, self.anchor, 1e-2)
+            losses.append(loss.detach())
+        sampler = torch.ops.tinkex.save_weights_and_get_sampling_client(client)
+        samples, logprobs, reasons = torch.ops.tinkex.sample(sampler, tokens[:4], 1, 8, 3, 0.0)
+        service.close()
+        return torch.stack(losses), samples[0]
+
+
 def main() -> None:
-    module = torch.jit.script(TrainAndSample())
-    module.save(sys.argv[1])
+    module = torch.jit.script({"TrainAndSample": TrainAndSample, "TrainByLoss": TrainByLoss}[
+        sys.argv[1]]())
+    module.save(sys.argv[2])
     losses, sample = module("the quick brown fox", 4)
     for loss in losses.tolist():
         print("loss %.9g" % loss)

@@ -10,6 +10,8 @@ A thin layer over the registered ops (``torch.ops.tinkex``) and classes (``torch
         result = model.forward_backward([tokens[:-1]], {"target_tokens": [tokens[1:]]})
         model.optim_step(learning_rate=4e-3)
 
+``RemoteModel`` is a ``torch.nn.Module`` that any loss of PyTorch's trains, by ``RemoteAdamW``.
+
 Importing it loads the ops, so scripted modules that call them can be loaded afterwards. A call waits
 without the interpreter's lock, and Ctrl-C ends the wait. A call with ``_async`` returns a ``Handle``
 at once. Errors are ``tinkex_torch.Error``.
@@ -33,6 +35,8 @@ from ._errors import (  # noqa: E402  (the ops come first)
     translate_errors,
 )
 from ._handle import Handle  # noqa: E402
+from ._remote_adamw import RemoteAdamW  # noqa: E402
+from ._remote_model import RemoteModel  # noqa: E402
 from ._results import BatchResult, Metrics, SampleResult  # noqa: E402
 from ._sampling import SamplingClient  # noqa: E402
 from ._service import Service, connect, connect_embedded  # noqa: E402
@@ -51,6 +55,8 @@ __all__ = [
     "Handle",
     "InvalidArgument",
     "Metrics",
+    "RemoteAdamW",
+    "RemoteModel",
     "SampleResult",
     "SamplingClient",
     "Service",
@@ -67,6 +73,7 @@ __all__ = [
 
 # Shown as what they are imported as, not as the file that they are in.
 for _each in (BatchResult, Cancelled, Closed, ConnectionFailed, Error, FileFailed, Handle,
-              InvalidArgument, SampleResult, SamplingClient, Service, TimedOut, TrainingClient,
-              connect, connect_embedded, decode_text, encode_text, parse_error, translate_errors):
+              InvalidArgument, RemoteAdamW, RemoteModel, SampleResult, SamplingClient, Service,
+              TimedOut, TrainingClient, connect, connect_embedded, decode_text, encode_text,
+              parse_error, translate_errors):
     _each.__module__ = __name__

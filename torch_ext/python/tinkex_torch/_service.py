@@ -12,6 +12,7 @@ import torch
 from ._arguments import to_text
 from ._errors import translate_errors
 from ._handle import Native, finish, start
+from ._remote_model import RemoteModel
 from ._sampling import SamplingClient
 from ._training import TrainingClient
 from ._waiting import call_interruptibly, forget_waits, leave_waits
@@ -80,6 +81,26 @@ class Service(Native):
                            to_text(base_model, "base_model"), rank, seed, train_attn, train_mlp,
                            train_unembed)
         return TrainingClient(native, self)
+
+    def create_remote_model(
+        self,
+        base_model: str,
+        rank: int = 32,
+        *,
+        seed: int | None = None,
+        train_attn: bool = True,
+        train_mlp: bool = True,
+        train_unembed: bool = True,
+        pipelined: bool = False,
+    ) -> RemoteModel:
+        """A new model as a ``torch.nn.Module``, which any loss of PyTorch's trains.
+
+        As ``create_lora_training_client``; ``pipelined`` as in ``RemoteModel``.
+        """
+        client = self.create_lora_training_client(
+            base_model, rank, seed=seed, train_attn=train_attn, train_mlp=train_mlp,
+            train_unembed=train_unembed)
+        return RemoteModel(client, pipelined=pipelined)
 
     def create_training_client_from_state(
         self, path: str, *, with_optimizer: bool = True

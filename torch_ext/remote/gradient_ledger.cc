@@ -32,8 +32,8 @@ Error gradient_changed(double shown, std::int64_t held) {
   }
   return invalid_argument(
       "the gradient here was changed: clip_grad_norm_, a GradScaler or a hook came in between, and "
-      "no such change reaches the server. To clip, set RemoteAdamWOptions::grad_clip_norm; to "
-      "scale, scale the loss. " +
+      "no such change reaches the server. To clip, set grad_clip_norm of RemoteAdamW; to scale, "
+      "scale the loss. " +
       std::string(kRemedy));
 }
 
@@ -92,7 +92,7 @@ Result<std::optional<GradientLedger::Ticket>> GradientLedger::begin_step(double 
     return invalid_argument(
         "the server holds the gradient of " + std::to_string(open_losses_) +
         " loss() whose backward() was not called, and cannot discard it. Call backward(), or "
-        "compute a loss of which only the value is wanted under torch::NoGradGuard. " +
+        "compute a loss of which only the value is wanted without gradients. " +
         kRemedy);
   }
   const double least = static_cast<double>(held_.anchored - unshown_);

@@ -365,7 +365,7 @@ class ExampleTest(unittest.TestCase):
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("\ne or not to be ['length']\n", done.stdout)
-        self.assertIn("\nstep() came between forward() and backward()", done.stdout)
+        self.assertIn("\na step() or load_state() came between forward() and backward()", done.stdout)
         self.assertIn("\nrequest_failed None user req-", done.stdout)
         self.assertTrue(done.stdout.endswith("\nrequest_failed\nuser\n"), done.stdout)
 

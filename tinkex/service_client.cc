@@ -46,6 +46,9 @@ const ClientOptions& ServiceClient::options() const { return core_->context()->o
 
 Future<std::vector<SupportedModel>> ServiceClient::get_supported_models(const CallOptions& call) {
   const ServicePtr& service = core_->context();
+  if (Status here = service->check_process(); !here.ok()) {
+    return Future<std::vector<SupportedModel>>::ready_with(here.error());
+  }
   Call<std::vector<SupportedModel>> request{
       .what = "get_server_capabilities",
       .http = service->request("get_server_capabilities", "GET"),
@@ -61,6 +64,9 @@ Future<TrainingClient> ServiceClient::create_lora_training_client(std::string ba
                                                                   LoraConfig config,
                                                                   const CallOptions& call) {
   const ServicePtr& service = core_->context();
+  if (Status here = service->check_process(); !here.ok()) {
+    return Future<TrainingClient>::ready_with(here.error());
+  }
   const auto refuse = [&service](Error error) {
     return Future<TrainingClient>::ready_with(std::move(error), service->runtime->executor);
   };
@@ -76,6 +82,9 @@ Future<TrainingClient> ServiceClient::create_training_client_from_state(std::str
                                                                         bool with_optimizer,
                                                                         const CallOptions& call) {
   const ServicePtr& service = core_->context();
+  if (Status here = service->check_process(); !here.ok()) {
+    return Future<TrainingClient>::ready_with(here.error());
+  }
   if (Status valid = validate_checkpoint_path(path, CheckpointKind::kTraining); !valid.ok()) {
     return Future<TrainingClient>::ready_with(valid.error(), service->runtime->executor);
   }
@@ -90,6 +99,9 @@ Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::
                                                              std::optional<std::string> model_path,
                                                              const CallOptions& call) {
   const ServicePtr& service = core_->context();
+  if (Status here = service->check_process(); !here.ok()) {
+    return Future<SamplingClient>::ready_with(here.error());
+  }
   if (Status valid = check_sampled_model(base_model, model_path); !valid.ok()) {
     return Future<SamplingClient>::ready_with(valid.error(), service->runtime->executor);
   }

@@ -22,12 +22,6 @@ Status check_counts(std::size_t datums, const NamedTensorLists& loss_fn_inputs) 
   return ok_status();
 }
 
-Error wrong_output(std::size_t index, std::string_view name, std::string_view what) {
-  return Error(ErrorCode::kDecode, "the server's output of datum " + std::to_string(index) + " " +
-                                       std::string(what) + " '" + std::string(name) +
-                                       "', unlike that of datum 0");
-}
-
 }  // namespace
 
 Result<ModelInput> borrow_prompt(const at::Tensor& tokens, TensorName name) {
@@ -64,27 +58,6 @@ Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
     }
   }
   return datums;
-}
-
-Result<NamedTensorLists> outputs_to_tensors(const std::vector<NamedTensors>& outputs) {
-  NamedTensorLists lists;
-  if (outputs.empty()) return lists;
-  for (const auto& [name, first] : outputs.front()) {
-    std::vector<at::Tensor> list;
-    list.reserve(outputs.size());
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const TensorData* data = find(outputs[i], name);
-      if (data == nullptr) return wrong_output(i, name, "lacks");
-      list.push_back(to_tensor(*data));
-    }
-    lists.emplace_back(name, std::move(list));
-  }
-  for (std::size_t i = 1; i < outputs.size(); ++i) {
-    for (const auto& [name, data] : outputs[i]) {
-      if (find(outputs.front(), name) == nullptr) return wrong_output(i, name, "has");
-    }
-  }
-  return lists;
 }
 
 }  // namespace tinkex::torch_ext

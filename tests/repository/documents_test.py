@@ -153,6 +153,16 @@ class DocumentsTest(unittest.TestCase):
                 if call not in (name, "connection_"):
                     self.assertIn("`%s(" % call, told)
 
+    def test_the_ops_guide_names_every_op_and_no_other(self):
+        schemas = checkout.read("tests/golden/op_schemas.txt")
+        ops = {re.sub(r"_(async|future)$", "", name)
+               for name in re.findall(r"^tinkex::(\w+)\(", schemas, re.M)} - {"stop_callbacks"}
+        told = checkout.read("docs/ops.md")
+        named = [name for cells in rows("docs/ops.md") for name in re.findall(r"`(\w+)", cells[0])]
+        self.assertEqual(sorted(named), sorted(ops))
+        for method in re.findall(r"^PendingSample\.(\w+)\(", schemas, re.M):
+            self.assertIn("`%s(" % method, told)
+
     def test_the_testing_guide_names_every_part_of_a_plan_and_replies_that_exist(self):
         told = checkout.read("docs/testing.md")
         plan = re.search(r"struct OperationPlan \{(.*?)\n\};",

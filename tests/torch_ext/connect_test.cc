@@ -8,6 +8,7 @@
 
 #include "torch_ext/local/local_server.h"
 #include "torch_ext/ops/client_classes.h"
+#include "torch_ext/ops/service_ops.h"
 
 namespace tinkex::torch_ext {
 namespace {

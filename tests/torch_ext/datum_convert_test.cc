@@ -1,7 +1,6 @@
 #include "torch_ext/datum_convert.h"
 
 #include <ATen/ops/arange.h>
-#include <ATen/ops/equal.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
@@ -68,28 +67,6 @@ TEST(DatumConvertTest, PromptMustBeOneDimensionOfIntegers) {
 TEST(DatumConvertTest, BadLossInputIsNamedWithItsIndex) {
   EXPECT_EQ(error_of({tokens_of(1), tokens_of(1)}, {{"weights", {at::ones({1}), at::Tensor()}}}),
             "loss_fn_inputs['weights'][1] is undefined");
-}
-
-TEST(DatumConvertTest, OutputsBecomeOneListPerName) {
-  const std::vector<NamedTensors> outputs = {
-      {{"logprobs", TensorData::from(std::vector<float>{-1, -2})}},
-      {{"logprobs", TensorData::from(std::vector<float>{-3})}},
-  };
-  const NamedTensorLists lists = outputs_to_tensors(outputs).value();
-  ASSERT_EQ(lists.size(), 1u);
-  EXPECT_EQ(lists[0].first, "logprobs");
-  ASSERT_EQ(lists[0].second.size(), 2u);
-  EXPECT_TRUE(at::equal(lists[0].second[0], at::arange(1, 3, at::kFloat).neg()));
-  EXPECT_EQ(lists[0].second[1].numel(), 1);
-}
-
-TEST(DatumConvertTest, OutputsThatDifferBetweenDatumsAreADecodeError) {
-  const TensorData value = TensorData::from(std::vector<float>{-1});
-  const auto code_of = [](const std::vector<NamedTensors>& outputs) {
-    return outputs_to_tensors(outputs).error().code();
-  };
-  EXPECT_EQ(code_of({{{"logprobs", value}}, {}}), ErrorCode::kDecode);
-  EXPECT_EQ(code_of({{}, {{"logprobs", value}}}), ErrorCode::kDecode);
 }
 
 TEST(MetricsTensorTest, MetricsAreDoublesWithoutDimensions) {

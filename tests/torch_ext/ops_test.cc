@@ -1,6 +1,5 @@
 // The registered ops, called through the dispatcher, on connections that remember what they saw.
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
@@ -8,7 +7,6 @@
 #include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/csrc/jit/runtime/operator.h>
 
 #include <cmath>
 #include <memory>
@@ -17,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/torch_ext/call_op.h"
 #include "tests/torch_ext/fake_connections.h"
 #include "torch_ext/ops/client_classes.h"
 #include "torch_ext/ops/future_handle.h"
@@ -30,50 +29,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
-using torch::jit::Stack;
-
-/// Calls an op with the given arguments and the schema's defaults for the rest. Several results
-/// come as a tuple.
-IValue call(const std::string& name, std::vector<IValue> arguments) {
-  const c10::OperatorHandle op =
-      c10::Dispatcher::singleton().findSchemaOrThrow(("tinkex::" + name).c_str(), "");
-  const auto& parameters = op.schema().arguments();
-  for (std::size_t i = arguments.size(); i < parameters.size(); ++i) {
-    arguments.push_back(parameters[i].default_value().value());
-  }
-  Stack stack(std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));
-  op.callBoxed(stack);
-  if (stack.size() > 1) return c10::ivalue::Tuple::create(std::move(stack));
-  return stack.empty() ? IValue() : stack.front();
-}
-
-/// Calls a method of a class.
-IValue method(const IValue& object, const std::string& name, std::vector<IValue> arguments = {}) {
-  arguments.insert(arguments.begin(), object);
-  return object.toObject()->type()->getMethod(name)(std::move(arguments));
-}
-
-/// The text of the exception that `body` throws, and whether it is a ValueError.
-struct Thrown {
-  std::string text = "nothing was thrown";
-  bool value_error = false;
-};
-template <class Body>
-Thrown thrown_by(Body body) {
-  try {
-    body();
-  } catch (const c10::ValueError& error) {
-    return {error.what_without_backtrace(), true};
-  } catch (const c10::Error& error) {
-    return {error.what_without_backtrace(), false};
-  } catch (const std::exception& error) {
-    return {std::string("foreign exception: ") + error.what(), false};
-  }
-  return {};
-}
-
-at::Tensor tokens_of(std::vector<std::int64_t> ids) { return at::tensor(ids, at::kLong); }
-IValue tensor_list(std::vector<at::Tensor> tensors) { return IValue(std::move(tensors)); }
 
 IValue inputs_of(std::vector<std::pair<std::string, std::vector<at::Tensor>>> lists) {
   c10::Dict<std::string, c10::List<at::Tensor>> dict;
@@ -139,14 +94,15 @@ TEST_F(OpsTest, ForwardAsksForNoGradientAndPassesTheLossWithItsSettings) {
 
 // Spec T3.
 TEST_F(OpsTest, T3_CallerMayOverwriteItsTensorsOnceTheCallHasReturned) {
-  const at::Tensor tokens = tokens_of({1, 2, 3});
   fake_->hold = true;
-  const IValue handle =
-      call("forward_backward_async", {client_, tensor_list({tokens}), inputs_of({})});
-  EXPECT_FALSE(method(handle, "done").toBool());
-  EXPECT_EQ(tokens.use_count(), 1u);  // nothing kept a reference
-  tokens.zero_();
-  EXPECT_THAT(fake_->seen[0].tokens, ElementsAre(1, 2, 3));
+  for (const std::string form : {"_async", "_future"}) {
+    const at::Tensor tokens = tokens_of({1, 2, 3});
+    const IValue pending =
+        call("forward_backward" + form, {client_, tensor_list({tokens}), inputs_of({})});
+    EXPECT_EQ(tokens.use_count(), 1u) << form;  // nothing kept a reference
+    tokens.zero_();
+    EXPECT_THAT(fake_->seen[0].tokens, ElementsAre(1, 2, 3)) << form;
+  }
 }
 
 TEST_F(OpsTest, OptimStepUsesTheApisDefaultsAndReturnsMetricsAsTensors) {
@@ -326,7 +282,7 @@ TEST_F(OpsTest, EveryOtherFutureFormCompletes) {
             "tinker://run/weights/a");
   const IValue sample = call("sample_future", {sampler_, tokens_of({5})}).toFuture()->value();
   EXPECT_EQ(sample.toTupleRef().elements()[0].toTensorVector().size(), 2u);
-  EXPECT_EQ(call("compute_logprobs_future", {sampler_, tokens_of({5})})
+  EXPECT_EQ(call("compute_logprobs_future", {sampler_, tokens_of({5, 6})})
                 .toFuture()
                 ->value()
                 .toTensor()

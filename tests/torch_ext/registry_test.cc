@@ -24,7 +24,15 @@ const char* const kClasses[] = {"Service",
                                 "PendingLogprobs",
                                 "PendingPath",
                                 "PendingSamplingClient",
-                                "PendingService"};
+                                "PendingService",
+                                "PendingTrainingClient",
+                                "PendingForwardBackwardRagged",
+                                "PendingSampleRagged",
+                                "PendingLogprobsRagged"};
+/// Without an effect on a server.
+const std::set<std::string> kPureOps = {"tinkex::encode_text", "tinkex::decode_text",
+                                        "tinkex::to_lists",    "tinkex::from_lists",
+                                        "tinkex::offsets_of",  "tinkex::unpad"};
 
 template <class T>
 std::string printed(const T& value) {
@@ -75,13 +83,13 @@ TEST(RegistryTest, EveryGoldenOpIsInTheOperatorRegistryOfTorchScript) {
     EXPECT_EQ(operators.size(), 1u) << name;
     ++found;
   }
-  EXPECT_GE(found, 34);
+  EXPECT_GE(found, 65);
 }
 
 TEST(RegistryTest, TorchScriptMayNeitherDropNorMergeRemoteOps) {
   for (const auto& op : torch::jit::getAllOperators()) {
     const std::string name = op->schema().name();
-    if (name.rfind("tinkex::", 0) != 0 || name.find("_text") != std::string::npos) continue;
+    if (name.rfind("tinkex::", 0) != 0 || kPureOps.contains(name)) continue;
     EXPECT_EQ(op->aliasAnalysisKind(), c10::AliasAnalysisKind::CONSERVATIVE) << name;
   }
 }

@@ -57,6 +57,9 @@ struct RemoteTraining::CustomCall {
 Future<ForwardBackwardOutput> RemoteTraining::forward_backward_custom(std::span<const Datum> data,
                                                                       CustomLoss loss,
                                                                       const CallOptions& call) {
+  if (Status here = service_->check_process(); !here.ok()) {
+    return Future<ForwardBackwardOutput>::ready_with(std::move(here).error());
+  }
   const auto make_cell = [this] {
     return std::make_shared<OutputCell>(service_->runtime->executor);
   };

@@ -106,6 +106,9 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
         Error(ErrorCode::kClosed, "sample: this sampling client was closed or never initialised"));
   }
   const std::shared_ptr<const ServiceContext>& service = entry->service;
+  if (Status here = service->check_process(); !here.ok()) {
+    return Future<SampleResponse>::ready_with(std::move(here).error());
+  }
   const auto refuse = [&service](Error error) {
     return Future<SampleResponse>::ready_with(std::move(error), service->runtime->executor);
   };

@@ -109,6 +109,9 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
                                                                std::string loss_fn,
                                                                LossConfig config, bool forward_only,
                                                                const CallOptions& call) {
+  if (Status here = service_->check_process(); !here.ok()) {
+    return Future<ForwardBackwardOutput>::ready_with(std::move(here).error());
+  }
   auto cell = std::make_shared<OutputCell>(service_->runtime->executor);
   Future<ForwardBackwardOutput> future(cell);
   if (Status valid = validate(data, loss_fn, config, validation()); !valid.ok()) {
@@ -245,6 +248,9 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
                                      const CallOptions* call,
                                      std::optional<std::string> reply_if_done_before,
                                      LastWordPtr last_word) {
+  if (Status here = service_->check_process(); !here.ok()) {
+    return Future<T>::ready_with(std::move(here).error());
+  }
   auto cell = std::make_shared<ResultCell<T>>(service_->runtime->executor);
   Future<T> future(cell);
   SubmissionSpec spec;

@@ -11,6 +11,16 @@ constexpr std::uint64_t kMostReplyBytes = std::uint64_t{4} << 20;
 
 }  // namespace
 
+Status ServiceContext::check_process() const {
+  if (!process.in_forked_child()) return ok_status();
+  return Error(
+             ErrorCode::kClosed,
+             "this client was made before fork(), and the threads that serve it are in the parent "
+             "process; connect a new service in this process, or start processes without fork "
+             "(in Python: multiprocessing.set_start_method('spawn'))")
+      .with_not_accepted(true);
+}
+
 HttpRequest ServiceContext::request(std::string_view path, std::string_view method) const {
   HttpRequest request;
   request.method = method;

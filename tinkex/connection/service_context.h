@@ -10,6 +10,7 @@
 #include "tinkex/async/poll_gate.h"
 #include "tinkex/async/runtime.h"
 #include "tinkex/base/mutex.h"
+#include "tinkex/base/process_mark.h"
 #include "tinkex/connection/wire_choice.h"
 #include "tinkex/limits/rate_limiter.h"
 #include "tinkex/options.h"
@@ -57,6 +58,12 @@ struct ServiceContext {
   const wire::Codec& codec() const {
     return wire::codec_for(options.wire_format.value_or(wire.format()));
   }
+
+  /// Success in the process that opened the session. kClosed in a child of fork(), which has none
+  /// of the threads that would do the work. Every call asks first; its future then has no executor,
+  /// whose threads are missing too.
+  Status check_process() const;
+  const ProcessMark process;
 
   /// A request to `/api/v1/<path>` with every header that the API wants, and no body. Its reply may
   /// have at most 4 MiB, which is enough for all but results.

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <limits>
 #include <mutex>
+#include <tuple>
 #include <utility>
 
 #include "tinkex/api/messages.h"
@@ -193,7 +194,22 @@ void ServiceCore::apply_server_config(std::string_view body) {
   }
 }
 
-ServiceCore::~ServiceCore() { close(); }
+ServiceCore::~ServiceCore() {
+  if (in_forked_child()) {
+    give_up();
+  } else {
+    close();
+  }
+}
+
+bool ServiceCore::in_forked_child() const {
+  return context_ && context_->process.in_forked_child();
+}
+
+void ServiceCore::give_up() {
+  new auto(std::make_tuple(std::move(context_), std::move(io_), std::move(own_executor_),
+                           std::move(heartbeat_), std::move(config_refresh_)));
+}
 
 void ServiceCore::tell_finished() {
   HttpRequest finish = with_body(context_->request("sessions/" + context_->session_id + "/finish"),
@@ -208,6 +224,7 @@ void ServiceCore::tell_finished() {
 }
 
 void ServiceCore::close() {
+  if (in_forked_child()) return;
   {
     MutexLock lock(mutex_);
     if (closed_) return;

@@ -29,6 +29,9 @@ class ServiceCore {
 
  private:
   ServiceCore() = default;
+  bool in_forked_child() const;
+  /// Leaves everything undestroyed: ending it would join threads that a child of fork has not got.
+  void give_up();
   /// What everything runs on; nothing is sent yet.
   Status start_runtime(ClientOptions options);
   Status open_session();

@@ -7,6 +7,7 @@
 #include "torch_ext/ops/reaper.h"
 #include "torch_ext/ops/remote_op.h"
 #include "torch_ext/ops/sampling_ops.h"
+#include "torch_ext/ops/service_ops.h"
 #include "torch_ext/ops/training_ops.h"
 
 namespace tinkex::torch_ext {
@@ -45,9 +46,93 @@ c10::intrusive_ptr<Client> refuse_to_load(const std::string&) {
   throw_error(invalid_argument("a client cannot be unpickled; make one from a Service"));
 }
 
+// What the arguments of methods are called, and what they are if they are left out. Functions: the
+// classes are registered while static variables of other files may not be there yet.
+using Arguments = std::initializer_list<arg>;
+
+const Arguments& adapter_arguments() {
+  static const Arguments list = {arg("base_model"),         arg("rank") = 32,
+                                 arg("seed") = arg::none(), arg("train_attn") = true,
+                                 arg("train_mlp") = true,   arg("train_unembed") = true};
+  return list;
+}
+
+const Arguments& path_arguments() {
+  static const Arguments list = {arg("path"), arg("with_optimizer") = true};
+  return list;
+}
+
+const Arguments& sampled_model_arguments() {
+  static const Arguments list = {arg("base_model") = arg::none(), arg("model_path") = arg::none()};
+  return list;
+}
+
+const Arguments& batch_arguments() {
+  static const Arguments list = {arg("tokens"), arg("loss_fn_inputs"),
+                                 arg("loss_fn") = "cross_entropy",
+                                 arg("loss_fn_config") = arg::none()};
+  return list;
+}
+
+const Arguments& ragged_arguments() {
+  static const Arguments list = {arg("tokens"), arg("offsets"), arg("loss_fn_inputs"),
+                                 arg("loss_fn") = "cross_entropy",
+                                 arg("loss_fn_config") = arg::none()};
+  return list;
+}
+
+const Arguments& adam_arguments() {
+  static const Arguments list = {arg("learning_rate") = 1e-4, arg("beta1") = 0.9,
+                                 arg("beta2") = 0.95,         arg("eps") = 1e-12,
+                                 arg("weight_decay") = 0.0,   arg("grad_clip_norm") = 0.0};
+  return list;
+}
+
+const Arguments& prompt_arguments() {
+  static const Arguments list = {arg("prompt"),
+                                 arg("num_samples") = 1,
+                                 arg("max_tokens") = arg::none(),
+                                 arg("seed") = arg::none(),
+                                 arg("temperature") = 1.0,
+                                 arg("top_k") = -1,
+                                 arg("top_p") = 1.0,
+                                 arg("stop_tokens") = arg::none(),
+                                 arg("stop") = arg::none()};
+  return list;
+}
+
+const Arguments& prompts_arguments() {
+  static const Arguments list = {arg("prompts"),
+                                 arg("num_samples") = 1,
+                                 arg("max_tokens") = arg::none(),
+                                 arg("seed") = arg::none(),
+                                 arg("temperature") = 1.0,
+                                 arg("top_k") = -1,
+                                 arg("top_p") = 1.0,
+                                 arg("stop_tokens") = arg::none(),
+                                 arg("stop") = arg::none(),
+                                 arg("prompt_logprobs") = false,
+                                 arg("topk_prompt_logprobs") = 0};
+  return list;
+}
+
+c10::Dict<std::string, std::string> model_info(const TrainingPtr& client) {
+  const ModelInfo& info = client->client().info();
+  c10::Dict<std::string, std::string> texts;
+  texts.insert("model_id", info.model_id);
+  texts.insert("model_name", info.model_name);
+  texts.insert("tokenizer_id", info.tokenizer_id);
+  texts.insert("arch", info.arch);
+  if (info.lora_rank) texts.insert("lora_rank", std::to_string(*info.lora_rank));
+  return texts;
+}
+
 }  // namespace
 
 void register_service_class(torch::Library& library) {
+  using Create = RemoteOp<&start_create_lora_training_client>;
+  using Restore = RemoteOp<&start_create_training_client_from_state>;
+  using Sample = RemoteOp<&start_create_sampling_client>;
   library.class_<ScriptService>("Service")
       .def(torch::init(&connect_service), "",
            {arg("base_url") = "", arg("api_key") = "", arg("data_dir") = ""})
@@ -55,61 +140,68 @@ void register_service_class(torch::Library& library) {
       .def("description", [](const ServicePtr& self) { return self->connection().description; })
       .def("embedded", [](const ServicePtr& self) { return self->connection().embedded; })
       .def("supported_models", &supported_models)
-      .def("create_lora_training_client", &create_lora_training_client, "",
-           {arg("base_model"), arg("rank") = 32, arg("seed") = arg::none(),
-            arg("train_attn") = true, arg("train_mlp") = true, arg("train_unembed") = true})
-      .def("create_training_client_from_state", &create_training_client_from_state, "",
-           {arg("path"), arg("with_optimizer") = true})
-      .def("create_sampling_client", &create_sampling_client, "",
-           {arg("base_model") = arg::none(), arg("model_path") = arg::none()})
+      .def("context_lengths", &context_lengths)
+      .def("create_lora_training_client", &Create::blocking, "", adapter_arguments())
+      .def("create_lora_training_client_async", &Create::async, "", adapter_arguments())
+      .def("create_training_client_from_state", &Restore::blocking, "", path_arguments())
+      .def("create_training_client_from_state_async", &Restore::async, "", path_arguments())
+      .def("create_sampling_client", &Sample::blocking, "", sampled_model_arguments())
+      .def("create_sampling_client_async", &Sample::async, "", sampled_model_arguments())
       .def("close", [](const ServicePtr& self) { self->client().close(); })
       .def_pickle([](const ServicePtr& self) { return settings_of(self); },
                   [](ServiceState state) { return service_from(std::move(state)); });
 }
 
 void register_training_client_class(torch::Library& library) {
-  const std::initializer_list<arg> batch = {arg("tokens"), arg("loss_fn_inputs"),
-                                            arg("loss_fn") = "cross_entropy",
-                                            arg("loss_fn_config") = arg::none()};
-  const std::initializer_list<arg> adam = {
-      arg("learning_rate") = 1e-4, arg("beta1") = 0.9,        arg("beta2") = 0.95,
-      arg("eps") = 1e-12,          arg("weight_decay") = 0.0, arg("grad_clip_norm") = 0.0};
+  using Forward = RemoteOp<&start_forward>;
+  using Train = RemoteOp<&start_forward_backward>;
+  using ForwardRagged = RemoteOp<&start_forward_ragged>;
+  using TrainRagged = RemoteOp<&start_forward_backward_ragged>;
+  using Step = RemoteOp<&start_optim_step>;
+  using SaveSampler = RemoteOp<&start_save_weights_for_sampler>;
+  using Snapshot = RemoteOp<&start_save_weights_and_get_sampling_client>;
   library.class_<ScriptTrainingClient>("TrainingClient")
       .def("model_id", [](const TrainingPtr& self) { return self->client().model_id(); })
-      .def("forward", &RemoteOp<&start_forward>::blocking, "", batch)
-      .def("forward_async", &RemoteOp<&start_forward>::async, "", batch)
-      .def("forward_backward", &RemoteOp<&start_forward_backward>::blocking, "", batch)
-      .def("forward_backward_async", &RemoteOp<&start_forward_backward>::async, "", batch)
-      .def("optim_step", &RemoteOp<&start_optim_step>::blocking, "", adam)
-      .def("optim_step_async", &RemoteOp<&start_optim_step>::async, "", adam)
+      .def("info", &model_info)
+      .def("forward", &Forward::blocking, "", batch_arguments())
+      .def("forward_async", &Forward::async, "", batch_arguments())
+      .def("forward_ragged", &ForwardRagged::blocking, "", ragged_arguments())
+      .def("forward_ragged_async", &ForwardRagged::async, "", ragged_arguments())
+      .def("forward_backward", &Train::blocking, "", batch_arguments())
+      .def("forward_backward_async", &Train::async, "", batch_arguments())
+      .def("forward_backward_ragged", &TrainRagged::blocking, "", ragged_arguments())
+      .def("forward_backward_ragged_async", &TrainRagged::async, "", ragged_arguments())
+      .def("optim_step", &Step::blocking, "", adam_arguments())
+      .def("optim_step_async", &Step::async, "", adam_arguments())
       .def("save_state", &RemoteOp<&start_save_state>::blocking, "",
            {arg("name"), arg("overwrite") = false})
-      .def("load_state", &RemoteOp<&start_load_state>::blocking, "",
-           {arg("path"), arg("with_optimizer") = true})
-      .def("save_weights_for_sampler", &RemoteOp<&start_save_weights_for_sampler>::blocking, "",
-           {arg("name")})
-      .def("save_weights_and_get_sampling_client",
-           &RemoteOp<&start_save_weights_and_get_sampling_client>::blocking)
+      .def("save_state_async", &RemoteOp<&start_save_state>::async, "",
+           {arg("name"), arg("overwrite") = false})
+      .def("load_state", &RemoteOp<&start_load_state>::blocking, "", path_arguments())
+      .def("load_state_async", &RemoteOp<&start_load_state>::async, "", path_arguments())
+      .def("save_weights_for_sampler", &SaveSampler::blocking, "", {arg("name")})
+      .def("save_weights_for_sampler_async", &SaveSampler::async, "", {arg("name")})
+      .def("save_weights_and_get_sampling_client", &Snapshot::blocking)
+      .def("save_weights_and_get_sampling_client_async", &Snapshot::async)
       .def_pickle([](const TrainingPtr& self) { return refuse_to_save(self); },
                   [](std::string state) { return refuse_to_load<ScriptTrainingClient>(state); });
 }
 
 void register_sampling_client_class(torch::Library& library) {
-  const std::initializer_list<arg> prompt = {arg("prompt"),
-                                             arg("num_samples") = 1,
-                                             arg("max_tokens") = arg::none(),
-                                             arg("seed") = arg::none(),
-                                             arg("temperature") = 1.0,
-                                             arg("top_k") = -1,
-                                             arg("top_p") = 1.0,
-                                             arg("stop_tokens") = arg::none(),
-                                             arg("stop") = arg::none()};
+  using Sample = RemoteOp<&start_sample>;
+  using SampleRagged = RemoteOp<&start_sample_ragged>;
+  using Logprobs = RemoteOp<&start_compute_logprobs>;
+  using LogprobsRagged = RemoteOp<&start_compute_logprobs_ragged>;
   library.class_<ScriptSamplingClient>("SamplingClient")
       .def("session_id", [](const SamplingPtr& self) { return self->client().session_id(); })
-      .def("sample", &RemoteOp<&start_sample>::blocking, "", prompt)
-      .def("sample_async", &RemoteOp<&start_sample>::async, "", prompt)
-      .def("compute_logprobs", &RemoteOp<&start_compute_logprobs>::blocking, "", {arg("prompt")})
-      .def("compute_logprobs_async", &RemoteOp<&start_compute_logprobs>::async, "", {arg("prompt")})
+      .def("sample", &Sample::blocking, "", prompt_arguments())
+      .def("sample_async", &Sample::async, "", prompt_arguments())
+      .def("sample_ragged", &SampleRagged::blocking, "", prompts_arguments())
+      .def("sample_ragged_async", &SampleRagged::async, "", prompts_arguments())
+      .def("compute_logprobs", &Logprobs::blocking, "", {arg("prompt")})
+      .def("compute_logprobs_async", &Logprobs::async, "", {arg("prompt")})
+      .def("compute_logprobs_ragged", &LogprobsRagged::blocking, "", {arg("prompts")})
+      .def("compute_logprobs_ragged_async", &LogprobsRagged::async, "", {arg("prompts")})
       .def("close", [](const SamplingPtr& self) { self->client().close(); })
       .def_pickle([](const SamplingPtr& self) { return refuse_to_save(self); },
                   [](std::string state) { return refuse_to_load<ScriptSamplingClient>(state); });
@@ -140,60 +232,6 @@ ScriptSamplingClient::ScriptSamplingClient(SamplingClient client, std::shared_pt
 
 ScriptSamplingClient::~ScriptSamplingClient() {
   drop_later(std::make_pair(std::move(lease_), std::move(client_)));
-}
-
-ServicePtr connect_service(const std::string& base_url, const std::string& api_key,
-                           const std::string& data_dir) {
-  ConnectOptions options;
-  options.client.base_url = base_url;
-  options.client.api_key = api_key;
-  options.embedded.data_dir = data_dir;
-  return c10::make_intrusive<ScriptService>(value_or_throw(connect(std::move(options))));
-}
-
-TrainingPtr create_lora_training_client(const ServicePtr& service, const std::string& base_model,
-                                        std::int64_t rank, Optional<std::int64_t> seed,
-                                        bool train_attn, bool train_mlp, bool train_unembed) {
-  LoraConfig config;
-  config.rank = rank;
-  if (seed) config.seed = *seed;
-  config.train_attn = train_attn;
-  config.train_mlp = train_mlp;
-  config.train_unembed = train_unembed;
-  TrainingClient client =
-      value_or_throw(service->client().create_lora_training_client(base_model, config).get());
-  return c10::make_intrusive<ScriptTrainingClient>(std::move(client), service->lease());
-}
-
-TrainingPtr create_training_client_from_state(const ServicePtr& service, const std::string& path,
-                                              bool with_optimizer) {
-  TrainingClient client = value_or_throw(
-      service->client().create_training_client_from_state(path, with_optimizer).get());
-  return c10::make_intrusive<ScriptTrainingClient>(std::move(client), service->lease());
-}
-
-SamplingPtr create_sampling_client(const ServicePtr& service, Optional<std::string> base_model,
-                                   Optional<std::string> model_path) {
-  SamplingClient client =
-      value_or_throw(service->client().create_sampling_client(base_model, model_path).get());
-  return c10::make_intrusive<ScriptSamplingClient>(std::move(client), service->lease());
-}
-
-c10::List<std::string> supported_models(const ServicePtr& service) {
-  c10::List<std::string> names;
-  for (const SupportedModel& model :
-       value_or_throw(service->client().get_supported_models().get())) {
-    names.push_back(model.model_name);
-  }
-  return names;
-}
-
-void register_service_kernels(torch::Library& library) {
-  library.impl("connect", TORCH_FN(connect_service));
-  library.impl("create_lora_training_client", TORCH_FN(create_lora_training_client));
-  library.impl("create_training_client_from_state", TORCH_FN(create_training_client_from_state));
-  library.impl("create_sampling_client", TORCH_FN(create_sampling_client));
-  library.impl("supported_models", TORCH_FN(supported_models));
 }
 
 }  // namespace tinkex::torch_ext

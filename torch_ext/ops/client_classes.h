@@ -76,22 +76,9 @@ using ServicePtr = c10::intrusive_ptr<ScriptService>;
 using TrainingPtr = c10::intrusive_ptr<ScriptTrainingClient>;
 using SamplingPtr = c10::intrusive_ptr<ScriptSamplingClient>;
 
-/// Kernels of the ops without tensors that make clients. Each blocks and throws on failure.
-ServicePtr connect_service(const std::string& base_url, const std::string& api_key,
-                           const std::string& data_dir);
-TrainingPtr create_lora_training_client(const ServicePtr& service, const std::string& base_model,
-                                        std::int64_t rank, Optional<std::int64_t> seed,
-                                        bool train_attn, bool train_mlp, bool train_unembed);
-TrainingPtr create_training_client_from_state(const ServicePtr& service, const std::string& path,
-                                              bool with_optimizer);
-SamplingPtr create_sampling_client(const ServicePtr& service, Optional<std::string> base_model,
-                                   Optional<std::string> model_path);
-c10::List<std::string> supported_models(const ServicePtr& service);
-
 /// Called by library.cc, in the order that it states.
 void register_service_class(torch::Library& library);
 void register_training_client_class(torch::Library& library);
 void register_sampling_client_class(torch::Library& library);
-void register_service_kernels(torch::Library& library);
 
 }  // namespace tinkex::torch_ext

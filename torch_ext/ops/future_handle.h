@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string>
 #include <utility>
 
+#include "tinkex/base/process_mark.h"
 #include "tinkex/future.h"
 #include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/reaper.h"
 #include "torch_ext/ops/results.h"
 
@@ -22,13 +25,22 @@ namespace tinkex::torch_ext {
 template <class T>
 class Pending final : public torch::CustomClassHolder {
  public:
-  explicit Pending(Future<T> future) : future_(std::move(future)) {}
+  explicit Pending(Future<T> future) : future_(std::move(future)) { prepare_to_drop(); }
   ~Pending() override { drop_later(std::move(future_)); }
 
   bool done() const { return future_.ready(); }
 
+  /// "pending", "done", "failed" or "cancelled". Only the first one ever changes.
+  std::string state() const {
+    if (!future_.ready()) return "pending";
+    const Result<T>& result = future_.cell()->result();
+    if (result) return "done";
+    return result.error().code() == ErrorCode::kCancelled ? "cancelled" : "failed";
+  }
+
   /// Blocks until the result is there; throws the error that took its place.
   typename Script<T>::type wait() {
+    refuse_in_child();
     const Result<T>& result = future_.get();
     if (!result) throw_error(result.error());
     return Script<T>::from(*result);
@@ -36,6 +48,7 @@ class Pending final : public torch::CustomClassHolder {
 
   /// Waits at most so many seconds; whether the result is there.
   bool wait_for(double seconds) const {
+    refuse_in_child();
     constexpr double kLongest = 1e9;  // about 30 years: what a steady_clock can add
     seconds = seconds > 0 ? std::min(seconds, kLongest) : 0;
     return future_.wait_for(std::chrono::duration<double>(seconds));
@@ -45,30 +58,50 @@ class Pending final : public torch::CustomClassHolder {
   void cancel() { future_.cancel(); }
 
  private:
+  /// In a child of fork nobody would ever settle what is pending.
+  void refuse_in_child() const {
+    if (future_.ready() || !process_.in_forked_child()) return;
+    throw_error(Error(ErrorCode::kClosed,
+                      "this handle was made before fork(), and its result arrives in the parent "
+                      "process; wait for it there"));
+  }
+
   Future<T> future_;
+  const internal::ProcessMark process_;
 };
 
-/// Settles `target` with the result or the error. Never throws. Call it without a lock: it may run
-/// callbacks of Python, which take the interpreter's lock.
+using IValueFuture = c10::intrusive_ptr<c10::ivalue::Future>;
+
+/// Settles `target` with the result or the error, unless Python is exiting. Never throws. Call it
+/// without a lock: it may run callbacks of Python, which take the interpreter's lock.
 template <class T>
-void settle(c10::ivalue::Future& target, const Result<T>& result) noexcept {
+void settle(IValueFuture target, const Result<T>& result) noexcept {
+  const SettlePass pass;
+  if (!pass) {
+    new IValueFuture(std::move(target));  // its end would take the lock, too
+    return;
+  }
   try {
     if (result) {
-      target.markCompleted(c10::IValue(Script<T>::from(*result)));
+      target->markCompleted(c10::IValue(Script<T>::from(*result)));
     } else {
-      target.setErrorIfNeeded(to_exception(result.error()));
+      target->setErrorIfNeeded(to_exception(result.error()));
     }
   } catch (...) {
-    target.setErrorIfNeeded(std::current_exception());
+    target->setErrorIfNeeded(std::current_exception());
   }
+  target.reset();  // while the pass is held
 }
 
 /// A LibTorch future that the executor settles; its callbacks run there.
 template <class T>
-c10::intrusive_ptr<c10::ivalue::Future> to_ivalue_future(Future<T> future) {
+IValueFuture to_ivalue_future(Future<T> future) {
+  stop_callbacks_at_python_exit();
   auto target =
       c10::make_intrusive<c10::ivalue::Future>(c10::getTypePtrCopy<typename Script<T>::type>());
-  (void)std::move(future).then([target](Result<T> result) { settle<T>(*target, result); });
+  (void)std::move(future).then([held = IValueFuture(target)](Result<T> result) mutable {
+    settle<T>(std::move(held), result);
+  });
   return target;
 }
 
@@ -76,5 +109,6 @@ c10::intrusive_ptr<c10::ivalue::Future> to_ivalue_future(Future<T> future) {
 void register_pending_classes(torch::Library& library);
 void register_pending_sampling_client_class(torch::Library& library);
 void register_pending_service_class(torch::Library& library);
+void register_pending_training_client_class(torch::Library& library);
 
 }  // namespace tinkex::torch_ext

@@ -1,7 +1,5 @@
 #include "torch_ext/ops/reaper.h"
 
-#include <unistd.h>
-
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
@@ -10,6 +8,7 @@
 #include <utility>
 
 #include "tinkex/base/mutex.h"
+#include "tinkex/base/process_mark.h"
 
 namespace tinkex::torch_ext {
 namespace {
@@ -58,7 +57,7 @@ class Reaper {
     std::atexit([] { (void)instance().drain(kExitPatience); });
   }
 
-  bool in_forked_child() const { return ::getpid() != pid_; }
+  bool in_forked_child() const { return process_.in_forked_child(); }
 
   [[noreturn]] void run() TINKEX_EXCLUDES(mutex_) {
     for (;;) {
@@ -78,7 +77,7 @@ class Reaper {
     return object;
   }
 
-  const ::pid_t pid_ = ::getpid();
+  const internal::ProcessMark process_;
 
   Mutex mutex_;
   CondVar changed_;

@@ -10,11 +10,12 @@ void refuse_to_trace(const c10::OperatorHandle& op, torch::jit::Stack*) {
       "and torch.export, or wrap its caller in torch.compiler.disable"));
 }
 
+void refuse_meta(torch::Library& library, const std::string& op) {
+  library.impl(op.c_str(), torch::CppFunction::makeFromBoxedFunction<&refuse_to_trace>());
+}
+
 void refuse_meta_forms(torch::Library& library, const std::string& name) {
-  for (const char* form : {"", "_async", "_future"}) {
-    library.impl((name + form).c_str(),
-                 torch::CppFunction::makeFromBoxedFunction<&refuse_to_trace>());
-  }
+  for (const char* form : {"", "_async", "_future"}) refuse_meta(library, name + form);
 }
 
 }  // namespace tinkex::torch_ext

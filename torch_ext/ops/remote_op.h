@@ -59,7 +59,8 @@ void register_forms(torch::Library& library, const std::string& name) {
 /// would run the real kernel on the stand-ins that torch.compile and torch.export trace with.
 void refuse_to_trace(const c10::OperatorHandle& op, torch::jit::Stack* stack);
 
-/// Registers `refuse_to_trace` as the kernel of the three forms.
+/// Registers `refuse_to_trace` as the kernel of one op, and of the three forms.
+void refuse_meta(torch::Library& library, const std::string& op);
 void refuse_meta_forms(torch::Library& library, const std::string& name);
 
 }  // namespace tinkex::torch_ext

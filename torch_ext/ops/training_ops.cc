@@ -1,21 +1,71 @@
 #include "torch_ext/ops/training_ops.h"
 
+#include <c10/core/GradMode.h>
+
 #include <span>
+#include <string>
 #include <utility>
 
 #include "torch_ext/datum_convert.h"
 #include "torch_ext/error_bridge.h"
+#include "torch_ext/host_copies.h"
 #include "torch_ext/ops/remote_op.h"
+#include "torch_ext/ragged.h"
 
 namespace tinkex::torch_ext {
 namespace {
+
+std::string loss_input(const std::string& name) { return "loss_fn_inputs['" + name + "']"; }
+
+void refuse_grad(const at::Tensor& tensor, TensorName name) {
+  if (!tensor.defined() || !tensor.requires_grad() || !at::GradMode::is_enabled()) return;
+  throw_error(invalid_argument(
+      name.text() +
+      " requires a gradient, but none flows through the inputs of this op; pass .detach(), "
+      "or call it inside torch.no_grad()"));
+}
+
+void refuse_grad(const NamedTensorLists& inputs) {
+  for (const auto& [name, list] : inputs) {
+    const std::string label = loss_input(name);
+    for (std::size_t i = 0; i < list.size(); ++i) refuse_grad(list[i], {label, i});
+  }
+}
+
+/// Calls `send(datums)` of sequences that lie one after another.
+template <class Send>
+Future<RaggedOutput> with_ragged(const at::Tensor& tokens, const at::Tensor& offsets,
+                                 const TensorDict& loss_fn_inputs, Send send) {
+  NamedTensorList inputs = to_named_list(loss_fn_inputs);
+  for (const auto& [name, tensor] : inputs) {
+    const std::string label = loss_input(name);
+    refuse_grad(tensor, TensorName(std::string_view(label)));
+  }
+  HostCopies copies;
+  const at::Tensor tokens_on_host = copies.start(tokens);
+  for (auto& input : inputs) input.second = copies.start(input.second);
+  copies.finish();
+  const RaggedBatch batch = value_or_throw(borrow_ragged_datums(tokens_on_host, offsets, inputs));
+  return send(std::span<const Datum>(batch.datums))
+      .then([](Result<ForwardBackwardOutput> output) -> Result<RaggedOutput> {
+        if (!output) return std::move(output).error();
+        return RaggedOutput{*std::move(output)};
+      });
+}
 
 /// Calls `send(datums)` while the lists keep the tensors alive.
 template <class Send>
 Future<ForwardBackwardOutput> with_datums(const std::vector<at::Tensor>& tokens,
                                           const TensorListDict& loss_fn_inputs, Send send) {
-  const NamedTensorLists lists = to_named_lists(loss_fn_inputs);
-  const std::vector<Datum> datums = value_or_throw(borrow_datums(tokens, lists));
+  NamedTensorLists lists = to_named_lists(loss_fn_inputs);
+  refuse_grad(lists);
+  HostCopies copies;
+  for (auto& [name, list] : lists) {
+    if (HostCopies::needs_any(list)) list = copies.start(list);
+  }
+  const HostTensors prompts(tokens, copies);
+  copies.finish();
+  const std::vector<Datum> datums = value_or_throw(borrow_datums(prompts.get(), lists));
   return send(std::span<const Datum>(datums));
 }
 
@@ -43,6 +93,27 @@ Future<ForwardBackwardOutput> start_forward_backward(
     const TensorListDict& loss_fn_inputs, const std::string& loss_fn,
     const Optional<LossConfigDict>& loss_fn_config) {
   return with_datums(tokens, loss_fn_inputs, [&](std::span<const Datum> datums) {
+    return client->client().forward_backward(datums, loss_fn, to_loss_config(loss_fn_config));
+  });
+}
+
+Future<RaggedOutput> start_forward_ragged(const TrainingPtr& client, const at::Tensor& tokens,
+                                          const at::Tensor& offsets,
+                                          const TensorDict& loss_fn_inputs,
+                                          const std::string& loss_fn,
+                                          const Optional<LossConfigDict>& loss_fn_config) {
+  return with_ragged(tokens, offsets, loss_fn_inputs, [&](std::span<const Datum> datums) {
+    return client->client().forward(datums, loss_fn, to_loss_config(loss_fn_config));
+  });
+}
+
+Future<RaggedOutput> start_forward_backward_ragged(const TrainingPtr& client,
+                                                   const at::Tensor& tokens,
+                                                   const at::Tensor& offsets,
+                                                   const TensorDict& loss_fn_inputs,
+                                                   const std::string& loss_fn,
+                                                   const Optional<LossConfigDict>& loss_fn_config) {
+  return with_ragged(tokens, offsets, loss_fn_inputs, [&](std::span<const Datum> datums) {
     return client->client().forward_backward(datums, loss_fn, to_loss_config(loss_fn_config));
   });
 }
@@ -101,6 +172,8 @@ Future<LeasedSampler> start_save_weights_and_get_sampling_client(const TrainingP
 void register_training_kernels(torch::Library& library) {
   register_forms<&start_forward>(library, "forward");
   register_forms<&start_forward_backward>(library, "forward_backward");
+  register_forms<&start_forward_ragged>(library, "forward_ragged");
+  register_forms<&start_forward_backward_ragged>(library, "forward_backward_ragged");
   register_forms<&start_optim_step>(library, "optim_step");
   register_forms<&start_save_state>(library, "save_state");
   register_forms<&start_load_state>(library, "load_state");
@@ -112,6 +185,8 @@ void register_training_kernels(torch::Library& library) {
 void register_training_meta_kernels(torch::Library& library) {
   refuse_meta_forms(library, "forward");
   refuse_meta_forms(library, "forward_backward");
+  refuse_meta_forms(library, "forward_ragged");
+  refuse_meta_forms(library, "forward_backward_ragged");
 }
 
 }  // namespace tinkex::torch_ext

@@ -2,7 +2,8 @@
 
 // Calls on a training client, as scripts make them. Each checks and converts its arguments, sends,
 // and returns without waiting for the network (training_client.h says when it waits at all). The
-// tensors are encoded before it returns.
+// tensors are encoded before it returns. Inputs that require a gradient are refused, unless
+// gradients are switched off: none would flow through them.
 
 #include <ATen/core/Dict.h>
 #include <ATen/core/Tensor.h>
@@ -33,6 +34,21 @@ Future<ForwardBackwardOutput> start_forward_backward(
     const TrainingPtr& client, const std::vector<at::Tensor>& tokens,
     const TensorListDict& loss_fn_inputs, const std::string& loss_fn,
     const Optional<LossConfigDict>& loss_fn_config);
+
+/// The same with the sequences one after another: `tokens` is 1-D, sequence i is rows offsets[i] to
+/// offsets[i + 1] of it and of every input.
+Future<RaggedOutput> start_forward_ragged(const TrainingPtr& client, const at::Tensor& tokens,
+                                          const at::Tensor& offsets,
+                                          const TensorDict& loss_fn_inputs,
+                                          const std::string& loss_fn,
+                                          const Optional<LossConfigDict>& loss_fn_config);
+
+Future<RaggedOutput> start_forward_backward_ragged(const TrainingPtr& client,
+                                                   const at::Tensor& tokens,
+                                                   const at::Tensor& offsets,
+                                                   const TensorDict& loss_fn_inputs,
+                                                   const std::string& loss_fn,
+                                                   const Optional<LossConfigDict>& loss_fn_config);
 
 Future<OptimStepResponse> start_optim_step(const TrainingPtr& client, double learning_rate,
                                            double beta1, double beta2, double eps,

@@ -1,0 +1,141 @@
+// What the ops cost on top of the C++ clients: results as tensors, and a call through the
+// dispatcher.
+//
+// ./bazelw run -c opt //tests/bench:ops
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/stack.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "tests/bench/measurement.h"
+#include "tinkex/connection.h"
+#include "torch_ext/ops/client_classes.h"
+#include "torch_ext/ops/results.h"
+
+namespace {
+
+using namespace tinkex;
+using namespace tinkex::torch_ext;
+
+constexpr std::size_t kDatums = 2048;
+constexpr std::size_t kTokens = 400;
+constexpr std::size_t kChunk = 128;  // datums of one reply, whose arrays lie in one block
+constexpr int kRounds = 31;
+constexpr int kCalls = 2000;
+
+double seconds(auto&& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// What the decoder makes of the replies to 2,048 datums.
+ForwardBackwardOutput make_output() {
+  ForwardBackwardOutput output;
+  for (std::size_t chunk = 0; chunk < kDatums / kChunk; ++chunk) {
+    const auto block = std::make_shared<std::vector<float>>(kChunk * kTokens, -1.5f);
+    for (std::size_t i = 0; i < kChunk; ++i) {
+      output.loss_fn_outputs.push_back(
+          {{"logprobs", TensorData::share(block, block->data() + i * kTokens, DType::kFloat32,
+                                          {static_cast<std::int64_t>(kTokens)})}});
+    }
+  }
+  output.metrics = {{"loss:sum", 1.0}};
+  return output;
+}
+
+void bench_results() {
+  const ForwardBackwardOutput output = make_output();
+  const RaggedOutput ragged{output};
+  std::vector<float> source(kDatums * kTokens, -1.5f);
+  std::vector<double> copies, views, as_ragged, as_lists;
+  for (int round = 0; round < kRounds; ++round) {
+    copies.push_back(seconds([&] {
+      const at::Tensor target = at::empty({static_cast<std::int64_t>(source.size())}, at::kFloat);
+      std::memcpy(target.data_ptr(), source.data(), source.size() * sizeof(float));
+    }));
+    views.push_back(seconds([&] {
+      std::vector<at::Tensor> tensors;
+      tensors.reserve(kDatums);
+      for (std::size_t i = 0; i < kDatums; ++i) {
+        tensors.push_back(at::from_blob(source.data() + i * kTokens,
+                                        {static_cast<std::int64_t>(kTokens)}, at::kFloat));
+      }
+    }));
+    as_ragged.push_back(seconds([&] { (void)Script<RaggedOutput>::from(ragged); }));
+    as_lists.push_back(seconds([&] { (void)Script<ForwardBackwardOutput>::from(output); }));
+  }
+  std::printf("results of %zu x %zu logprobs\n", kDatums, kTokens);
+  std::printf("  memcpy              %7.3f ms\n", bench::median(copies) * 1e3);
+  std::printf("  values and offsets  %7.3f ms, %.2f of memcpy (goal: at least 0.50)\n",
+              bench::median(as_ragged) * 1e3, bench::median_ratio(copies, as_ragged));
+  std::printf("  from_blob           %7.3f ms\n", bench::median(views) * 1e3);
+  std::printf("  list of tensors     %7.3f ms, %.2f times from_blob (goal: at most 1.50)\n",
+              bench::median(as_lists) * 1e3, bench::median_ratio(as_lists, views));
+}
+
+/// Answers at once: what is left is the cost of the call.
+class InstantSampling final : public SamplingConnection {
+ public:
+  InstantSampling() {
+    response_.sequences = {
+        {std::vector<std::int32_t>(64, 7), std::vector<float>(64, -0.5f), StopReason::kLength, ""}};
+  }
+  const std::string& session_id() const override { return session_id_; }
+  Future<SampleResponse> sample(const ModelInput&, std::int64_t, const SamplingParams&,
+                                const SampleOptions&, const CallOptions&) override {
+    return Future<SampleResponse>::ready_with(response_);
+  }
+  void close() override {}
+
+ private:
+  const std::string session_id_ = "instant";
+  SampleResponse response_;
+};
+
+void bench_sample() {
+  SamplingClient client(std::make_shared<InstantSampling>());
+  const c10::IValue sampler(c10::make_intrusive<ScriptSamplingClient>(client, nullptr));
+  const at::Tensor prompt = at::arange(256, at::kLong);
+  const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("tinkex::sample", "");
+  const auto direct = [&] {
+    const ModelInput input = ModelInput::from_tokens(
+        TensorData::view(prompt.data_ptr(), DType::kInt64, prompt.sizes().vec()));
+    if (!client.sample(input, 1, {.max_tokens = 64}).get().ok()) std::abort();
+  };
+  const auto through_dispatcher = [&] {
+    torch::jit::Stack stack{sampler,       prompt,       1, 64, c10::IValue(), 1.0, -1, 1.0,
+                            c10::IValue(), c10::IValue()};
+    op.callBoxed(stack);
+  };
+  std::vector<double> extra;
+  for (int round = 0; round < kRounds; ++round) {
+    const double client_time = seconds([&] {
+      for (int i = 0; i < kCalls; ++i) direct();
+    });
+    const double op_time = seconds([&] {
+      for (int i = 0; i < kCalls; ++i) through_dispatcher();
+    });
+    extra.push_back((op_time - client_time) / kCalls * 1e6);
+  }
+  std::printf("torch.ops.tinkex.sample: %.2f us on top of the client's call (goal: below 20)\n",
+              bench::median(extra));
+}
+
+}  // namespace
+
+int main() {
+  bench_results();
+  bench_sample();
+  return 0;
+}

@@ -1,0 +1,170 @@
+"""What becomes of clients and of the library in processes that fork, end, or load it twice."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+import weakref
+
+import torch
+
+LIBRARY = os.environ["TINKEX_TORCH_LIBRARY"]
+torch.ops.load_library(LIBRARY)
+ops = torch.ops.tinkex
+
+BEGIN = """
+import ctypes, os, signal, sys, torch
+signal.alarm(60)
+torch.ops.load_library(sys.argv[1])
+ops = torch.ops.tinkex
+service = ops.connect()
+model = ops.supported_models(service)[0]
+client = ops.create_lora_training_client(service, model, 4)
+sampler = ops.create_sampling_client(service, model)
+tokens = ops.encode_text("abcd")
+inputs = {"target_tokens": [tokens], "weights": [torch.ones(4)]}
+
+def error_of(call):
+    try:
+        call()
+        return "no error"
+    except Exception as error:
+        return type(error).__name__ + ": " + str(error)
+"""
+
+
+def run(program, *arguments):
+    """Runs a program after BEGIN in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BEGIN + textwrap.dedent(program), LIBRARY, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+class ProcessTest(unittest.TestCase):
+    def check(self, done, *lines):
+        self.assertEqual((done.returncode, done.stdout.splitlines()), (0, list(lines)), done.stderr)
+
+    def test_calls_in_a_forked_child_are_refused_and_the_parent_goes_on(self):
+        self.check(run("""
+            pending = ops.forward_backward_async(client, [tokens] * 50,
+                                                 {k: v * 50 for k, v in inputs.items()})
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                calls = [lambda: ops.forward_backward(client, [tokens], inputs),
+                         lambda: ops.optim_step_async(client).wait(),
+                         lambda: ops.optim_step_future(client).wait(),
+                         lambda: ops.sample(sampler, tokens),
+                         lambda: ops.sample_ragged(sampler, [tokens]),
+                         lambda: sampler.compute_logprobs(tokens),
+                         lambda: ops.save_state(client, "x"),
+                         lambda: ops.create_sampling_client(service, model),
+                         lambda: service.supported_models()]
+                if pending.state() == "pending":
+                    calls.append(pending.wait)
+                errors = [error_of(call) for call in calls]
+                bad = [e for e in errors
+                       if not e.startswith("RuntimeError: tinkex: [closed] ") or "fork()" not in e]
+                for error in bad:
+                    print(error, file=sys.stderr)
+                del client, sampler, service, pending
+                os._exit(1 if bad else 0)
+            print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            pending.wait()
+            print("parent", ops.sample(sampler, tokens, 1, 2)[0][0].numel() > 0)
+        """), "child 0", "parent True")
+
+    def test_child_may_connect_anew(self):
+        self.check(run("""
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)
+                own = ops.connect()
+                ops.create_sampling_client(own, model)
+                own.close()
+                os._exit(0)
+            print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """), "child 0")
+
+    def test_process_may_exit_with_work_of_every_kind_in_flight(self):
+        self.check(run("""
+            many = [tokens] * 20
+            work = [ops.forward_backward_async(client, many, {k: v * 20 for k, v in inputs.items()})
+                    for _ in range(8)]
+            work += [ops.sample_future(sampler, tokens, 4, 9).then(lambda done: sum(range(10**5)))
+                     for _ in range(200)]
+            work.append(ops.sample_ragged_async(sampler, many, 2, 100))
+            print("leaving")
+        """), "leaving")
+
+    def test_second_copy_of_the_library_is_told_and_changes_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            copy = os.path.join(folder, "second_tinkex.so")
+            shutil.copy(LIBRARY, copy)
+            done = run("""
+                torch.ops.load_library(sys.argv[2])
+                print(ops.sample(sampler, tokens, 1, 2)[0][0].numel() > 0)
+                print(ops.forward(client, [tokens], inputs)[1]["loss:sum"].isfinite().item())
+            """, copy)
+        self.check(done, "True", "True")
+        self.assertIn("a second copy of the library was loaded", done.stderr)
+
+    def test_library_stays_after_dlclose(self):
+        self.check(run("""
+            import _ctypes
+            handle = ctypes.CDLL(sys.argv[1])._handle
+            for _ in range(4):
+                _ctypes.dlclose(handle)
+            print(ops.sample(sampler, tokens, 1, 2)[0][0].numel() > 0)
+            torch.ops.load_library(sys.argv[1])
+            print(ops.decode_text(ops.encode_text("again")))
+            del client, sampler
+            service.close()
+        """), "True", "again")
+
+    def test_script_of_a_program_without_the_library_says_what_is_missing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "module.pt")
+            self.check(run("""
+                module = torch.jit.ScriptModule()
+                module.define("def forward(self, text: str):\\n"
+                              "    return torch.ops.tinkex.encode_text(text)\\n")
+                module.save(sys.argv[2])
+            """, path))
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", "import sys, torch; torch.jit.load(sys.argv[1])",
+                 path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("tinkex::encode_text", done.stderr)
+
+
+class ReferencesTest(unittest.TestCase):
+    def test_nothing_holds_a_callers_tensor_after_a_call_has_returned(self):
+        service = ops.connect()
+        model = ops.supported_models(service)[0]
+        client = ops.create_lora_training_client(service, model, 4)
+        sampler = ops.create_sampling_client(service, model)
+        keep = []
+        for form in ("_async", "_future"):
+            tokens = torch.arange(64).repeat(2)[::2]  # strided: a copy is made
+            weights = torch.ones(64)
+            watched = [weakref.ref(tokens), weakref.ref(weights)]
+            inputs = {"target_tokens": [tokens], "weights": [weights]}
+            offsets = torch.tensor([0, 64])
+            ragged = {"target_tokens": tokens, "weights": weights}
+            keep += [getattr(ops, "forward_backward" + form)(client, [tokens], inputs),
+                     getattr(ops, "forward_ragged" + form)(client, tokens, offsets, ragged),
+                     getattr(ops, "sample" + form)(sampler, tokens, 1, 4),
+                     getattr(ops, "sample_ragged" + form)(sampler, [tokens], 1, 4)]
+            del tokens, weights, inputs, ragged
+            self.assertEqual([ref() for ref in watched], [None, None])
+        for pending in keep:
+            pending.wait()
+        service.close()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -79,8 +79,9 @@ TEST_F(RaggedOpsTest, T3_TensorsMayBeOverwrittenInEveryFormOnceTheCallHasReturne
   for (const std::string form : {"_async", "_future"}) {
     const std::vector<IValue> arguments = two_sequences();
     const IValue pending = call("forward_backward_ragged" + form, arguments);
-    EXPECT_EQ(arguments[1].toTensor().use_count(), 2u) << form;  // `arguments`, and this copy
-    arguments[1].toTensor().zero_();
+    at::Tensor tokens = arguments[1].toTensor();
+    EXPECT_EQ(tokens.use_count(), 2u) << form;  // `arguments`, and this copy
+    tokens.zero_();
     EXPECT_THAT(training_->seen[1].tokens, ElementsAre(3)) << form;
   }
 }

@@ -186,10 +186,15 @@ TEST_F(RemoteModelTest, BadBatchesAreNamed) {
   };
   const at::Tensor good = torch::tensor({{1, 2}});
   EXPECT_THAT(error_of(torch::tensor({{1.0F}}), good), HasSubstr("tokens has dtype float32"));
-  EXPECT_THAT(error_of(ints({1, 2}), good), HasSubstr("tokens has shape (2)"));
+  EXPECT_THAT(error_of(ints({1, 2}), good),
+              HasSubstr("tokens has shape (2), expected (batch, length); of a single sequence"));
   EXPECT_THAT(error_of(good, torch::tensor({{1, 2, 3}})), HasSubstr("targets has shape (1, 3)"));
   EXPECT_THAT(error_of(good, at::Tensor()), HasSubstr("targets"));
   EXPECT_THAT(error_of(good, torch::full({1, 2}, -100)), HasSubstr("nothing but -100"));
+  EXPECT_THAT(error_of(good, torch::tensor({{3, -1}})),
+              HasSubstr("targets has -1 at element 1, expected token ids, or -100"));
+  EXPECT_THAT(thrown_by([&] { model_->forward_list({ints({1})}, {ints({-7})}); }),
+              HasSubstr("targets[0] has -7 at element 0"));
   EXPECT_THAT(thrown_by([&] {
                 model_->forward_list({ints({1}), ints({2, 3})}, {ints({1}), ints({2})});
               }),

@@ -44,6 +44,18 @@ std::vector<std::int64_t> values_of(const at::Tensor& tensor) {
   return {data, data + tensor.numel()};
 }
 
+/// Targets that are neither tokens nor kIgnoreIndex. `targets` is what integers() gave.
+Status check_targets(const at::Tensor& targets, TensorName name) {
+  const auto* first = targets.const_data_ptr<std::int64_t>();
+  const auto* end = first + targets.numel();
+  const auto* bad =
+      std::find_if(first, end, [](std::int64_t id) { return id < 0 && id != kIgnoreIndex; });
+  if (bad == end) return ok_status();
+  return invalid_argument(name.text() + " has " + std::to_string(*bad) + " at element " +
+                          std::to_string(bad - first) + ", expected token ids, or " +
+                          std::to_string(kIgnoreIndex) + " where a position does not count");
+}
+
 bool begins_with(const at::Tensor& tensor, const at::Tensor& prefix) {
   return tensor.dim() >= prefix.dim() && tensor.dim() <= prefix.dim() + 1 &&
          tensor.sizes().slice(0, static_cast<std::size_t>(prefix.dim())) == prefix.sizes();
@@ -88,6 +100,7 @@ Result<Sequences> Sequences::from_lists(const std::vector<at::Tensor>& tokens,
     if (ids->dim() != 1 || ids->numel() == 0) {
       return wrong_shape({"tokens", i}, *ids, "one dimension and at least one token id");
     }
+    if (Status valid = check_targets(*wanted, {"targets", i}); !valid) return valid.error();
     if (!begins_with(*wanted, *ids)) {
       const std::string length = std::to_string(ids->size(0));
       return wrong_shape({"targets", i}, *wanted,
@@ -105,6 +118,12 @@ Result<Sequences> Sequences::from_padded(const at::Tensor& tokens, const at::Ten
   if (!ids) return ids.error();
   const Result<at::Tensor> wanted = integers(targets, "targets");
   if (!wanted) return wanted.error();
+  if (Status valid = check_targets(*wanted, "targets"); !valid) return valid.error();
+  if (ids->dim() == 1) {
+    return wrong_shape("tokens", *ids,
+                       "(batch, length); of a single sequence take unsqueeze(0) of tokens and "
+                       "targets, or give lists of sequences");
+  }
   if (ids->dim() != 2 || ids->numel() == 0) {
     return wrong_shape("tokens", *ids, "(batch, length), neither of them 0");
   }

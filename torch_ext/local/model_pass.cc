@@ -229,7 +229,9 @@ Result<PassOutput> run_pass(const BaseModel& model, const Adapter& adapter, cons
   const c10::InferenceMode inference;
   const std::int64_t wanted = options.lanes > 0 ? options.lanes : available_threads();
   const std::vector<MicroBatch> batches = cut(data, options.token_budget);
-  const bool several = options.lanes > 0 || worth_lanes(model.config(), padded_size(batches));
+  // Large weights are read once for all threads; small ones stay in every core's cache.
+  const bool several = options.lanes > 0 || (worth_lanes(model.config(), padded_size(batches)) &&
+                                             !worth_threads_per_row(model.config()));
   const std::size_t count =
       several ? std::min(batches.size(), static_cast<std::size_t>(wanted)) : 1;
   ScoredBatch scored(data);

@@ -16,11 +16,6 @@ double shown_by(const at::Tensor& gradient) {
   return gradient.defined() ? number(gradient) / kStandIn : 0;
 }
 
-template <class T>
-T value_of(Result<T> result) {
-  return std::move(result).value();
-}
-
 /// Waits for `sent`, tells `end` and gives the value. On an executor thread, where nobody can wait,
 /// the call goes on and is watched.
 template <class T, class End>
@@ -75,7 +70,7 @@ ForwardBackwardOutput TrainingState::forward(std::span<const Datum> data,
 
 void TrainingState::backward(std::span<const Datum> data, std::int64_t graphs) {
   if (const std::optional<Error> failure = ledger_->take_failure()) throw *failure;
-  const Ticket ticket = value_of(ledger_->begin_backward(graphs));
+  const Ticket ticket = ledger_->begin_backward(graphs).value();
   Future<ForwardBackwardOutput> sent = client_.forward_backward(data, loss::kCrossEntropy);
   // What is refused at once is told at once.
   if (pipelined_ && !sent.ready()) {
@@ -89,7 +84,7 @@ std::pair<ForwardBackwardOutput, Ticket> TrainingState::loss(std::span<const Dat
                                                              const std::string& loss_fn,
                                                              const LossConfig& config) {
   check_before();
-  const Ticket ticket = value_of(ledger_->begin_loss());
+  const Ticket ticket = ledger_->begin_loss().value();
   const auto end = [ticket](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result) {
     ledger.end_loss(ticket, result);
   };
@@ -100,14 +95,14 @@ Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Da
                                                               const std::string& loss_fn,
                                                               const LossConfig& config) {
   check_before();
-  const Ticket ticket = value_of(ledger_->begin_backward(0));
+  const Ticket ticket = ledger_->begin_backward(0).value();
   return ledger_->watch(client_.forward_backward(data, loss_fn, config),
                         end_of_backward(ticket, Report::kCaller));
 }
 
 std::optional<Ticket> TrainingState::begin_step() const {
   check_before();
-  std::optional<Ticket> ticket = value_of(ledger_->begin_step(shown_by(anchor_.grad())));
+  std::optional<Ticket> ticket = ledger_->begin_step(shown_by(anchor_.grad())).value();
   anchor_.mutable_grad().reset();
   return ticket;
 }
@@ -130,7 +125,7 @@ std::optional<OptimStepResponse> TrainingState::step(const AdamParams& params) {
   }
   Result<OptimStepResponse> result = send_step(params, *ticket, Report::kCaller).get();
   if (!result) restore_anchor();  // a step that was not taken leaves its gradient
-  return value_of(std::move(result));
+  return std::move(result).value();
 }
 
 Future<OptimStepResponse> TrainingState::step_async(const AdamParams& params) {

@@ -1,12 +1,12 @@
 #!/bin/bash
 # Runs the example as a person would: results, repeatability, resuming, Ctrl-C, bad input.
+# sft_test.sh SFT LOCAL_SERVER [PART...]: all parts, or those that are named.
 set -u
 sft=$PWD/$1
 server=$PWD/$2
 models=$PWD/tests/torch_ext/local/testdata
 work=$TEST_TMPDIR/sft
 mkdir -p "$work"
-cd "$work" || exit 1
 unset TINKER_BASE_URL TINKER_API_KEY BUILD_WORKING_DIRECTORY
 small=(--base-model tinkex/nano --rank 4 --batch-size 8 --threads 1)
 failed=0
@@ -14,6 +14,33 @@ failed=0
 fail() {
   echo "FAILED: $*" >&2
   failed=1
+}
+
+# hangs WHAT: the part ends here, and with it what it started; see the end of this file.
+hangs() {
+  fail "$1: not within $patience s; out.txt, err.txt: $(tail -n 3 out.txt err.txt 2>&1)"
+  exit 1
+}
+
+# eventually WHAT COMMAND...: waits until the command succeeds.
+patience=30
+eventually() {
+  local what=$1 until=$((SECONDS + patience))
+  shift
+  until "$@" 2>/dev/null; do
+    [ "$SECONDS" -lt "$until" ] || hangs "$what"
+    sleep 0.05
+  done
+}
+
+is_gone() { ! kill -0 "$1" 2>/dev/null; }
+
+# ends PID CODE WHAT: a process ends by itself, with the code. (bash keeps it for `wait`.)
+ends() {
+  eventually "the end of $3" is_gone "$1"
+  wait "$1"
+  local code=$?
+  [ "$code" = "$2" ] || fail "exit code of $3: $code, expected $2: $(cat err.txt)"
 }
 
 losses() { grep -o '"loss":[^,]*' "$1/metrics.jsonl"; }
@@ -65,29 +92,18 @@ $(losses whole)"
   grep -q -- "--steps" err.txt || fail "no remedy for a run that is done"
 }
 
-# eventually COMMAND...: waits, for a minute, until the command succeeds.
-eventually() {
-  local left=1200
-  until "$@" || [ "$left" = 0 ]; do
-    sleep 0.05
-    left=$((left - 1))
-  done
-}
-
 # stopped FOLDER SIGNAL CODE NAME: a run that the signal stops ends with the code, and is saved.
 stopped() {
   local folder=$1 signal=$2 expected=$3 name=$4
   env --default-signal="$signal" "$sft" "${small[@]}" --steps 100000 --out "$folder" \
     >out.txt 2>err.txt &
   local pid=$!
-  eventually [ -s "$folder/metrics.jsonl" ]
+  eventually "a first step in $folder" [ -s "$folder/metrics.jsonl" ]
   "$sft" --out "$folder" >/dev/null 2>second.txt
   [ $? = 2 ] || fail "a second run used the folder of the first"
   grep -q "is in use by another run" second.txt || fail "a second run: $(cat second.txt)"
   kill "-$signal" "$pid"
-  wait "$pid"
-  local code=$?
-  [ "$code" = "$expected" ] || fail "exit code after $signal: $code: $(cat err.txt)"
+  ends "$pid" "$expected" "a run after SIG$signal"
   grep -q "Stopped by $name after" out.txt || fail "nothing said about $name: $(tail -n 5 out.txt)"
   grep -q "Stopping: steps that were sent end first" err.txt || fail "no answer to $name"
   local steps
@@ -97,15 +113,17 @@ stopped() {
 
 # What a run has saved on the way is there after the worst of ends.
 test_saves_on_the_way() {
-  "$sft" "${small[@]}" --steps 40 --out undisturbed >/dev/null || fail "a run of 40 steps"
-  "$sft" "${small[@]}" --steps 40 --save-every 3 --out killed >/dev/null 2>err.txt &
-  local pid=$!
-  eventually [ -s killed/state.json ]
+  "$sft" "${small[@]}" --steps 100000 --save-every 3 --out killed >/dev/null 2>err.txt &
+  local pid=$! steps
+  eventually "a save on the way" [ -s killed/state.json ]
   kill -KILL "$pid"
-  wait "$pid"
+  ends "$pid" 137 "a run after SIGKILL"
   grep -q 'on-the-way' killed/state.json || fail "nothing was saved on the way"
-  "$sft" --resume killed --save-every 3 --threads 1 >out.txt 2>err.txt ||
+  "$sft" --resume killed --save-every 3 --stop-after 5 --threads 1 >out.txt 2>err.txt ||
     fail "to go on after SIGKILL: $(cat err.txt)"
+  steps=$(wc -l <killed/metrics.jsonl) # However many it had made.
+  "$sft" "${small[@]}" --steps 100000 --stop-after "$steps" --out undisturbed >/dev/null ||
+    fail "a run of $steps steps"
   [ "$(losses killed)" = "$(losses undisturbed)" ] || fail "losses after SIGKILL: $(losses killed)"
   "$sft" "${small[@]}" --steps 40 --save-every 2 --learning-rate 1e30 --out exploded >/dev/null \
     2>err.txt
@@ -113,14 +131,20 @@ test_saves_on_the_way() {
   [ ! -e exploded/state.json ] || fail "a model that went astray was recorded"
 }
 
+# Every thread stands still, which is some time after SIGSTOP was sent.
+is_frozen() { ! grep -h '^State:' "/proc/$1"/task/*/status | grep -qv stopped; }
+
 # A run that fails says what it can go on from.
 test_fails_on_the_way() {
   "$sft" "${small[@]}" --steps 100000 --save-every 2 --out broken >/dev/null 2>err.txt &
   local pid=$!
-  eventually [ -s broken/state.json ]
-  mv broken/backend broken/kept && : >broken/backend # The next save finds no folder.
-  wait "$pid"
-  [ $? = 1 ] || fail "exit code of a save that fails: $(cat err.txt)"
+  eventually "a save on the way" [ -s broken/state.json ]
+  # The next save finds no folder. One between the two commands would make it anew.
+  kill -STOP "$pid"
+  eventually "a run that stands still" is_frozen "$pid"
+  mv broken/backend broken/kept && : >broken/backend || hangs "to take the folder away"
+  kill -CONT "$pid"
+  ends "$pid" 1 "a run whose save fails"
   grep -q "^sft: step [0-9]* is saved; go on from it: sft --resume $PWD/broken\$" err.txt ||
     fail "no word of what is saved: $(cat err.txt)"
   [ "$(wc -l <err.txt)" = 2 ] || fail "more than the place and the reason: $(cat err.txt)"
@@ -147,12 +171,10 @@ test_ignored_hangup() {
     exec "$sft" "${small[@]}" --steps 100000 --out nohup >out.txt 2>err.txt
   ) &
   local pid=$!
-  eventually [ -s nohup/metrics.jsonl ]
+  eventually "a first step under nohup" [ -s nohup/metrics.jsonl ]
   kill -HUP "$pid"
   kill -TERM "$pid"
-  wait "$pid"
-  local code=$?
-  [ "$code" = 143 ] || fail "exit code of a run that ignores SIGHUP: $code"
+  ends "$pid" 143 "a run that ignores SIGHUP, after SIGTERM"
 }
 
 # Nothing is lost before there is a model, so the first Ctrl-C ends the program.
@@ -163,15 +185,13 @@ server = socket.create_server(("127.0.0.1", 0))
 print(server.getsockname()[1], flush=True)
 time.sleep(600)' >silent.txt &
   local server_pid=$!
-  eventually [ -s silent.txt ]
+  eventually "a silent server" [ -s silent.txt ]
   env --default-signal=INT "$sft" --base-url "http://127.0.0.1:$(cat silent.txt)" --out silent \
-    >out.txt 2>err.txt &
+    >connecting.txt 2>err.txt &
   local pid=$!
-  eventually grep -q "Opening a model on http://127.0.0.1" out.txt
+  eventually "a run that connects" grep -q "Opening a model on http://127.0.0.1" connecting.txt
   kill -INT "$pid"
-  wait "$pid"
-  local code=$?
-  [ "$code" = 130 ] || fail "exit code of Ctrl-C while connecting: $code"
+  ends "$pid" 130 "a run that connects, after Ctrl-C"
   [ ! -s err.txt ] || fail "Ctrl-C while connecting: $(cat err.txt)"
   kill "$server_pid"
 }
@@ -205,8 +225,11 @@ test_lost_output() {
   "$sft" "${small[@]}" --steps 1 --out lost >/dev/full 2>err.txt
   [ $? = 1 ] || fail "lost output was called a success"
   grep -q "standard output could not be written" err.txt || fail "lost output: $(cat err.txt)"
-  "$sft" "${small[@]}" --steps 1 --out piped 2>err.txt | true
-  [ "${PIPESTATUS[0]}" = 1 ] || fail "exit code with a pipe that nobody reads"
+  mkfifo unread.pipe
+  exec 3<>unread.pipe 4>unread.pipe 3<&-
+  "$sft" "${small[@]}" --steps 1 --out piped >&4 2>err.txt
+  [ $? = 1 ] || fail "exit code with a pipe that nobody reads"
+  exec 4>&-
   [ -s lost/state.json ] && [ -s piped/state.json ] || fail "a run whose output is lost is unsaved"
 }
 
@@ -253,13 +276,14 @@ test_pretrained() {
     fail "a model from a GGUF file: $(cat err.txt)"
   "$server" --port 0 --base-model llama.gguf >server.txt 2>err.txt &
   local pid=$!
-  eventually grep -q "Press Ctrl-C" server.txt
+  eventually "a server of llama.gguf" grep -q "Press Ctrl-C" server.txt
   grep -q "^Loading llama.gguf" server.txt || fail "nothing was said before a model was loaded"
   # From another folder: the server gives the tokenizer's place by its full path.
   (cd elsewhere && TINKER_BASE_URL=$(sed -n 's/^Serving .* on //p' ../server.txt) \
     "$sft" "${run[@]}" --base-model llama --steps 1 --out served) >out.txt 2>err.txt ||
     fail "a model on local_server: $(cat err.txt)"
   kill "$pid"
+  ends "$pid" 0 "local_server after SIGTERM"
   refused 2 "reads only 64 tokens, but an order needs" --rank 2 --base-model qwen3
   rm qwen3/model.safetensors
   refused 1 "qwen3/model.safetensors" --base-model qwen3
@@ -312,11 +336,9 @@ test_interrupt_while_loading() {
   cp -L "$models/llama.gguf" slow.gguf
   env --default-signal=INT "$server" --port 0 --base-model slow.gguf >loading.txt 2>err.txt &
   local pid=$!
-  eventually grep -q "^Loading slow.gguf" loading.txt
+  eventually "a server that loads" grep -q "^Loading slow.gguf" loading.txt
   kill -INT "$pid"
-  wait "$pid"
-  local code=$?
-  [ "$code" = 0 ] || fail "exit code of Ctrl-C while loading: $code: $(cat err.txt)"
+  ends "$pid" 0 "local_server after Ctrl-C while loading"
   grep -q "^Stopp" loading.txt || fail "no answer to Ctrl-C while loading: $(cat loading.txt)"
 }
 
@@ -389,7 +411,7 @@ server = http.server.HTTPServer(("127.0.0.1", 0), Nonsense)
 print(server.server_port, flush=True)
 server.serve_forever()' >port.txt &
   local pid=$!
-  eventually [ -s port.txt ]
+  eventually "a server of nonsense" [ -s port.txt ]
   local url
   url=http://127.0.0.1:$(cat port.txt)
   refused 1 "cannot train on $url" --base-url "$url"
@@ -399,7 +421,7 @@ server.serve_forever()' >port.txt &
 test_server() {
   "$server" --port 0 >plain_server.txt 2>&1 &
   local pid=$! url
-  eventually grep -q 'http://' plain_server.txt
+  eventually "a server" grep -q 'http://' plain_server.txt
   url=$(grep -o 'http://[0-9.:]*' plain_server.txt | head -1)
   TINKER_BASE_URL=$url "$sft" "${small[@]}" --steps 4 --out remote >out.txt 2>err.txt ||
     fail "run on a server: $(cat err.txt)"
@@ -408,7 +430,7 @@ test_server() {
   "$sft" --resume remote --steps 5 >/dev/null || fail "resume on a server"
   refused 2 "is unknown here" --base-url "$url" --base-model no/such
   kill -INT "$pid"
-  wait "$pid"
+  ends "$pid" 0 "local_server after Ctrl-C"
 }
 
 test_full_disk() {
@@ -425,12 +447,26 @@ test_full_disk() {
   [ -z "$(find full -name '*.safetensors' -o -name '*.part')" ] || fail "half files: $(find full)"
 }
 
-for each in results repeatable resume saves_on_the_way fails_on_the_way \
+# One part: in a process group of its own, so that it can be ended with all that it started.
+if [ "${SFT_TEST_PART:-}" ]; then
+  cd "$work" || exit 1
+  trap 'kill -KILL $(jobs -p) 2>/dev/null' EXIT
+  "test_$SFT_TEST_PART"
+  exit "$failed"
+fi
+
+shift 2
+[ $# -gt 0 ] || set -- results repeatable resume saves_on_the_way fails_on_the_way \
   interrupt ignored_hangup interrupt_while_connecting \
   damaged_checkpoint closed_streams lost_output own_data pretrained merge default_model \
   interrupt_while_loading bad_data \
-  bad_options bad_server bad_server_options nonsense_server server full_disk; do
-  echo "test_$each"
-  "test_$each"
+  bad_options bad_server bad_server_options nonsense_server server full_disk
+for each in "$@"; do
+  began=$SECONDS
+  SFT_TEST_PART=$each timeout --signal=KILL 90 "$BASH" "$0" "${sft#"$PWD/"}" "${server#"$PWD/"}"
+  code=$?
+  [ "$code" = 0 ] || failed=1
+  [ "$code" != 137 ] || fail "test_$each hangs: ended after 90 s"
+  echo "test_$each: $((SECONDS - began)) s"
 done
 exit "$failed"

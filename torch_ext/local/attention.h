@@ -1,5 +1,10 @@
 #pragma once
 
+// Causal attention for training and for prompts, as products of matrices: a block of positions of
+// all query heads that read the same keys is one matrix. Sequences that LibTorch's flash attention
+// is made for are thousands of tokens long; on those of a hundred or two this takes half its time.
+// The forward pass computes every sequence alike whatever is beside it.
+
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -8,25 +13,26 @@
 
 namespace tinkex::torch_ext::local {
 
-/// What the backward pass of attention needs, beside the rows that went in.
+/// Keys and values of `rows` (batch * length, (heads + 2 kv heads) * head_dim), as views of shape
+/// (batch, kv heads, length, head_dim).
+struct KeyValueViews {
+  at::Tensor k, v;
+  static KeyValueViews of(const at::Tensor& rows, const ModelConfig& config, std::int64_t length);
+};
+
+/// What attention() gives.
 struct AttentionRecord {
-  at::Tensor out;  ///< (batch, heads, length, head_dim)
-  at::Tensor logsumexp;
+  at::Tensor out;        ///< Rows (batch * length, heads * head_dim).
+  at::Tensor logsumexp;  ///< Of the scores of each query: (batch, heads, length).
 };
 
-/// Queries, keys and values of `rows` (batch * length, (heads + 2 kv heads) * head_dim), as views
-/// of shape (batch, heads, length, head_dim).
-struct HeadViews {
-  at::Tensor q, k, v;
-  static HeadViews of(const at::Tensor& rows, const ModelConfig& config, std::int64_t length);
-};
+/// Softmax attention of queries, keys and values that lie as in `rows` of KeyValueViews; query head
+/// j reads key head j / (heads / kv heads).
+AttentionRecord attention(const at::Tensor& rows, const ModelConfig& config, std::int64_t length);
 
-/// Causal softmax attention; query head j reads key head j / (heads / kv heads). Returns rows
-/// (batch * length, heads * head_dim).
-at::Tensor attention(const HeadViews& heads, AttentionRecord& record);
-
-/// Backward of causal attention: gradient with respect to the stacked rows of HeadViews::of.
-at::Tensor attention_backward(const at::Tensor& dy, const HeadViews& heads,
-                              const AttentionRecord& record);
+/// The gradient with respect to `rows`, given that of AttentionRecord::out.
+at::Tensor attention_backward(const at::Tensor& d_out, const at::Tensor& rows,
+                              const AttentionRecord& record, const ModelConfig& config,
+                              std::int64_t length);
 
 }  // namespace tinkex::torch_ext::local

@@ -43,10 +43,12 @@ struct LayerPass {
       normalize_heads(r.qkv, weights().k_norm, eps(), keys(), r.k_norm);
     }
     rotate_heads(r.qkv, model.rotary_table(), rotation_of(model.config(), length));
-    const HeadViews heads = HeadViews::of(r.qkv, model.config(), length);
-    if (cache != nullptr) cache->write(index, heads.k, heads.v);
-    r.attention_rows = attention(heads, r.attention);
-    return linear(r.attention_rows, weights().o, adapter.o, x, &r.o_low_rank);
+    if (cache != nullptr) {
+      const KeyValueViews heads = KeyValueViews::of(r.qkv, model.config(), length);
+      cache->write(index, heads.k, heads.v);
+    }
+    r.attention = attention(r.qkv, model.config(), length);
+    return linear(r.attention.out, weights().o, adapter.o, x, &r.o_low_rank);
   }
 
   at::Tensor mlp_half(const at::Tensor& x, LayerRecord& r) const {
@@ -76,10 +78,9 @@ struct LayerPass {
   void attention_half_backward(const LayerRecord& r, at::Tensor& dx, LayerViews& gradient) const {
     const bool first = index == 0;
     if (first && !adapter.o.present() && !adapter.qkv.present()) return;
-    const at::Tensor d_rows = linear_backward(dx, r.attention_rows, r.o_low_rank, weights().o,
+    const at::Tensor d_rows = linear_backward(dx, r.attention.out, r.o_low_rank, weights().o,
                                               adapter.o, gradient.o, true);
-    const HeadViews heads = HeadViews::of(r.qkv, model.config(), length);
-    at::Tensor d_qkv = attention_backward(d_rows, heads, r.attention);
+    at::Tensor d_qkv = attention_backward(d_rows, r.qkv, r.attention, model.config(), length);
     Rotation back = rotation_of(model.config(), length);
     back.inverse = true;
     rotate_heads(d_qkv, model.rotary_table(), back);

@@ -19,7 +19,7 @@ struct LayerRecord {
   at::Tensor input, input_inverse, qkv, qkv_low_rank;
   HeadNormRecord q_norm, k_norm;
   AttentionRecord attention;
-  at::Tensor attention_rows, o_low_rank;
+  at::Tensor o_low_rank;
   at::Tensor middle, middle_inverse, gate_up, gate_up_low_rank, down_low_rank;
 };
 using DecoderRecord = std::vector<LayerRecord>;

@@ -23,7 +23,7 @@ class ChunkedHead {
  public:
   ChunkedHead(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& x,
               double temperature)
-      : projection_(model, adapter, x), x_(x), temperature_(temperature) {
+      : projection_(model, adapter), x_(x), temperature_(temperature) {
     const std::int64_t vocab = model.config().vocab_size;
     chunk_rows_ = std::min(x.size(0), std::max(kFewestRows, kChunkElements / vocab));
     memory_ = scratch_empty({chunk_rows_, vocab}, x);
@@ -59,18 +59,17 @@ class ChunkedHead {
 
 }  // namespace
 
-HeadProjection::HeadProjection(const BaseModel& model, const AdapterViews& adapter,
-                               const at::Tensor& like)
-    : model_(model), adapter_(adapter), unembed_(widened(model.unembed(), like)) {}
+HeadProjection::HeadProjection(const BaseModel& model, const AdapterViews& adapter)
+    : model_(model), adapter_(adapter) {}
 
 void HeadProjection::forward(const at::Tensor& x, at::Tensor& logits) {
   rows_ = x;
   normed_ = rms_norm(rows_, model_.final_norm(), model_.config().rms_norm_eps, &inverse_);
-  linear_out(logits, normed_, unembed_, adapter_.unembed, &low_rank_);
+  linear_out(logits, normed_, model_.unembed(), adapter_.unembed, &low_rank_);
 }
 
 void HeadProjection::backward(const at::Tensor& d_logits, AdapterViews& gradient, at::Tensor& dx) {
-  const at::Tensor d_normed = linear_backward(d_logits, normed_, low_rank_, unembed_,
+  const at::Tensor d_normed = linear_backward(d_logits, normed_, low_rank_, model_.unembed(),
                                               adapter_.unembed, gradient.unembed, true);
   add_rms_norm_backward(d_normed, rows_, model_.final_norm(), inverse_, dx);
 }

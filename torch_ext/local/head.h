@@ -15,8 +15,7 @@ namespace tinkex::torch_ext::local {
 /// made from.
 class HeadProjection {
  public:
-  /// For rows of the type of `like`.
-  HeadProjection(const BaseModel& model, const AdapterViews& adapter, const at::Tensor& like);
+  HeadProjection(const BaseModel& model, const AdapterViews& adapter);
 
   /// Writes the logits (n, vocab) of the rows `x` (n, d).
   void forward(const at::Tensor& x, at::Tensor& logits);
@@ -27,7 +26,6 @@ class HeadProjection {
  private:
   const BaseModel& model_;
   const AdapterViews& adapter_;
-  const at::Tensor unembed_;  ///< Widened once.
   at::Tensor rows_, normed_, inverse_, low_rank_;
 };
 

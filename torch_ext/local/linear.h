@@ -30,9 +30,6 @@ struct AdapterViews {
   static AdapterViews of(const LoraLayout* layout, const at::Tensor& flat, std::int64_t num_layers);
 };
 
-/// The weight in the type of `x`; itself if it is.
-at::Tensor widened(const at::Tensor& weight, const at::Tensor& x);
-
 /// y = x W^T + scale * (x A^T) B^T for the rows of x (n, in), with W (out, in), which may be
 /// bfloat16 beside a float32 x. If `residual`, (n, out) or a bias (out), is defined it is added.
 /// `low_rank` receives x A^T, which the backward pass needs.
@@ -40,8 +37,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LoraViews
                   const at::Tensor& residual, at::Tensor* low_rank);
 
 /// The same into `y` (n, out), which is overwritten.
-void linear_out(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, const LoraViews& lora,
-                at::Tensor* low_rank);
+void linear_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight,
+                const LoraViews& lora, at::Tensor* low_rank);
 
 /// Backward of linear: adds the gradients of A and B to `gradient` and returns dx (n, in), or an
 /// undefined tensor if `need_dx` is false. Without an adapter `x` and `low_rank` are not read.

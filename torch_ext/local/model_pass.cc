@@ -150,7 +150,7 @@ class Lane {
 
   /// A loss over whole logits goes datum by datum, so that only one's logits exist at a time.
   Status run_own(const MicroBatch& batch, const at::Tensor& stream, const DecoderRecord& record) {
-    HeadProjection head(model_, views_, stream);
+    HeadProjection head(model_, views_);
     at::Tensor d_stream;
     if (with_gradient_) d_stream = scratch_zeros(stream.sizes(), stream);
     for (std::size_t i = 0; i < batch.datums.size(); ++i) {

@@ -4,6 +4,7 @@
 
 #define TINKEX_VECTOR_BYTES 32
 #define TINKEX_TILE_OUTS 2
+#define TINKEX_PANEL_ROWS 6
 #define TINKEX_KERNELS_NAME "avx2"
 #include "torch_ext/local/row_kernels_inl.h"
 

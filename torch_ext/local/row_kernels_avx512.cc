@@ -4,6 +4,7 @@
 
 #define TINKEX_VECTOR_BYTES 64
 #define TINKEX_TILE_OUTS 4
+#define TINKEX_PANEL_ROWS 12
 #define TINKEX_KERNELS_NAME "avx512"
 #include "torch_ext/local/row_kernels_inl.h"
 

@@ -1,75 +1,25 @@
 #pragma once
 
 // Included by one source file per instruction set, which is compiled with flags of its own and
-// defines TINKEX_VECTOR_BYTES and TINKEX_TILE_OUTS. Everything here has internal linkage and calls
-// no inline function of a library: the linker might take such a function's copy from this file and
-// run its instructions on a machine that lacks them.
+// defines TINKEX_VECTOR_BYTES, TINKEX_TILE_OUTS and TINKEX_PANEL_ROWS. Everything here, and in what
+// is included here, has internal linkage and calls no inline function of a library: the linker
+// might take such a function's copy from this file and run its instructions on a machine that lacks
+// them.
 
 #include <cstdint>
-#include <utility>
 
+#include "torch_ext/local/elementwise_inl.h"
+#include "torch_ext/local/matrix_product_inl.h"
 #include "torch_ext/local/row_kernels.h"
+#include "torch_ext/local/vector_inl.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
-
-using FloatVec [[gnu::vector_size(TINKEX_VECTOR_BYTES)]] = float;
-using DoubleVec [[gnu::vector_size(TINKEX_VECTOR_BYTES)]] = double;
-using IntVec [[gnu::vector_size(TINKEX_VECTOR_BYTES)]] = std::int32_t;
-
-template <class T>
-struct VecOf;
-template <>
-struct VecOf<float> {
-  using Type = FloatVec;
-};
-template <>
-struct VecOf<double> {
-  using Type = DoubleVec;
-};
-template <class T>
-using Vec = typename VecOf<T>::Type;
-
-template <class T>
-constexpr std::int64_t kVec = TINKEX_VECTOR_BYTES / sizeof(T);
 
 /// Rows of x that one tile computes at most.
 constexpr int kTileRows = 4;
 /// How many rows of w ahead of the tile memory is asked for.
 constexpr int kAhead = 8;
-
-template <class T>
-Vec<T> load(const T* from) {
-  Vec<T> vec;
-  __builtin_memcpy(&vec, from, sizeof vec);
-  return vec;
-}
-
-/// `count` elements, and zeros for the rest.
-template <class T>
-Vec<T> load_some(const T* from, std::int64_t count) {
-  if (count >= kVec<T>) return load(from);
-  T filled[kVec<T>] = {};
-  __builtin_memcpy(filled, from, static_cast<std::size_t>(count) * sizeof(T));
-  return load(static_cast<const T*>(filled));
-}
-
-/// The vector turned by `Half` lanes.
-template <class T, int Half, int... Lane>
-Vec<T> turned(const Vec<T>& vec, std::integer_sequence<int, Lane...> /*lanes*/) {
-  return __builtin_shufflevector(vec, vec, ((Lane + Half) % static_cast<int>(kVec<T>))...);
-}
-
-/// The lanes' sum, by halves.
-template <class T, int Half = static_cast<int>(kVec<T>) / 2>
-T sum_of(const Vec<T>& vec) {
-  if constexpr (Half == 0) {
-    return vec[0];
-  } else {
-    return sum_of<T, Half / 2>(
-        vec + turned<T, Half>(vec, std::make_integer_sequence<int, static_cast<int>(kVec<T>)>{}));
-  }
-}
 
 /// Vectors of T that one vector's worth of W gives.
 template <class T, class W>
@@ -196,124 +146,6 @@ void product(const RowProduct<T, W>& p) {
   for (; out < p.outs; ++out) columns<1>(p, out);
 }
 
-/// exp to float's precision: 2^n times a polynomial on [-ln(2)/2, ln(2)/2], as in Cephes' expf.
-FloatVec exponential(FloatVec x) {
-  x = x < -87.0F ? FloatVec{} - 87.0F : x;
-  x = x > 88.0F ? FloatVec{} + 88.0F : x;
-  const FloatVec scaled = x * 1.44269504F;
-  const IntVec n = __builtin_convertvector(
-      scaled + (scaled < 0.0F ? FloatVec{} - 0.5F : FloatVec{} + 0.5F), IntVec);
-  const FloatVec whole = __builtin_convertvector(n, FloatVec);
-  const FloatVec r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;
-  FloatVec y = FloatVec{} + 1.9875691500e-4F;
-  y = y * r + 1.3981999507e-3F;
-  y = y * r + 8.3334519073e-3F;
-  y = y * r + 4.1665795894e-2F;
-  y = y * r + 1.6666665459e-1F;
-  y = y * r + 5.0000001201e-1F;
-  y = y * (r * r) + r + 1.0F;
-  const IntVec bits = (n + 127) << 23;
-  FloatVec power;
-  __builtin_memcpy(&power, &bits, sizeof power);
-  return y * power;
-}
-
-DoubleVec exponential(DoubleVec x) {
-  for (std::int64_t i = 0; i < kVec<double>; ++i) x[i] = __builtin_exp(x[i]);
-  return x;
-}
-
-/// Calls `f` on vectors of the first `size` elements; the last one is filled up with zeros, and
-/// what `f` returns for those is dropped. So each element is computed alike wherever it lies.
-template <class T, class F>
-void for_each_vec(std::int64_t size, T* out, const F& f) {
-  for (std::int64_t i = 0; i < size; i += kVec<T>) {
-    const std::int64_t count = size - i < kVec<T> ? size - i : kVec<T>;
-    const Vec<T> result = f(i, count);
-    __builtin_memcpy(out + i, &result, static_cast<std::size_t>(count) * sizeof(T));
-  }
-}
-
-template <class T>
-void gate(const GatedRow<T>& row) {
-  for_each_vec(row.size, row.out, [&](std::int64_t i, std::int64_t count) {
-    const Vec<T> g = load_some<T>(row.gate + i, count);
-    return g / (exponential(-g) + T(1)) * load_some<T>(row.up + i, count);
-  });
-}
-
-template <class T>
-void gate_gradient(const GatedRowGradient<T>& row) {
-  for (std::int64_t i = 0; i < row.size; i += kVec<T>) {
-    const std::int64_t count = row.size - i < kVec<T> ? row.size - i : kVec<T>;
-    const Vec<T> g = load_some<T>(row.gate + i, count);
-    const Vec<T> d = load_some<T>(row.d_out + i, count);
-    const Vec<T> sigmoid = T(1) / (exponential(-g) + T(1));
-    const Vec<T> d_gate =
-        d * load_some<T>(row.up + i, count) * sigmoid * ((T(1) - sigmoid) * g + T(1));
-    const Vec<T> d_up = d * g * sigmoid;
-    __builtin_memcpy(row.d_gate + i, &d_gate, static_cast<std::size_t>(count) * sizeof(T));
-    __builtin_memcpy(row.d_up + i, &d_up, static_cast<std::size_t>(count) * sizeof(T));
-  }
-}
-
-template <class T>
-T largest_of(const T* row, std::int64_t size) {
-  T largest = -__builtin_huge_val();
-  Vec<T> lanes = Vec<T>{} + largest;
-  std::int64_t i = 0;
-  for (; i + kVec<T> <= size; i += kVec<T>) {
-    const Vec<T> vec = load(row + i);
-    lanes = vec > lanes ? vec : lanes;
-  }
-  for (std::int64_t lane = 0; lane < kVec<T>; ++lane) {
-    largest = lanes[lane] > largest ? lanes[lane] : largest;
-  }
-  for (; i < size; ++i) largest = row[i] > largest ? row[i] : largest;
-  return largest;
-}
-
-/// Sum of exp(row[i] - largest). Vectors are summed in float a block at a time, blocks in double.
-template <class T>
-double sum_of_exponentials(const T* row, std::int64_t size, T largest) {
-  constexpr std::int64_t kBlock = 64 * kVec<T>;
-  const Vec<T> nothing = Vec<T>{} - T(1e4);  // exp of it is 0, or next to it
-  double total = 0;
-  for (std::int64_t first = 0; first < size; first += kBlock) {
-    const std::int64_t end = first + kBlock < size ? first + kBlock : size;
-    Vec<T> sum{};
-    for (std::int64_t i = first; i < end; i += kVec<T>) {
-      Vec<T> x = load_some<T>(row + i, size - i) - largest;
-      if (size - i < kVec<T>) {
-        Vec<T> filled = nothing;
-        __builtin_memcpy(&filled, &x, static_cast<std::size_t>(size - i) * sizeof(T));
-        x = filled;
-      }
-      sum += exponential(x);
-    }
-    total += static_cast<double>(sum_of<T>(sum));
-  }
-  return total;
-}
-
-template <class T>
-void log_softmax(T* row, std::int64_t size) {
-  const T largest = largest_of(row, size);
-  const double sum = sum_of_exponentials(row, size, largest);
-  // One after the other: their sum would lose the digits of the logarithm beside large logits.
-  const T log_sum = static_cast<T>(__builtin_log(sum));
-  for_each_vec(size, row, [&](std::int64_t i, std::int64_t count) {
-    return (load_some<T>(row + i, count) - largest) - log_sum;
-  });
-}
-
-template <class T>
-void scaled_exp(T* row, std::int64_t size, T factor) {
-  for_each_vec(size, row, [&](std::int64_t i, std::int64_t count) {
-    return exponential(load_some<T>(row + i, count)) * factor;
-  });
-}
-
 /// The scores of a row, and their largest.
 template <class T>
 T score(const AttentionRow<T>& row) {
@@ -368,7 +200,14 @@ constexpr RowKernels kKernels{TINKEX_KERNELS_NAME,
                               log_softmax<float>,
                               log_softmax<double>,
                               scaled_exp<float>,
-                              scaled_exp<double>};
+                              scaled_exp<double>,
+                              softmax<float>,
+                              softmax<double>,
+                              softmax_gradient<float>,
+                              softmax_gradient<double>,
+                              multiply<float, float>,
+                              multiply<float, std::uint16_t>,
+                              multiply<double, double>};
 
 }  // namespace
 }  // namespace tinkex::torch_ext::local

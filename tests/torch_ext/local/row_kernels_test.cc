@@ -1,33 +1,11 @@
-#include "torch_ext/local/row_kernels.h"
-
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <cstring>
-#include <random>
-#include <string>
 #include <vector>
+
+#include "tests/torch_ext/local/kernel_testing.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
-
-template <class T>
-std::vector<T> random_numbers(std::size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<T> normal;
-  std::vector<T> numbers(count);
-  for (T& each : numbers) each = normal(random);
-  return numbers;
-}
-
-/// The instruction sets that this machine has.
-std::vector<const RowKernels*> kernels_here() {
-  std::vector<const RowKernels*> all{baseline_row_kernels()};
-  const std::string fastest = row_kernels().name;
-  if (fastest == "avx2" || fastest == "avx512") all.push_back(avx2_row_kernels());
-  if (fastest == "avx512") all.push_back(avx512_row_kernels());
-  return all;
-}
 
 class RowKernelsTest : public ::testing::TestWithParam<const RowKernels*> {};
 
@@ -266,7 +244,7 @@ TEST_P(RowKernelsTest, GateOfAnElementDoesNotDependOnItsPlace) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, RowKernelsTest, ::testing::ValuesIn(kernels_here()),
-                         [](const auto& info) { return std::string(info.param->name); });
+                         name_of_kernels);
 
 }  // namespace
 }  // namespace tinkex::torch_ext::local

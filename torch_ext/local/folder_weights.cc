@@ -47,6 +47,38 @@ bool is_redundant(const std::string& name, const ModelConfig& config) {
          (config.tie_word_embeddings && name == "lm_head.weight");
 }
 
+/// Whether there is a tensor of the layer that this one is of.
+template <class Tensors>
+bool has_layer_of(const std::string& name, const Tensors& tensors) {
+  const std::size_t number = std::string("model.layers.").size();
+  const std::string layer = name.substr(0, name.find('.', std::min(number, name.size())) + 1);
+  const auto first = tensors.lower_bound(layer);
+  return first != tensors.end() && first->first.starts_with(layer);
+}
+
+/// The fields of config.json that tensors do not fit, each once.
+class DoubtfulFields {
+ public:
+  void add(std::string_view field) {
+    if (field.empty() || std::ranges::find(fields_, field) != fields_.end()) return;
+    fields_.push_back(field);
+  }
+  void add(const std::vector<std::string_view>& fields) {
+    for (const std::string_view field : fields) add(field);
+  }
+  /// "; is config.json right about hidden_size, head_dim?", or "".
+  std::string question() const {
+    std::string text;
+    for (const std::string_view field : fields_) {
+      text += (text.empty() ? "; is config.json right about " : ", ") + std::string(field);
+    }
+    return text.empty() ? text : text + "?";
+  }
+
+ private:
+  std::vector<std::string_view> fields_;
+};
+
 }  // namespace
 
 Result<FolderWeights> FolderWeights::open(const fs::path& folder) {
@@ -93,26 +125,30 @@ Status FolderWeights::check(const ModelConfig& config) const {
   // Whoever lists the tensors of the layers need not fear the number.
   if (config.num_hidden_layers > static_cast<std::int64_t>(file_of_.size())) {
     return file_error(folder_, "it has " + std::to_string(file_of_.size()) + " tensors for " +
-                                   std::to_string(config.num_hidden_layers) + " layers");
+                                   std::to_string(config.num_hidden_layers) +
+                                   " layers (num_hidden_layers in config.json)");
   }
   const WeightShapes expected = expected_weights(config);
   TensorProblems problems;
+  DoubtfulFields fields;
   for (const auto& [name, shape] : expected) {
     const SafetensorsEntry* entry = find(name);
     if (entry == nullptr) {
       problems.add(name, "is missing");
-    } else {
-      problems.add_wrong_shape(name, entry->shape, shape);
+      fields.add(field_of_presence(name, has_layer_of(name, file_of_)));
+    } else if (problems.add_wrong_shape(name, entry->shape, shape)) {
+      fields.add(fields_of_shape(name, entry->shape, shape));
     }
   }
   for (const auto& [name, file] : file_of_) {
     // One that nothing asks for would change the model's answers if it were used.
     if (expected.count(name) == 0 && !is_redundant(name, config)) {
       problems.add(name, "is not expected in this model");
+      fields.add(field_of_presence(name, has_layer_of(name, expected)));
     }
   }
   if (problems.empty()) return ok_status();
-  return file_error(folder_, problems.text());
+  return file_error(folder_, problems.text() + fields.question());
 }
 
 std::uint64_t FolderWeights::largest_read() const {

@@ -25,6 +25,7 @@ class FolderWeights {
 
   /// Whether the headers are those of such a model. Every tensor that is missing, has another shape
   /// or is not expected is named in one error; of many, the first few are, and the rest is counted.
+  /// So are the fields of config.json that say otherwise.
   Status check(const ModelConfig& config) const;
   /// Bytes of the largest tensor, as read() gives it.
   std::uint64_t largest_read() const;

@@ -19,6 +19,16 @@ using WeightShapes = std::map<std::string, std::vector<std::int64_t>>;
 /// that with what there is first.
 WeightShapes expected_weights(const ModelConfig& config);
 
+/// The fields of config.json that a weight's dimensions come from, where a shape has others than
+/// the expected one: `num_key_value_heads, head_dim`.
+std::vector<std::string_view> fields_of_shape(std::string_view weight,
+                                              const std::vector<std::int64_t>& shape,
+                                              const std::vector<std::int64_t>& expected);
+
+/// The field of config.json by which such a model has that weight, or has it not. `has_layer` tells
+/// whether the other side of a comparison has any weight of the same layer. Empty: none has.
+std::string_view field_of_presence(std::string_view weight, bool has_layer);
+
 /// What is wrong with the tensors of a model: the first eight in words, the others counted.
 class TensorProblems {
  public:

@@ -27,6 +27,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 const fs::path kData = "tests/torch_ext/local/testdata";
@@ -208,22 +209,39 @@ TEST_F(PretrainedTest, WeightsThatDoNotFitTheShapeAreNamed) {
       error_with("llama", [](json& j) { j["intermediate_size"] = 25; }),
       AllOf(HasSubstr("tensor 'model.layers.0.mlp.gate_proj.weight' has shape [24, 16], expected "
                       "[25, 16]"),
-            HasSubstr("tensor 'model.layers.1.mlp.up_proj.weight' has shape")));
+            HasSubstr("tensor 'model.layers.1.mlp.up_proj.weight' has shape"),
+            EndsWith("; is config.json right about intermediate_size?")));
   EXPECT_THAT(error_with("llama", [](json& j) { j["num_hidden_layers"] = 3; }),
-              HasSubstr("tensor 'model.layers.2.input_layernorm.weight' is missing"));
+              AllOf(HasSubstr("tensor 'model.layers.2.input_layernorm.weight' is missing"),
+                    EndsWith("; is config.json right about num_hidden_layers?")));
   EXPECT_THAT(error_with("llama", [](json& j) { j["num_hidden_layers"] = 1; }),
-              HasSubstr("tensor 'model.layers.1.input_layernorm.weight' is not expected"));
+              AllOf(HasSubstr("tensor 'model.layers.1.input_layernorm.weight' is not expected"),
+                    EndsWith("; is config.json right about num_hidden_layers?")));
+}
+
+TEST_F(PretrainedTest, WeightsThatDoNotFitNameTheFieldsToLookAt) {
+  const auto fields = [this](const char* model, const char* field, const auto& value) {
+    const std::string error = error_with(model, [&](json& j) { j[field] = value; });
+    const std::size_t at = error.find("; is config.json right about ");
+    return at == std::string::npos ? error : error.substr(at + 29);
+  };
+  EXPECT_EQ(fields("llama", "head_dim", 2),
+            "num_key_value_heads, head_dim, num_attention_heads?");  // Either may be wrong.
+  EXPECT_EQ(fields("qwen3", "num_key_value_heads", 2), "num_key_value_heads, head_dim?");
+  EXPECT_EQ(fields("qwen3", "vocab_size", 300), "vocab_size?");
+  EXPECT_EQ(fields("qwen2", "model_type", "llama"), "model_type?");
+  EXPECT_EQ(fields("llama", "model_type", "qwen3"), "model_type?");
 }
 
 TEST_F(PretrainedTest, TensorsAreComparedByTheirHeadersAndTheFirstFewNamed) {
   EXPECT_THAT(error_with("llama",
                          [](json& j) {
-                           j["num_hidden_layers"] = 1 << 24;
+                           j["num_hidden_layers"] = 1 << 20;
                            for (const char* size : {"hidden_size", "intermediate_size"})
                              j[size] = 1;
                            j["num_attention_heads"] = j["num_key_value_heads"] = 1;
                          }),
-              HasSubstr("it has 21 tensors for 16777216 layers"));
+              HasSubstr("it has 21 tensors for 1048576 layers (num_hidden_layers in config.json)"));
   const fs::path folder = copy_of("llama");
   const at::Tensor one = at::ones({1});
   write_safetensors(folder / "model.safetensors", {{"a", one}, {"b", one}}, {}).value();

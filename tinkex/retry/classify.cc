@@ -148,11 +148,19 @@ bool is_secret_header(std::string_view name) {
   });
 }
 
-std::string_view hint_for(int status) {
+/// Whether a text says more than that something was not found, which a page of any server does.
+bool says_what_is_missing(std::string_view text) {
+  return !text.empty() && !equals_ignoring_case(text, "Not Found");
+}
+
+/// `told` is what the server itself says, "" if that is not an answer of this API.
+std::string_view hint_for(int status, std::string_view told) {
   switch (status) {
     case 401: return " (is TINKER_API_KEY set and valid?)";
     case 403: return " (may this key do that?)";
-    case 404: return " (does this server have it, and is the base URL right?)";
+    case 404:
+      if (says_what_is_missing(told)) return "";
+      return " (does this server have it, and is the base URL right?)";
     default: return "";
   }
 }
@@ -207,11 +215,11 @@ std::optional<milliseconds> parse_retry_after(const HttpResponse& reply,
 Error error_from_response(const HttpResponse& reply, std::string_view what,
                           std::span<const std::string_view> secrets) {
   const json body = parse_short(reply.body);
-  std::string text = message_of(body);
-  if (text.empty()) text = reply.body;
+  const std::string told = message_of(body);
+  const std::string& text = told.empty() ? reply.body : told;
   std::string message = std::string(what) + ": the server answered " + std::to_string(reply.status);
   if (!text.empty()) message += ": " + tidy_server_text(text, secrets);
-  message += hint_for(reply.status);
+  message += hint_for(reply.status, told);
 
   ErrorCategory category = ErrorCategory::kUnknown;
   if (body.is_object()) {

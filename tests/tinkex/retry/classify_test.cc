@@ -16,6 +16,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 
 // Of a server that has keys of its own kind.
 constexpr std::array<std::string_view, 1> kSecrets{"own-key-1"};
@@ -261,6 +262,19 @@ TEST(ErrorFromResponseTest, Property_AnyBodyGivesOneBoundedPrintableLine) {
     RC_ASSERT(message.size() < 1'100U);
     for (const char c : message) RC_ASSERT(static_cast<unsigned char>(c) >= 0x20);
   }));
+}
+
+TEST(ErrorFromResponseTest, TheBaseUrlIsDoubtedOnlyWhereTheServerSaysNoMore) {
+  const auto message = [](const char* body) {
+    return error_from_response(reply(404, {}, body), "create_model", kSecrets).message();
+  };
+  constexpr char kDoubt[] = " (does this server have it, and is the base URL right?)";
+  for (const char* body :
+       {"", "<html>", R"({"detail": "Not Found"})", R"({"error": "not found"})"}) {
+    EXPECT_THAT(message(body), EndsWith(kDoubt)) << body;
+  }
+  EXPECT_EQ(message(R"({"detail": "no such checkpoint"})"),
+            "create_model: the server answered 404: no such checkpoint");
 }
 
 }  // namespace

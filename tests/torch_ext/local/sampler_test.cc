@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/torch_ext/local/engine_testing.h"
+#include "torch_ext/local/pretrained.h"
 #include "torch_ext/local/stop_rules.h"
 #include "torch_ext/local/token_picker.h"
 
@@ -366,6 +367,24 @@ TEST(StopRulesTest, TextIsFoundAcrossTokensAndOnlyWhole) {
   EXPECT_EQ(stops_at("the eend."), 7U);
   EXPECT_EQ(stops_at("en\nd\n\nx"), 5U);
   EXPECT_EQ(stops_at("nothing"), 7U);
+}
+
+TEST(StopRulesTest, ASpecialTokenIsFoundByItsIdAndNotByItsText) {
+  const auto tokenizer =
+      load_tokenizer("tests/torch_ext/local/testdata/models/qwen3/tokenizer.json").value();
+  const std::vector<std::int64_t> end = tokenizer->encode("<|end|>");
+  ASSERT_EQ(end.size(), 1U);
+  ModelConfig config = built_in_config("tinkex/nano").value();
+  config.vocab_size = tokenizer->vocab_size();
+  config.eos_token_ids.clear();
+  const auto stops = [&](SamplingParams::Stop stop) {
+    std::string tail;
+    return StopRules::create(std::vector{std::move(stop)}, config)
+        .value()
+        .stops(end.front(), *tokenizer, tail);
+  };
+  EXPECT_FALSE(stops("<|end|>"));
+  EXPECT_TRUE(stops(end.front()));
 }
 
 }  // namespace

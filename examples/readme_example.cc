@@ -7,6 +7,7 @@
 #include "torch_ext/datum_convert.h"
 
 int main() try {
+  std::cout.precision(3);
   auto connection = tinkex::torch_ext::connect().value();  // a server, or a backend in this process
   auto& service = connection.service;
   auto model =

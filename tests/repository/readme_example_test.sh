@@ -1,6 +1,6 @@
 #!/bin/sh
 # Spec E6, H5.
-# The program in README.md trains on the embedded backend and ends with the line that README shows.
+# The program in README.md trains on the embedded backend and prints what README shows.
 set -eu
 
 output=$("$1")
@@ -8,4 +8,4 @@ echo "$output"
 losses=$(echo "$output" | sed -n 's/^loss //p')
 [ "$(echo "$losses" | wc -l)" -eq 5 ]
 echo "$losses" | awk 'NR == 1 { first = $1 } { last = $1 } END { exit !(last < first / 100) }'
-echo "$output" | tail -n 1 | grep -qxF "$(sed -n '/^loss /,/^```/p' README.md | grep -v '^loss ' | head -n 1)"
+[ "$output" = "$(sed -n '/^loss /,/^```/p' README.md | grep -v '^```')" ]

@@ -8,10 +8,13 @@
 #include <torch/serialize.h>
 #include <torch/types.h>
 
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
@@ -83,6 +86,14 @@ void train(const std::string& data, const std::filesystem::path& folder, long st
   save(model, done, file);
 }
 
+/// A number from 1 on, or nothing.
+std::optional<long> parse_steps(std::string_view text) {
+  long steps = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), steps);
+  if (error != std::errc() || end != text.data() + text.size() || steps < 1) return std::nullopt;
+  return steps;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -90,8 +101,13 @@ int main(int argc, char** argv) try {
     std::cerr << "usage: dataset_example FILE.jsonl FOLDER [STEPS]\n";
     return 2;
   }
+  const std::optional<long> steps = argc == 4 ? parse_steps(argv[3]) : 0;
+  if (!steps) {
+    std::cerr << "STEPS is '" << argv[3] << "', expected a whole number from 1 on\n";
+    return 2;
+  }
   std::filesystem::create_directories(argv[2]);
-  train(argv[1], argv[2], argc == 4 ? std::stol(argv[3]) : 0);
+  train(argv[1], argv[2], *steps);
 } catch (const std::exception& error) {
   std::cerr << error.what() << "\n";
   return 1;

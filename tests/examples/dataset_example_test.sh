@@ -28,8 +28,9 @@ diff whole.txt part.txt
 grep -q '^going on' out.txt
 if grep '^epoch' out.txt; then exit 1; fi
 
+# expect DATA FOLDER TEXT [STEPS]: one line on stderr with the text.
 expect() {
-  if "$example" "$1" "$2" >out.txt 2>error.txt; then exit 1; fi
+  if "$example" "$1" "$2" "${@:4}" >out.txt 2>error.txt; then exit 1; fi
   cat error.txt
   [ "$(wc -l <error.txt)" = 1 ]
   grep -qF "$3" error.txt
@@ -39,3 +40,7 @@ expect fewer.jsonl part "was saved for 10 examples, but this one is for 9"
 printf '{"text": "good"}\n{"text": 7}\n' >bad.jsonl
 expect bad.jsonl new "bad.jsonl:2: field 'text' is a number, expected a string"
 expect missing.jsonl new "missing.jsonl: No such file or directory"
+for steps in ten 3x 0 -1 99999999999999999999 ""; do
+  expect notes.jsonl refused "STEPS is '$steps', expected a whole number from 1 on" "$steps"
+done
+[ ! -e refused ]

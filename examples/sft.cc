@@ -160,12 +160,29 @@ std::int64_t train(Workshop& shop, RunFolder& run, std::int64_t last_step, std::
   return done;
 }
 
+/// Waits for samples, and shows how many there are. False, and they are called off, if the program
+/// is to stop before that.
+bool wait_for_all(std::vector<Future<tinkex::SampleResponse>>& pending, SamplingDisplay& display) {
+  const auto is_there = [](const auto& future) {
+    return future.wait_for(std::chrono::milliseconds(0));
+  };
+  for (const auto& future : pending) {
+    while (!future.wait_for(std::chrono::milliseconds(50))) {
+      if (stop_signal() != 0) {
+        for (auto& each : pending) each.cancel();
+        return false;
+      }
+      display.show(static_cast<std::size_t>(std::ranges::count_if(pending, is_there)));
+    }
+  }
+  return true;
+}
+
 /// What the model, as it is now, says to each prompt; empty if it is to stop before that is known.
 /// All prompts are on their way at once.
 std::vector<std::string> sample(Workshop& shop) {
   const Task& task = shop.task;
-  std::printf("Sampling %s ...\n", counted(task.prompts().size(), "prompt").c_str());
-  std::fflush(stdout);
+  SamplingDisplay display(task.prompts().size());
   tinkex::SamplingClient sampler =
       shop.trainer.save_weights_and_get_sampling_client().get().value();
   const tinkex::SamplingParams greedy = {.max_tokens = task.answer_tokens(), .temperature = 0};
@@ -174,13 +191,9 @@ std::vector<std::string> sample(Workshop& shop) {
     const auto tokens = tinkex::ModelInput::from_tokens(prompt_tokens(prompt, shop.tokenizer));
     pending.push_back(sampler.sample(tokens, 1, greedy));
   }
+  if (!wait_for_all(pending, display)) return {};
   std::vector<std::string> texts;
   for (Future<tinkex::SampleResponse>& future : pending) {
-    while (!future.wait_for(std::chrono::milliseconds(50))) {
-      if (stop_signal() == 0) continue;
-      for (auto& each : pending) each.cancel();
-      return {};
-    }
     const tinkex::SampleResponse response = std::move(future).get().value();
     const std::vector<std::int32_t>& tokens = response.sequences.at(0).tokens;
     texts.push_back(shop.tokenizer.decode(std::vector<std::int64_t>(tokens.begin(), tokens.end())));
@@ -205,10 +218,12 @@ TrainingClient open_model(tinkex::ServiceClient& service, const std::string& bas
     if (!trainer) throw about_checkpoint(trainer.error(), run);
     return *std::move(trainer);
   }
-  return service
-      .create_lora_training_client(base_model, {.rank = run.plan.rank, .seed = run.plan.seed})
-      .get()
-      .value();
+  auto trainer =
+      service
+          .create_lora_training_client(base_model, {.rank = run.plan.rank, .seed = run.plan.seed})
+          .get();
+  if (!trainer) throw about_new_model(trainer.error(), run.plan);
+  return *std::move(trainer);
 }
 
 /// Trains and saves; gives the steps that the model has taken. An error is preceded by how to go on
@@ -230,11 +245,33 @@ std::int64_t train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_st
   throw;
 }
 
+/// Shows what the training of this process has changed.
+void show_results(Workshop& shop, const Answers& before) {
+  const Answers after{"after", sample(shop)};
+  std::printf("\n%s\n", compare(shop.task.prompts(), before, after).c_str());
+  std::printf("After:   %s\n", score(shop.task.prompts(), after.texts).c_str());
+}
+
+/// What the model says at the beginning. A run that is resumed has learnt already.
+Answers sample_before(Workshop& shop, const RunFolder& run) {
+  const std::string step = std::to_string(run.step());
+  Answers before{run.resumed() ? "step " + step : "before", sample(shop)};
+  if (stop_signal() == 0) {
+    std::printf("%s  %s\n\n", run.resumed() ? ("At step " + step + ":").c_str() : "Before:",
+                score(shop.task.prompts(), before.texts).c_str());
+  }
+  return before;
+}
+
 int fine_tune(const Options& options) {
   const std::unique_ptr<RunFolder> run = RunFolder::open(options).value();
   Plan& plan = run->plan;
   const tinkex::torch_ext::ConnectOptions where = connect_options(*run, options).value();
-  check_merge(options, *run, where).value();
+  if (options.merge) check_merge(*run, where).value();
+  if (run->done()) {  // Only to be merged, see RunFolder::open.
+    merge_alone(*run, where).value();
+    return 0;
+  }
   choose_defaults(plan);
   say_where(where, options, plan);
   const std::unique_ptr<Task> task = open_task(plan).value();
@@ -250,22 +287,18 @@ int fine_tune(const Options& options) {
   greet(connection, trainer, *task, *run, cut);
   watch_for_stop();  // Only now: until there is a model, nothing would be saved by a later stop.
 
-  const std::vector<std::string> before = sample(shop);
-  if (stop_signal() == 0) std::printf("Before:  %s\n\n", score(task->prompts(), before).c_str());
-
+  const Answers before = sample_before(shop, *run);
   const std::int64_t last_step =
       options.stop_after > 0 ? std::min(plan.steps, run->step() + options.stop_after) : plan.steps;
   const std::int64_t done =
       train_and_save(shop, *run, last_step, save_interval(options.save_every, plan.steps));
   const bool stopped = done < last_step;
   if (!stopped) {
-    const std::vector<std::string> after = sample(shop);
-    std::printf("\n%s\n", compare(task->prompts(), before, after).c_str());
-    std::printf("After:   %s\n", score(task->prompts(), after).c_str());
+    show_results(shop, before);
     if (options.merge && done == plan.steps) merge(connection, *run).value();
   }
   const int signal = stopped ? stop_signal() : 0;
-  say_how_to_go_on(*run, signal);
+  say_how_to_go_on(*run, signal, check_merge(*run, where).ok());
   return stopped ? kStoppedBySignal + signal : 0;
 }
 

@@ -104,7 +104,7 @@ void say_what_is_saved(const RunFolder& run) {
                static_cast<long long>(run.step()), resume_command(run).c_str());
 }
 
-void say_how_to_go_on(const RunFolder& run, int signal) {
+void say_how_to_go_on(const RunFolder& run, int signal, bool mergeable) {
   const auto step = static_cast<long long>(run.step());
   if (signal != 0) {
     std::printf("\nStopped by %s after step %lld; everything is saved.\n", name_of_signal(signal),
@@ -115,8 +115,9 @@ void say_how_to_go_on(const RunFolder& run, int signal) {
   std::printf("Checkpoint: %s", run.checkpoint().c_str());
   if (run.plan.base_url.empty()) std::printf("\n            in %s", run.file("backend").c_str());
   std::printf("\nGo on:      %s", resume_command(run).c_str());
-  if (step >= run.plan.steps) std::printf(" --steps %lld", 2 * step);
+  if (run.done()) std::printf(" --steps %lld", 2 * step);
   std::printf("\n");
+  if (run.done() && mergeable) std::printf("Merge:      %s --merge\n", resume_command(run).c_str());
   std::fflush(stdout);
 }
 

@@ -22,7 +22,8 @@ void greet(const tinkex::torch_ext::Connection& connection, const tinkex::Traini
 /// Says, on standard error, which step a run that fails can go on from, if one is saved.
 void say_what_is_saved(const RunFolder& run);
 
-/// Says where the results are and how to go on. `signal` is the one that stopped the run, or 0.
-void say_how_to_go_on(const RunFolder& run, int signal);
+/// Says where the results are and how to go on. `signal` is the one that stopped the run, or 0;
+/// `mergeable` tells whether its model can be merged.
+void say_how_to_go_on(const RunFolder& run, int signal, bool mergeable);
 
 }  // namespace sft

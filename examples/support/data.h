@@ -22,6 +22,8 @@ struct Prompt {
   std::optional<std::string> expected;
   /// As of an example.
   bool begun = false;
+  /// What people see of it: the question in a template. Empty: the end of `text`.
+  std::string shown = {};
 };
 
 /// What Task::fit answers where `what` needs `longest` tokens at once and cannot be cut.

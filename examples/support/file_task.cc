@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
@@ -56,6 +57,21 @@ Prompt prompt_of(const Example& example) {
   for (std::size_t i = 0; i + 1 < example.parts.size(); ++i) prompt.text += example.parts[i].text;
   prompt.expected = example.parts.back().text;
   return prompt;
+}
+
+/// What the last answer of a dialogue answers to, without the template around it; "" if that is no
+/// text.
+std::string question_of(const std::string& dialogue) {
+  const auto json = nlohmann::json::parse(dialogue, nullptr, false);
+  if (!json.is_object() || !json.contains("messages")) return "";
+  std::string last, question;
+  for (const auto& message : json["messages"]) {
+    if (!message.is_object()) return "";
+    if (message.value("role", nlohmann::json()) == "assistant") question = last;
+    const auto content = message.value("content", nlohmann::json());
+    last = content.is_string() ? content.get<std::string>() : "";
+  }
+  return question;
 }
 
 /// Cuts an example to `most` tokens. Whether it was cut.
@@ -178,6 +194,7 @@ class FileTask final : public Task {
       prompts_.push_back(prompt_of(written->back()));
       if (!prompts_.back().begun) continue;
       prompts_.back().expected = spoken(*prompts_.back().expected, tokenizer);
+      prompts_.back().shown = question_of(example.dialogue);
     }
     return std::string("dialogues are written by the model's chat template");
   }

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "examples/support/setup.h"
 #include "torch_ext/adapter.h"
@@ -15,9 +16,7 @@ constexpr char kMerged[] = "merged";
 
 }  // namespace
 
-tinkex::Status check_merge(const Options& options, const RunFolder& run,
-                           const tinkex::torch_ext::ConnectOptions& where) {
-  if (!options.merge) return tinkex::ok_status();
+tinkex::Status check_merge(const RunFolder& run, const tinkex::torch_ext::ConnectOptions& where) {
   if (tinkex::torch_ext::choose_backend(where) == tinkex::torch_ext::Backend::kServer) {
     return tinkex::invalid_argument(
         "--merge: the adapter stays on the server; leave the option out, or train a model from "
@@ -39,8 +38,21 @@ tinkex::Status merge(const tinkex::torch_ext::Connection& connection, const RunF
   if (!checkpoint) return checkpoint.error();
   tinkex::Status merged = tinkex::torch_ext::merge_adapter(
       run.plan.base_model, *checkpoint, run.file(kMerged), weight_type(run.plan));
-  if (merged) std::printf("\nMerged:     %s\n", run.file(kMerged).c_str());
+  if (!merged) return merged;
+  std::printf("\nMerged:     %s\n", run.file(kMerged).c_str());
+  if (weight_type(run.plan) == tinkex::torch_ext::local::WeightType::kBfloat16) {
+    std::printf("            with weights rounded to bfloat16, as the run's --dtype has them\n");
+  }
   return merged;
+}
+
+tinkex::Status merge_alone(const RunFolder& run, tinkex::torch_ext::ConnectOptions where) {
+  std::printf("Merging step %lld of %s into %s ...\n", static_cast<long long>(run.step()),
+              run.path().c_str(), run.plan.base_model.c_str());
+  std::fflush(stdout);
+  where.embedded.base_models.clear();  // Only its checkpoints are asked for.
+  const auto connection = tinkex::torch_ext::connect(std::move(where));
+  return connection ? merge(*connection, run) : connection.error();
 }
 
 }  // namespace sft

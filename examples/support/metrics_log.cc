@@ -18,19 +18,30 @@ namespace {
 
 using nlohmann::json;
 
-/// The lines up to a step, as they stand, and their losses. An unreadable line ends them.
-std::string lines_until(const std::string& text, std::int64_t last_step,
-                        std::vector<LossPoint>& losses) {
-  std::string kept;
+double number_of(const json& value, const char* key, double absent) {
+  const auto found = value.find(key);
+  return found != value.end() && found->is_number() ? found->get<double>() : absent;
+}
+
+/// What is kept of a log.
+struct Kept {
+  std::string lines;
+  std::vector<LossPoint> losses;
+  double seconds = 0;  ///< Those of the last line.
+};
+
+/// The lines up to a step, as they stand. An unreadable line ends them.
+Kept lines_until(const std::string& text, std::int64_t last_step) {
+  Kept kept;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     const json value = json::parse(line, nullptr, false);
     if (!value.is_object() || !value.contains("step") || !value["step"].is_number_integer()) break;
     const auto step = value["step"].get<std::int64_t>();
     if (step > last_step) break;
-    const bool has_loss = value.contains("loss") && value["loss"].is_number();
-    losses.push_back({step, has_loss ? value["loss"].get<double>() : std::nan("")});
-    kept += line + "\n";
+    kept.losses.push_back({step, number_of(value, "loss", std::nan(""))});
+    kept.seconds = number_of(value, "seconds", kept.seconds);
+    kept.lines += line + "\n";
   }
   return kept;
 }
@@ -39,19 +50,19 @@ std::string lines_until(const std::string& text, std::int64_t last_step,
 
 tinkex::Result<std::unique_ptr<MetricsLog>> MetricsLog::open(std::filesystem::path path,
                                                              std::int64_t last_step) {
-  std::vector<LossPoint> losses;
-  std::string kept;
+  Kept kept;
   std::error_code missing;
   if (last_step > 0 && std::filesystem::exists(path, missing)) {
     const auto text = read_text(path);
     if (!text) return text.error();
-    kept = lines_until(*text, last_step, losses);
+    kept = lines_until(*text, last_step);
   }
-  if (const tinkex::Status written = write_file(path, kept); !written) return written.error();
+  if (const tinkex::Status written = write_file(path, kept.lines); !written) return written.error();
   const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   if (file < 0) return file_error("write", path, errno);
   std::unique_ptr<MetricsLog> log(new MetricsLog(std::move(path), file));
-  log->losses_ = std::move(losses);
+  log->losses_ = std::move(kept.losses);
+  log->seconds_before_ = kept.seconds;
   return log;
 }
 
@@ -62,7 +73,7 @@ tinkex::Status MetricsLog::append(const StepRecord& record) {
                       {"loss", record.loss},
                       {"learning_rate", record.learning_rate},
                       {"tokens", record.tokens},
-                      {"seconds", std::round(record.seconds * 1e3) / 1e3}};
+                      {"seconds", std::round((seconds_before_ + record.seconds) * 1e3) / 1e3}};
   const std::string line = value.dump() + "\n";
   const off_t before = ::lseek(file_, 0, SEEK_END);
   const ssize_t written = ::write(file_, line.data(), line.size());

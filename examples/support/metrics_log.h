@@ -15,7 +15,7 @@ struct StepRecord {
   double loss = 0;        ///< Per weighted token.
   double learning_rate = 0;
   std::int64_t tokens = 0;
-  double seconds = 0;  ///< Since this process began to train.
+  double seconds = 0;  ///< Of training, since this process began it.
 };
 
 /// A loss and its step, for the curve.
@@ -24,7 +24,8 @@ struct LossPoint {
   double loss = 0;
 };
 
-/// `metrics.jsonl`: one JSON object a step. A line is on disk as a whole or not at all.
+/// `metrics.jsonl`: one JSON object a step. A line is on disk as a whole or not at all. Its seconds
+/// go on where those of earlier processes ended.
 class MetricsLog {
  public:
   /// Goes on after step `last_step`: lines of later steps, which no checkpoint holds, are dropped.
@@ -46,6 +47,7 @@ class MetricsLog {
   const std::filesystem::path path_;
   const int file_;
   std::vector<LossPoint> losses_;
+  double seconds_before_ = 0;  ///< Those of the last line that was there.
 };
 
 }  // namespace sft

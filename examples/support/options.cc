@@ -25,6 +25,7 @@ constexpr char kExamples[] =
     "  sft --data poems.txt --steps 300      learn from a text\n"
     "  sft --resume sft-out                  go on from where a run was stopped\n"
     "  sft --merge                           write the trained model for other programs too\n"
+    "  sft --resume sft-out --merge          the same of a run that is done\n"
     "  TINKER_BASE_URL=http://127.0.0.1:8080 sft\n"
     "                                        train on a local_server of tinkex\n"
     "  TINKER_API_KEY=... sft --base-model NAME --tokenizer bytes --data pairs.jsonl\n"
@@ -101,7 +102,7 @@ void add_training_options(CLI::App& app, Options& options) {
       ->check(not_empty());
   app.add_option("--dtype", options.dtype,
                  "how this process holds the weights of a model from files: float32 (default), or\n"
-                 "bfloat16 in half the memory")
+                 "bfloat16 in half the memory; --merge writes them so, too")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--seed", options.seed, "same seed, same losses (default 1)")
       ->transform(whole_number(0, "seeds are not negative"));
@@ -123,8 +124,10 @@ void add_other_options(CLI::App& app, Options& options) {
          "save after so many steps, too (default: ten times in a run, and at least 5 steps\n"
          "apart); a run that fails goes on from there by --resume")
       ->transform(whole_number(2, "a step is known to be good once the next one is done"));
-  app.add_flag("--merge", options.merge,
-               "at the end, write the trained model to FOLDER/merged, for transformers and others");
+  app.add_flag(
+      "--merge", options.merge,
+      "at the end, write the trained model to FOLDER/merged, for transformers and others;\n"
+      "its weights are float32, or what --dtype says");
   app.add_option("--base-url", options.base_url, "server (default: TINKER_BASE_URL)")
       ->check(not_empty());
   app.add_option("--tokenizer", options.tokenizer,

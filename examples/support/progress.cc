@@ -7,11 +7,14 @@
 #include <cmath>
 #include <cstdio>
 
+#include "examples/support/counted.h"
+
 namespace sft {
 namespace {
 
 constexpr std::int64_t kLines = 20;
 constexpr double kRedrawSeconds = 0.1;
+constexpr std::chrono::milliseconds kSamplingRedraw{500};
 
 template <class... Args>
 std::string format(const char* pattern, Args... args) {
@@ -105,6 +108,32 @@ void ProgressDisplay::show(std::int64_t step, double loss, std::int64_t tokens) 
 void ProgressDisplay::finish() {
   if (open_line_) std::printf("\n");
   open_line_ = false;
+  std::fflush(stdout);
+}
+
+SamplingDisplay::SamplingDisplay(std::size_t prompts, std::chrono::milliseconds interval)
+    : text_("Sampling " + counted(prompts, "prompt") + " ..."),
+      prompts_(prompts),
+      terminal_(::isatty(STDOUT_FILENO) != 0),
+      interval_(terminal_ ? kSamplingRedraw : interval) {
+  std::printf("%s%s", text_.c_str(), terminal_ ? "" : "\n");
+  std::fflush(stdout);
+}
+
+void SamplingDisplay::show(std::size_t done) {
+  const Clock::time_point now = Clock::now();
+  if (now - shown_ < interval_) return;
+  shown_ = now;
+  const std::string count =
+      format(" %zu of %zu done after %s", done, prompts_,
+             format_duration(std::chrono::duration<double>(now - start_).count()).c_str());
+  std::printf("%s%s%s%s", terminal_ ? "\r" : "", text_.c_str(), count.c_str(),
+              terminal_ ? "\033[K" : "\n");
+  std::fflush(stdout);
+}
+
+SamplingDisplay::~SamplingDisplay() {
+  if (terminal_) std::printf("\n");
   std::fflush(stdout);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -51,6 +52,30 @@ class ProgressDisplay {
   std::int64_t tokens_ = 0;
   double drawn_ = -1;
   bool open_line_ = false;
+};
+
+/// Says on standard output that prompts are sampled, and how many are done while that takes long:
+/// on a terminal in the same line, else in a line every `interval`.
+class SamplingDisplay {
+ public:
+  explicit SamplingDisplay(std::size_t prompts,
+                           std::chrono::milliseconds interval = std::chrono::seconds(10));
+  ~SamplingDisplay();
+  SamplingDisplay(const SamplingDisplay&) = delete;
+  SamplingDisplay& operator=(const SamplingDisplay&) = delete;
+
+  /// Any number of times, the more often the better.
+  void show(std::size_t done);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  const std::string text_;
+  const std::size_t prompts_;
+  const bool terminal_;
+  const std::chrono::milliseconds interval_;
+  const Clock::time_point start_ = Clock::now();
+  Clock::time_point shown_ = start_;
 };
 
 }  // namespace sft

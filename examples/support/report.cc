@@ -1,6 +1,7 @@
 #include "examples/support/report.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "examples/support/counted.h"
 #include "examples/support/text_files.h"
@@ -12,11 +13,17 @@ constexpr std::size_t kShown = 6;
 constexpr std::size_t kNarrow = 24;
 constexpr std::size_t kWide = 120;
 
+/// Whether a character of UTF-8 goes on with that byte.
+bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+
 /// Columns that the text takes: continuation bytes take none.
 std::size_t columns_of(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
+  return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues));
+}
+
+/// What comes last is what the model goes on from.
+std::string show_prompt(const Prompt& prompt, std::size_t most) {
+  return prompt.shown.empty() ? show_end(prompt.text, most) : show_text(prompt.shown, most);
 }
 
 std::string padded(std::string text, std::size_t columns) {
@@ -26,33 +33,37 @@ std::string padded(std::string text, std::size_t columns) {
 }
 
 /// One line a prompt, in columns.
-std::string table(const std::vector<Prompt>& prompts, const std::vector<std::string>& before,
-                  const std::vector<std::string>& after) {
+std::string table(const std::vector<Prompt>& prompts, const Answers& before, const Answers& after) {
   const auto row = [](std::string prompt, std::string first, std::string second,
                       const std::string& right) {
     return "  " + padded(std::move(prompt), kNarrow) + padded(std::move(first), kNarrow) +
            padded(std::move(second), kNarrow) + right + "\n";
   };
-  const auto cell = [](const std::vector<std::string>& answers, std::size_t i) {
-    return i < answers.size() ? show_text(answers[i], kNarrow - 2) : std::string();
+  const auto cell = [](const Answers& answers, std::size_t i) {
+    return i < answers.texts.size() ? show_text(answers.texts[i], kNarrow - 2) : std::string();
   };
-  std::string out = row("prompt", "before", "after", "expected");
+  std::string out = row("prompt", before.name, after.name, "expected");
   for (std::size_t i = 0; i < std::min(kShown, prompts.size()); ++i) {
-    out += row(show_text(prompts[i].text, kNarrow - 2), cell(before, i), cell(after, i),
+    out += row(show_prompt(prompts[i], kNarrow - 2), cell(before, i), cell(after, i),
                show_text(prompts[i].expected.value_or(""), kNarrow - 2));
   }
   return out;
 }
 
 /// Longer texts, below each other.
-std::string blocks(const std::vector<Prompt>& prompts, const std::vector<std::string>& before,
-                   const std::vector<std::string>& after) {
+std::string blocks(const std::vector<Prompt>& prompts, const Answers& before,
+                   const Answers& after) {
+  const std::size_t columns = std::max(sizeof("expected"), before.name.size() + 1) + 1;
   std::string out;
+  const auto line = [&](const std::string& name, const std::string& shown) {
+    out += "  " + padded(name + ":", columns) + shown + "\n";
+  };
   for (std::size_t i = 0; i < std::min(kShown, prompts.size()); ++i) {
-    out += "  prompt:   " + show_text(prompts[i].text, kWide) + "\n";
-    if (i < before.size()) out += "  before:   " + show_text(before[i], kWide) + "\n";
-    if (i < after.size()) out += "  after:    " + show_text(after[i], kWide) + "\n";
-    if (prompts[i].expected) out += "  expected: " + show_text(*prompts[i].expected, kWide) + "\n";
+    line("prompt", show_prompt(prompts[i], kWide));
+    for (const Answers* answers : {&before, &after}) {
+      if (i < answers->texts.size()) line(answers->name, show_text(answers->texts[i], kWide));
+    }
+    if (prompts[i].expected) line("expected", show_text(*prompts[i].expected, kWide));
     out += "\n";
   }
   return out;
@@ -80,6 +91,15 @@ std::string show_text(std::string_view text, std::size_t most) {
   return shown.size() <= most ? shown : shown.substr(0, fits) + "...";
 }
 
+std::string show_end(std::string_view text, std::size_t most) {
+  const std::string shown = show_text(text, std::numeric_limits<std::size_t>::max() - 4);
+  if (shown.size() <= most) return shown;
+  std::size_t begin = shown.size() - std::min(most, shown.size()) + 3;
+  while (begin < shown.size() && continues(shown[begin])) ++begin;
+  if (begin < shown.size() && shown[begin] == 'n' && shown[begin - 1] == '\\') ++begin;
+  return "..." + shown.substr(std::min(begin, shown.size()));
+}
+
 std::string score(const std::vector<Prompt>& prompts, const std::vector<std::string>& answers) {
   std::size_t asked = 0;
   std::size_t right = 0;
@@ -93,8 +113,8 @@ std::string score(const std::vector<Prompt>& prompts, const std::vector<std::str
          std::to_string((100 * right + asked / 2) / asked) + " %)";
 }
 
-std::string compare(const std::vector<Prompt>& prompts, const std::vector<std::string>& before,
-                    const std::vector<std::string>& after) {
+std::string compare(const std::vector<Prompt>& prompts, const Answers& before,
+                    const Answers& after) {
   const bool narrow = std::all_of(prompts.begin(), prompts.end(), [](const Prompt& prompt) {
     return prompt.expected && std::max(prompt.text.size(), prompt.expected->size()) < kNarrow - 1;
   });

@@ -193,7 +193,7 @@ Status RunFolder::load(const Options& options) {
                             "that folder; leave out --base-url");
   }
   if (Status applied = apply(options, plan); !applied) return applied;
-  if (step_ >= plan.steps) {
+  if (step_ > plan.steps || (step_ == plan.steps && !options.merge)) {
     return invalid_argument(name + ": has made " + counted(step_, "step") + ", and " +
                             std::to_string(plan.steps) + " were asked for; give --steps above " +
                             std::to_string(step_) + " to go on");

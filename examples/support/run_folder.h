@@ -52,6 +52,8 @@ class RunFolder {
   bool resumed() const { return resumed_; }
   /// Steps that the last checkpoint holds.
   std::int64_t step() const { return step_; }
+  /// Whether these are all; one that is resumed so is only to be merged.
+  bool done() const { return saved() && step_ == plan.steps; }
   const std::string& checkpoint() const { return checkpoint_; }
   /// Whether there is a checkpoint, of this process or an earlier one.
   bool saved() const { return !checkpoint_.empty(); }

@@ -103,6 +103,12 @@ tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::Connect
                                        " (see --base-url, TINKER_BASE_URL, TINKER_API_KEY)");
 }
 
+tinkex::Error about_new_model(tinkex::Error error, const Plan& plan) {
+  if (exit_code_of(error) != kUsageError) return error;
+  return std::move(error).with_context("--rank " + std::to_string(plan.rank) +
+                                       " for --base-model " + plan.base_model);
+}
+
 tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run) {
   if (!run.plan.base_url.empty()) return error;
   return std::move(error).with_context("cannot go on from the checkpoint in " +

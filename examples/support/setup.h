@@ -27,6 +27,10 @@ tinkex::torch_ext::local::WeightType weight_type(const Plan& plan);
 /// An error of connecting, with the server that it is about where it does not say so itself.
 tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options);
 
+/// An error of making the plan's model: if the request is to blame, with the options that it is
+/// made from.
+tinkex::Error about_new_model(tinkex::Error error, const Plan& plan);
+
 /// An error of opening the run's checkpoint, with the remedy where it is on this machine.
 tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run);
 

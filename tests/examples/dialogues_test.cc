@@ -60,6 +60,7 @@ TEST(DialoguesTest, TheTaskWritesDialoguesByTheModelsTemplate) {
   ASSERT_EQ(task->prompts().size(), 1u);
   EXPECT_TRUE(task->prompts()[0].begun);
   EXPECT_TRUE(task->prompts()[0].text.ends_with("how?<|im_end|>\n<|im_start|>assistant\n"));
+  EXPECT_EQ(task->prompts()[0].shown, "how?");
   // Up to the token that ends a text.
   EXPECT_EQ(task->prompts()[0].expected, "<think>\n\n</think>\n\nso<");
 }
@@ -70,6 +71,7 @@ TEST(DialoguesTest, WithoutATemplateTheTaskWritesPlainLinesAndSaysWhy) {
   EXPECT_THAT(plain->fit(tinkex::ByteTokenizer(), 1'000).value(),
               AllOf(HasSubstr("plain lines"), HasSubstr("the model has no chat template")));
   EXPECT_EQ(plain->batch(0, 1)[0].parts[0].text, "user: hi\nassistant: ");
+  EXPECT_EQ(plain->prompts()[0].shown, "");  // The end of the text has it.
   const auto unusable = file_task("f", examples, 1);
   const ChatTokenizer tokenizer(tinkex::Error(tinkex::ErrorCode::kIo, "x.gguf: no macros"));
   EXPECT_THAT(unusable->fit(tokenizer, 1'000).value(), HasSubstr("x.gguf: no macros"));

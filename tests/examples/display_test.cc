@@ -69,11 +69,34 @@ TEST(FormatTest, NarrowTerminalsGetTheNumbersAlone) {
   EXPECT_THAT(format_line(progress), HasSubstr("step 1/2  loss 1.0000"));
 }
 
+TEST(SamplingDisplayTest, LogsGetALineWheneverTheIntervalIsOver) {
+  ::testing::internal::CaptureStdout();
+  {
+    SamplingDisplay patient(48);  // Ten seconds are not over yet.
+    patient.show(3);
+    SamplingDisplay display(48, std::chrono::milliseconds(0));
+    display.show(12);
+    display.show(47);
+  }
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(),
+            "Sampling 48 prompts ...\n"
+            "Sampling 48 prompts ...\n"
+            "Sampling 48 prompts ... 12 of 48 done after 0:00\n"
+            "Sampling 48 prompts ... 47 of 48 done after 0:00\n");
+}
+
 TEST(ReportTest, TextIsShownOnOneLineAndCut) {
   EXPECT_EQ(show_text("a\nb\x01\xff", 20), "a\\nb??");
   EXPECT_EQ(show_text("\xe2\x82\xac ok", 20), "\xe2\x82\xac ok");
   EXPECT_EQ(show_text("abcdefghij", 10), "abcdefghij");
   EXPECT_EQ(show_text("abcdefghijk", 10), "abcdefg...");
+  EXPECT_EQ(show_end("abcdefghij", 10), "abcdefghij");
+  EXPECT_EQ(show_end("abcdefghijk", 10), "...efghijk");
+  EXPECT_EQ(show_end("abcd\nfghijk", 10), "...fghijk");  // No half of a line's end,
+  EXPECT_EQ(show_end("abcdefg\xe2\x82\xac"
+                     "hij",
+                     8),
+            "...hij");  // or of a character.
 }
 
 TEST(ReportTest, ScoreCountsExactMatchesOnly) {
@@ -89,12 +112,22 @@ TEST(ReportTest, ComparisonShowsSixPrompts) {
     prompts.push_back({"prompt" + std::to_string(i), "right"});
     before.push_back("wrong");
   }
-  const std::string table = compare(prompts, before, before);
+  const std::string table = compare(prompts, {"before", before}, {"after", before});
+  EXPECT_TRUE(table.starts_with("  prompt                  before                  after  "));
   EXPECT_THAT(table, HasSubstr("prompt5"));
   EXPECT_THAT(table, Not(HasSubstr("prompt6")));
   prompts[7].expected = std::nullopt;
-  EXPECT_THAT(compare(prompts, before, before),
-              HasSubstr("  prompt:   prompt0\n  before:   wrong"));
+  EXPECT_THAT(compare(prompts, {"before", before}, {"after", before}),
+              HasSubstr("  prompt:   prompt0\n  before:   wrong\n  after:    wrong\n"));
+  EXPECT_THAT(compare(prompts, {"step 12345", before}, {"after", before}),
+              HasSubstr("  prompt:     prompt0\n  step 12345: wrong\n  after:      wrong\n"));
+}
+
+TEST(ReportTest, OfALongPromptTheQuestionIsShownOrElseTheEnd) {
+  std::vector<Prompt> prompts = {{std::string(500, 'x') + "why?", std::nullopt}};
+  EXPECT_THAT(compare(prompts, {}, {}), HasSubstr("xxwhy?\n"));
+  prompts[0].shown = "the question";
+  EXPECT_THAT(compare(prompts, {}, {}), HasSubstr("  prompt:   the question\n"));
 }
 
 TEST(LossCurveTest, DrawsEveryStepWithAxesAndLabels) {

@@ -83,6 +83,24 @@ TEST(RunFolderTest, WhatCannotBeResumedIsRefusedWithTheRemedy) {
   EXPECT_THAT(error_of(elsewhere), HasSubstr("leave out --base-url"));
 }
 
+TEST(RunFolderTest, ARunThatIsDoneIsOpenedToBeMergedOnly) {
+  const fs::path done = fresh("merge");
+  make_run(done, 10);
+  Options merge = resume(done);
+  merge.merge = true;
+  {
+    const auto run = RunFolder::open(merge);
+    ASSERT_TRUE(run.ok()) << run.error().what();
+    EXPECT_TRUE((*run)->done());
+  }
+  merge.steps = 9;
+  EXPECT_THAT(error_of(merge), HasSubstr("give --steps above 10"));
+  merge.steps = 11;
+  const auto run = RunFolder::open(merge);
+  ASSERT_TRUE(run.ok()) << run.error().what();
+  EXPECT_FALSE((*run)->done());
+}
+
 TEST(RunFolderTest, DamagedStateIsNamed) {
   const fs::path path = fresh("damaged");
   fs::create_directories(path);
@@ -225,6 +243,17 @@ TEST(MetricsLogTest, ResumingDropsTheStepsAfterTheCheckpoint) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4);
   EXPECT_THAT(text, HasSubstr("\"loss\":0.5,"));
   EXPECT_EQ(text.find("\"lo\""), std::string::npos);
+}
+
+TEST(MetricsLogTest, SecondsGoOnWhereTheLogEnds) {
+  const fs::path path = fresh("seconds");
+  fs::create_directories(path);
+  ASSERT_TRUE(MetricsLog::open(path / "m", 0).value()->append({1, 1, 0, 0, 2.5}).ok());
+  ASSERT_TRUE(MetricsLog::open(path / "m", 1).value()->append({2, 1, 0, 0, 0.25}).ok());
+  EXPECT_THAT(read_text(path / "m").value(), HasSubstr("\"seconds\":2.75,\"step\":2"));
+  std::ofstream(path / "old") << "{\"step\": 1, \"loss\": 1}\n";  // Of a stranger's hand.
+  ASSERT_TRUE(MetricsLog::open(path / "old", 1).value()->append({2, 1, 0, 0, 0.25}).ok());
+  EXPECT_THAT(read_text(path / "old").value(), HasSubstr("\"seconds\":0.25"));
 }
 
 TEST(MetricsLogTest, LossesKeepEveryDigit) {

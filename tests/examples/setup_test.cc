@@ -102,6 +102,16 @@ TEST_F(SetupTest, OnlyTheEmbeddedBackendTakesABaseModelForAPath) {
   EXPECT_EQ(run->plan.base_model, fs::absolute(kModels / "qwen3").string());
 }
 
+TEST_F(SetupTest, AModelThatCannotBeMadeAsAskedNamesTheOptions) {
+  Plan plan;
+  plan.base_model = "small";
+  const tinkex::Error wrong = tinkex::invalid_argument("LoRA rank is 32, expected 1 to 16");
+  EXPECT_EQ(about_new_model(wrong, plan).message(),
+            "--rank 32 for --base-model small: LoRA rank is 32, expected 1 to 16");
+  const tinkex::Error gone(tinkex::ErrorCode::kConnection, "gone");
+  EXPECT_EQ(about_new_model(gone, plan).message(), "gone");
+}
+
 TEST_F(SetupTest, ALinkedFolderIsFoundByTheNameOfTheLink) {
   fs::create_directories(root_);
   const fs::path link = root_ / "linked";

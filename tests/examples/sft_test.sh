@@ -1,62 +1,7 @@
 #!/bin/bash
 # Runs the example as a person would: results, repeatability, resuming, Ctrl-C, bad input.
-# sft_test.sh SFT LOCAL_SERVER [PART...]: all parts, or those that are named.
-set -u
-sft=$PWD/$1
-server=$PWD/$2
-models=$PWD/tests/torch_ext/local/testdata
-work=$TEST_TMPDIR/sft
-mkdir -p "$work"
-unset TINKER_BASE_URL TINKER_API_KEY BUILD_WORKING_DIRECTORY
-small=(--base-model tinkex/nano --rank 4 --batch-size 8 --threads 1)
-failed=0
-
-fail() {
-  echo "FAILED: $*" >&2
-  failed=1
-}
-
-# hangs WHAT: the part ends here, and with it what it started; see the end of this file.
-hangs() {
-  fail "$1: not within $patience s; out.txt, err.txt: $(tail -n 3 out.txt err.txt 2>&1)"
-  exit 1
-}
-
-# eventually WHAT COMMAND...: waits until the command succeeds.
-patience=30
-eventually() {
-  local what=$1 until=$((SECONDS + patience))
-  shift
-  until "$@" 2>/dev/null; do
-    [ "$SECONDS" -lt "$until" ] || hangs "$what"
-    sleep 0.05
-  done
-}
-
-is_gone() { ! kill -0 "$1" 2>/dev/null; }
-
-# ends PID CODE WHAT: a process ends by itself, with the code. (bash keeps it for `wait`.)
-ends() {
-  eventually "the end of $3" is_gone "$1"
-  wait "$1"
-  local code=$?
-  [ "$code" = "$2" ] || fail "exit code of $3: $code, expected $2: $(cat err.txt)"
-}
-
-losses() { grep -o '"loss":[^,]*' "$1/metrics.jsonl"; }
-
-# refused CODE TEXT ARGUMENTS...: the exit code, one line on stderr with the text, no folder left.
-refused() {
-  local code=$1 text=$2
-  shift 2
-  "$sft" --out refused "$@" >out.txt 2>err.txt
-  local got=$?
-  [ "$got" = "$code" ] || fail "exit code of $*: $got, expected $code"
-  grep -qF -- "$text" err.txt || fail "$* did not say '$text' but: $(cat err.txt)"
-  [ "$(wc -l <err.txt)" = 1 ] || fail "$* said more than one line: $(cat err.txt)"
-  [ ! -e refused ] || fail "$* left a folder: $(find refused)"
-  rm -rf refused
-}
+# shellcheck source=tests/examples/sft_harness.sh
+. "$(dirname "$0")/sft_harness.sh"
 
 test_results() {
   "$sft" "${small[@]}" --steps 4 --out whole >out.txt 2>err.txt || fail "run: $(cat err.txt)"
@@ -90,6 +35,12 @@ $(losses whole)"
   "$sft" --resume moved >/dev/null 2>err.txt
   [ $? = 2 ] || fail "a run that is done was resumed"
   grep -q -- "--steps" err.txt || fail "no remedy for a run that is done"
+  ! grep -q "^Before" out.txt || fail "a checkpoint was called the beginning: $(cat out.txt)"
+  grep -q "^At step 2: .* exactly right" out.txt || fail "no word of the checkpoint: $(cat out.txt)"
+  grep -q "^  prompt  *step 2  *after  *expected$" out.txt || fail "columns: $(cat out.txt)"
+  ! grep -q -- "--merge" out.txt || fail "a model without files is to be merged: $(cat out.txt)"
+  grep -o '"seconds":[0-9.]*' moved/metrics.jsonl | cut -d: -f2 >seconds.txt
+  sort -n -c seconds.txt || fail "the seconds of a resumed run begin anew: $(cat seconds.txt)"
 }
 
 # stopped FOLDER SIGNAL CODE NAME: a run that the signal stops ends with the code, and is saved.
@@ -233,115 +184,6 @@ test_lost_output() {
   [ -s lost/state.json ] && [ -s piped/state.json ] || fail "a run whose output is lost is unsaved"
 }
 
-test_own_data() {
-  printf '%s\n' '{"prompt": "ping ", "completion": "pong"}' >pairs.jsonl
-  printf '%s\n' '{"messages": [{"role": "user", "content": "a"},
- {"role": "assistant", "content": "b"}]}' | tr -d '\n' >>pairs.jsonl
-  "$sft" "${small[@]}" --steps 2 --data pairs.jsonl --out pairs >out.txt || fail "jsonl"
-  yes "the quick brown fox" | head -50 >fox.txt
-  "$sft" "${small[@]}" --steps 2 --data fox.txt --out fox >out.txt || fail "txt"
-  grep -q "prompts sampled" out.txt || fail "txt has no prompts"
-  printf '{"prompt": "p", "completion": "%01000d"}\n' 0 >long.jsonl
-  "$sft" "${small[@]}" --steps 1 --data long.jsonl --out long >out.txt || fail "long example"
-  [ "$(grep -c "longer than the 256 tokens" out.txt)" = 1 ] || fail "the cut was not said once"
-  printf '{"prompt": "%01000d", "completion": "c"}\n' 0 >full.jsonl
-  refused 2 "every example's prompt alone fills" "${small[@]}" --data full.jsonl
-  grep -q "plain lines, .*the model has no chat template" <<<"$("$sft" "${small[@]}" --steps 1 \
-    --data pairs.jsonl --out plain)" || fail "no word of how dialogues are written"
-}
-
-# Models from files, with their own tokenizers: in this process, and on a server of this machine.
-test_pretrained() {
-  cp -rL "$models/models/qwen3" .
-  cp -L "$models/llama.gguf" .
-  printf '{"prompt": "%s>", "completion": "way"}\n' apple tea rice soap >words.jsonl
-  local run=(--rank 2 --batch-size 4 --threads 1 --data "$PWD/words.jsonl")
-  "$sft" "${run[@]}" --base-model qwen3/ --steps 2 --stop-after 1 --out folder >out.txt 2>err.txt ||
-    fail "a model from a folder: $(cat err.txt)"
-  grep -q "^Model: *qwen3, LoRA rank 2" out.txt || fail "the model's name: $(cat out.txt)"
-  printf '%s' "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}" \
-    "{% if add_generation_prompt %}<assistant>{% endif %}" >qwen3/chat_template.jinja
-  printf '%s\n' '{"messages": [{"role": "user", "content": "ab"},
- {"role": "assistant", "content": "cd"}]}' | tr -d '\n' >chat.jsonl
-  "$sft" "${run[@]:0:6}" --data chat.jsonl --base-model qwen3 --steps 1 --out chat >out.txt 2>err.txt ||
-    fail "a dialogue by a chat template: $(cat err.txt)"
-  grep -q "dialogues are written by the model's chat template" out.txt ||
-    fail "no word of the chat template: $(cat out.txt)"
-  rm qwen3/chat_template.jinja
-  mkdir -p elsewhere
-  (cd elsewhere && "$sft" --resume ../folder --threads 1) >out.txt 2>err.txt ||
-    fail "to go on with a model from a folder: $(cat err.txt)"
-  [ "$(wc -l <folder/metrics.jsonl)" = 2 ] || fail "steps with a model from a folder"
-  "$sft" "${run[@]}" --base-model llama.gguf --dtype bfloat16 --steps 1 --out gguf >out.txt 2>err.txt ||
-    fail "a model from a GGUF file: $(cat err.txt)"
-  "$server" --port 0 --base-model llama.gguf >server.txt 2>err.txt &
-  local pid=$!
-  eventually "a server of llama.gguf" grep -q "Press Ctrl-C" server.txt
-  grep -q "^Loading llama.gguf" server.txt || fail "nothing was said before a model was loaded"
-  # From another folder: the server gives the tokenizer's place by its full path.
-  (cd elsewhere && TINKER_BASE_URL=$(sed -n 's/^Serving .* on //p' ../server.txt) \
-    "$sft" "${run[@]}" --base-model llama --steps 1 --out served) >out.txt 2>err.txt ||
-    fail "a model on local_server: $(cat err.txt)"
-  kill "$pid"
-  ends "$pid" 0 "local_server after SIGTERM"
-  refused 2 "reads only 64 tokens, but an order needs" --rank 2 --base-model qwen3
-  rm qwen3/model.safetensors
-  refused 1 "qwen3/model.safetensors" --base-model qwen3
-  refused 2 "is not there; give a tokenizer.json" --tokenizer nowhere.json
-  "$server" --base-model qwen3 >/dev/null 2>err.txt && fail "local_server began without weights"
-  grep -q "qwen3/model.safetensors" err.txt || fail "local_server about weights: $(cat err.txt)"
-}
-
-# The trained model for other programs: from a folder, and from a GGUF file.
-test_merge() {
-  cp -rL "$models/models/qwen2" .
-  cp -L "$models/llama.gguf" plain.gguf
-  printf '{"prompt": "%s>", "completion": "way"}\n' apple tea rice soap >fruit.jsonl
-  local run=(--rank 2 --batch-size 4 --threads 1 --data "$PWD/fruit.jsonl" --merge) base
-  for base in qwen2 plain.gguf; do
-    "$sft" "${run[@]}" --base-model "$base" --steps 2 --stop-after 1 --out "from-$base" >out.txt \
-      2>err.txt || fail "half a run that merges $base: $(cat err.txt)"
-    [ ! -e "from-$base/merged" ] || fail "a run that stopped early was merged"
-    "$sft" --resume "from-$base" --merge --threads 1 >out.txt 2>err.txt ||
-      fail "to merge $base: $(cat err.txt)"
-    grep -q "^Merged: *$PWD/from-$base/merged\$" out.txt || fail "where it is: $(cat out.txt)"
-    "$sft" "${run[@]:0:8}" --base-model "from-$base/merged" --steps 1 --out "on-$base" >out.txt \
-      2>err.txt || fail "to train on what was merged: $(cat err.txt)"
-  done
-  "$sft" --resume from-qwen2 --steps 3 --merge >/dev/null 2>err.txt
-  [ $? = 2 ] || fail "a merged model was about to be replaced"
-  grep -q "from-qwen2/merged is there already; move it away" err.txt || fail "$(cat err.txt)"
-  refused 2 "tinkex/nano is built in and has no files" "${small[@]}" --merge
-  refused 2 "the adapter stays on the server" --base-url http://127.0.0.1:9 --merge
-}
-
-# Without an option that names it: the model that bazelw fetched, or else the small one.
-test_default_model() {
-  mkdir -p cache/models
-  TINKEX_CACHE=$PWD/cache "$sft" --steps 1 --batch-size 2 --rank 2 --threads 1 --out none >out.txt ||
-    fail "without a fetched model"
-  grep -q "^SmolLM2 was not fetched, so a small" out.txt || fail "no word of the small model: $(cat out.txt)"
-  grep -q "^Model: *tinkex/tiny" out.txt || fail "the small model: $(cat out.txt)"
-  cp -L "$models/llama.gguf" cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
-  printf '{"prompt": "%s>", "completion": "way"}\n' apple tea rice soap >few.jsonl
-  TINKEX_CACHE=$PWD/cache "$sft" --steps 1 --rank 2 --threads 1 --data few.jsonl --out fetched >out.txt ||
-    fail "with a fetched model"
-  grep -q "^Model: *SmolLM2-135M-Instruct.Q4_1" out.txt || fail "the fetched model: $(cat out.txt)"
-  TINKEX_CACHE=$PWD/none "$sft" --resume fetched --steps 2 --threads 1 >out.txt 2>err.txt ||
-    fail "to go on with a fetched model: $(cat err.txt)"
-}
-
-# Ctrl-C while models load, or just after.
-test_interrupt_while_loading() {
-  cp -L "$models/llama.gguf" slow.gguf
-  env --default-signal=INT "$server" --port 0 --base-model slow.gguf >loading.txt 2>err.txt &
-  local pid=$!
-  eventually "a server that loads" grep -q "^Loading slow.gguf" loading.txt
-  kill -INT "$pid"
-  ends "$pid" 0 "local_server after Ctrl-C while loading"
-  grep -q "^Stopp" loading.txt || fail "no answer to Ctrl-C while loading: $(cat loading.txt)"
-}
-
 test_bad_data() {
   : >empty.jsonl
   printf '{"prompt": "a", "completion": "b"}\nnot json\n' >bad.jsonl
@@ -357,7 +199,7 @@ test_bad_options() {
   refused 2 "is unknown here; choose one of: tinkex/tiny" --base-model no/such
   refused 2 "/no/such.gguf: is no file or folder, and is unknown here" --base-model /no/such.gguf
   refused 2 "'0' is not a whole number from 1" --rank 0
-  refused 2 "rank is 4096" --base-model tinkex/nano --rank 4096
+  refused 2 "--rank 4096 for --base-model tinkex/nano: " --base-model tinkex/nano --rank 4096
   refused 2 "'fast' is not a positive number" --learning-rate fast
   refused 2 "'nan' is not a positive number" --learning-rate nan
   refused 2 "'-1' is not a positive number" --learning-rate -1
@@ -447,26 +289,7 @@ test_full_disk() {
   [ -z "$(find full -name '*.safetensors' -o -name '*.part')" ] || fail "half files: $(find full)"
 }
 
-# One part: in a process group of its own, so that it can be ended with all that it started.
-if [ "${SFT_TEST_PART:-}" ]; then
-  cd "$work" || exit 1
-  trap 'kill -KILL $(jobs -p) 2>/dev/null' EXIT
-  "test_$SFT_TEST_PART"
-  exit "$failed"
-fi
-
-shift 2
-[ $# -gt 0 ] || set -- results repeatable resume saves_on_the_way fails_on_the_way \
+run_parts results repeatable resume saves_on_the_way fails_on_the_way \
   interrupt ignored_hangup interrupt_while_connecting \
-  damaged_checkpoint closed_streams lost_output own_data pretrained merge default_model \
-  interrupt_while_loading bad_data \
+  damaged_checkpoint closed_streams lost_output bad_data \
   bad_options bad_server bad_server_options nonsense_server server full_disk
-for each in "$@"; do
-  began=$SECONDS
-  SFT_TEST_PART=$each timeout --signal=KILL 90 "$BASH" "$0" "${sft#"$PWD/"}" "${server#"$PWD/"}"
-  code=$?
-  [ "$code" = 0 ] || failed=1
-  [ "$code" != 137 ] || fail "test_$each hangs: ended after 90 s"
-  echo "test_$each: $((SECONDS - began)) s"
-done
-exit "$failed"

@@ -52,7 +52,8 @@ struct SamplingParams {
   double temperature = 1.0;  ///< 0 takes the likeliest token.
   std::int64_t top_k = -1;   ///< -1 switches it off.
   double top_p = 1.0;        ///< 1 switches it off.
-  /// A text or a token id that ends a sequence.
+  /// A text or a token id that ends a sequence. A text is looked for in what the tokens decode to,
+  /// where special tokens leave no text (so the embedded backend): for `<|im_end|>` give its id.
   using Stop = std::variant<std::string, std::int64_t>;
   /// Absent: the model's own end-of-sequence tokens stop. Empty: nothing stops.
   std::optional<std::vector<Stop>> stop = std::nullopt;

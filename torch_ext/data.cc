@@ -38,9 +38,6 @@ TokenBatch Collate::apply_batch(std::vector<TokenExample> examples) {
   return batch;
 }
 
-/// What LibTorch's losses and RemoteModel leave out.
-constexpr double kIgnoredTarget = -100;
-
 PaddedBatch pad(const TokenBatch& batch, std::int64_t padding_token) {
   std::vector<at::Tensor> present;
   for (const at::Tensor& sequence : batch.tokens) {
@@ -48,7 +45,7 @@ PaddedBatch pad(const TokenBatch& batch, std::int64_t padding_token) {
   }
   const auto padding = static_cast<double>(padding_token);
   return {.tokens = at::pad_sequence(batch.tokens, /*batch_first=*/true, padding),
-          .targets = at::pad_sequence(batch.targets, true, kIgnoredTarget),
+          .targets = at::pad_sequence(batch.targets, true, static_cast<double>(kIgnoreIndex)),
           .weights = at::pad_sequence(batch.weights, true, 0),
           .mask = at::pad_sequence(present, true, 0)};
 }

@@ -7,8 +7,6 @@ std::string loss_input(std::string_view name) {
   return "loss_fn_inputs['" + std::string(name) + "']";
 }
 
-bool is_integer(DType dtype) { return !is_floating_point(dtype) && dtype != DType::kBool; }
-
 Status check_counts(std::size_t datums, const NamedTensorLists& loss_fn_inputs) {
   if (datums == 0) {
     return invalid_argument("tokens is empty, expected at least one sequence of token ids");
@@ -24,13 +22,19 @@ Status check_counts(std::size_t datums, const NamedTensorLists& loss_fn_inputs) 
 
 }  // namespace
 
-Result<ModelInput> borrow_prompt(const at::Tensor& tokens, TensorName name) {
-  Result<TensorData> data = borrow(tokens, name);
-  if (!data) return std::move(data).error();
-  if (!is_integer(data->dtype()) || data->is_sparse()) {
+Result<TensorData> borrow_token_ids(const at::Tensor& tensor, TensorName name) {
+  Result<TensorData> data = borrow(tensor, name);
+  if (!data) return data;
+  if (is_floating_point(data->dtype()) || data->dtype() == DType::kBool || data->is_sparse()) {
     return invalid_argument(name.text() + " has dtype " + std::string(to_string(data->dtype())) +
                             ", expected dense integer token ids; convert it with .to(torch.int64)");
   }
+  return data;
+}
+
+Result<ModelInput> borrow_prompt(const at::Tensor& tokens, TensorName name) {
+  Result<TensorData> data = borrow_token_ids(tokens, name);
+  if (!data) return std::move(data).error();
   if (data->shape().size() != 1 || data->size() == 0) {
     return invalid_argument(name.text() + " has " + std::to_string(data->shape().size()) +
                             " dimensions and " + std::to_string(data->size()) +

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,8 +16,16 @@
 
 namespace tinkex::torch_ext {
 
+/// A target of this value does not count: its log-probability is 0 and has no gradient. The number
+/// is that of torch::nn::CrossEntropyLoss.
+inline constexpr std::int64_t kIgnoreIndex = -100;
+
 /// Lists under a name, one tensor per datum, in order.
 using NamedTensorLists = std::vector<std::pair<std::string, std::vector<at::Tensor>>>;
+
+/// Token ids of any shape: `borrow` of a dense tensor of integers, which bool are not.
+Result<TensorData> borrow_token_ids(const at::Tensor& tensor, TensorName name);
+Result<TensorData> borrow_token_ids(at::Tensor&& tensor, TensorName name) = delete;  // would dangle
 
 /// A prompt: `tokens` must be a non-empty 1-D integer tensor. Borrows the tensor's memory, as
 /// `borrow` does. `name` begins the error.

@@ -9,72 +9,88 @@
 #include <string_view>
 #include <utility>
 
-#include "torch_ext/tensor_convert.h"
+#include "tinkex/base/shape.h"
+#include "torch_ext/datum_convert.h"
 
 namespace tinkex::torch_ext::remote {
 namespace {
 
-std::string shape_text(const at::Tensor& tensor) {
-  std::string text = "(";
-  for (std::int64_t i = 0; i < tensor.dim(); ++i) {
-    text += (i == 0 ? "" : ", ") + std::to_string(tensor.size(i));
-  }
-  return text + ")";
-}
+using internal::shape_text;
 
-/// The tensor as contiguous int64 on the CPU; itself if it is.
-Result<at::Tensor> integers(const at::Tensor& tensor, TensorName name) {
-  const Result<TensorData> data = borrow(tensor, name);  // says what cannot be read at all
+/// Token ids as a copy, with the shape of the tensor that they are from.
+struct Ids {
+  std::vector<std::int64_t> values;
+  std::vector<std::int64_t> shape;
+};
+
+Result<Ids> read_ids(const at::Tensor& tensor, TensorName name) {
+  const Result<TensorData> data = borrow_token_ids(tensor, name);
   if (!data) return data.error();
-  if (is_floating_point(data->dtype()) || data->dtype() == DType::kBool || data->is_sparse()) {
-    return invalid_argument(name.text() + " has dtype " + std::string(to_string(data->dtype())) +
-                            ", expected dense integer token ids; convert it with "
-                            ".to(torch::kInt64)");
-  }
-  return tensor.detach().to(at::kCPU, at::kLong).contiguous();
+  return Ids{data->to_ints(), data->shape()};
 }
 
-Error wrong_shape(TensorName name, const at::Tensor& tensor, std::string_view expected) {
-  return invalid_argument(name.text() + " has shape " + shape_text(tensor) + ", expected " +
+/// The same, which may also be kIgnoreIndex.
+Result<Ids> read_targets(const at::Tensor& tensor, TensorName name) {
+  Result<Ids> targets = read_ids(tensor, name);
+  if (!targets) return targets;
+  const auto bad = std::ranges::find_if(
+      targets->values, [](std::int64_t id) { return id < 0 && id != kIgnoreIndex; });
+  if (bad == targets->values.end()) return targets;
+  return invalid_argument(name.text() + " has " + std::to_string(*bad) + " at element " +
+                          std::to_string(bad - targets->values.begin()) +
+                          ", expected token ids, or " + std::to_string(kIgnoreIndex) +
+                          " where a position does not count");
+}
+
+Error wrong_shape(TensorName name, const Ids& ids, std::string_view expected) {
+  return invalid_argument(name.text() + " has shape " + shape_text(ids.shape) + ", expected " +
                           std::string(expected));
 }
 
-std::vector<std::int64_t> values_of(const at::Tensor& tensor) {
-  const auto* data = tensor.const_data_ptr<std::int64_t>();
-  return {data, data + tensor.numel()};
+/// Whether there is a target, or a row of them, for each token.
+bool fit(const Ids& targets, const Ids& tokens) {
+  const std::size_t dimensions = tokens.shape.size();
+  return (targets.shape.size() == dimensions || targets.shape.size() == dimensions + 1) &&
+         std::equal(tokens.shape.begin(), tokens.shape.end(), targets.shape.begin());
 }
 
-/// Targets that are neither tokens nor kIgnoreIndex. `targets` is what integers() gave.
-Status check_targets(const at::Tensor& targets, TensorName name) {
-  const auto* first = targets.const_data_ptr<std::int64_t>();
-  const auto* end = first + targets.numel();
-  const auto* bad =
-      std::find_if(first, end, [](std::int64_t id) { return id < 0 && id != kIgnoreIndex; });
-  if (bad == end) return ok_status();
-  return invalid_argument(name.text() + " has " + std::to_string(*bad) + " at element " +
-                          std::to_string(bad - first) + ", expected token ids, or " +
-                          std::to_string(kIgnoreIndex) + " where a position does not count");
-}
-
-bool begins_with(const at::Tensor& tensor, const at::Tensor& prefix) {
-  return tensor.dim() >= prefix.dim() && tensor.dim() <= prefix.dim() + 1 &&
-         tensor.sizes().slice(0, static_cast<std::size_t>(prefix.dim())) == prefix.sizes();
+/// The padded batch, if its tensors fit each other.
+Result<std::pair<Ids, Ids>> read_padded(const at::Tensor& tokens, const at::Tensor& targets) {
+  Result<Ids> ids = read_ids(tokens, "tokens");
+  if (!ids) return std::move(ids).error();
+  Result<Ids> wanted = read_targets(targets, "targets");
+  if (!wanted) return std::move(wanted).error();
+  if (ids->shape.size() == 1) {
+    return wrong_shape("tokens", *ids,
+                       "[batch, length]; of a single sequence take unsqueeze(0) of tokens and "
+                       "targets, or give lists of sequences");
+  }
+  if (ids->shape.size() != 2 || ids->values.empty()) {
+    return wrong_shape("tokens", *ids, "[batch, length], neither of them 0");
+  }
+  if (!fit(*wanted, *ids) || wanted->values.empty()) {
+    return wrong_shape("targets", *wanted,
+                       "the shape of tokens, " + shape_text(ids->shape) +
+                           ", or K targets for each of its positions");
+  }
+  return std::pair(*std::move(ids), *std::move(wanted));
 }
 
 }  // namespace
 
-void Sequences::add(const at::Tensor& tokens, const at::Tensor& targets, std::int64_t offset,
-                    std::size_t row) {
-  std::vector<std::int64_t> ids = values_of(targets);
+void Sequences::add(std::span<const std::int64_t> tokens, std::span<const std::int64_t> targets,
+                    std::vector<std::int64_t> target_shape, std::size_t offset, std::size_t row) {
+  std::vector<std::int64_t> ids(targets.begin(), targets.end());
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] != kIgnoreIndex) continue;
     ids[i] = 0;  // the API wants a token everywhere
-    ignored_.push_back(offset + static_cast<std::int64_t>(i));
+    ignored_.push_back(offset + i);
   }
   Datum datum;
-  datum.model_input = ModelInput::from_tokens(values_of(tokens));
+  datum.model_input =
+      ModelInput::from_tokens(std::vector<std::int64_t>(tokens.begin(), tokens.end()));
   datum.loss_fn_inputs.emplace_back("target_tokens",
-                                    TensorData::from(std::move(ids), targets.sizes().vec()));
+                                    TensorData::from(std::move(ids), std::move(target_shape)));
   data_.push_back(std::move(datum));
   rows_.push_back(row);
   offsets_.push_back(offset);
@@ -91,64 +107,52 @@ Result<Sequences> Sequences::from_lists(const std::vector<at::Tensor>& tokens,
                             "; give one tensor of targets per sequence");
   }
   Sequences all;
-  std::int64_t offset = 0;
+  std::size_t offset = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const Result<at::Tensor> ids = integers(tokens[i], {"tokens", i});
+    const Result<Ids> ids = read_ids(tokens[i], {"tokens", i});
     if (!ids) return ids.error();
-    const Result<at::Tensor> wanted = integers(targets[i], {"targets", i});
+    const Result<Ids> wanted = read_targets(targets[i], {"targets", i});
     if (!wanted) return wanted.error();
-    if (ids->dim() != 1 || ids->numel() == 0) {
+    if (ids->shape.size() != 1 || ids->values.empty()) {
       return wrong_shape({"tokens", i}, *ids, "one dimension and at least one token id");
     }
-    if (Status valid = check_targets(*wanted, {"targets", i}); !valid) return valid.error();
-    if (!begins_with(*wanted, *ids)) {
-      const std::string length = std::to_string(ids->size(0));
+    if (!fit(*wanted, *ids)) {
+      const std::string length = std::to_string(ids->values.size());
       return wrong_shape({"targets", i}, *wanted,
-                         "(" + length + ") or (" + length + ", K), a target after each token");
+                         "[" + length + "] or [" + length + ", K], a target after each token");
     }
-    all.add(*ids, *wanted, offset, i);
-    offset += wanted->numel();
+    all.add(ids->values, wanted->values, wanted->shape, offset, i);
+    offset += wanted->values.size();
   }
-  all.result_shape_ = {offset};
+  all.result_shape_ = {static_cast<std::int64_t>(offset)};
   return all;
 }
 
 Result<Sequences> Sequences::from_padded(const at::Tensor& tokens, const at::Tensor& targets) {
-  const Result<at::Tensor> ids = integers(tokens, "tokens");
-  if (!ids) return ids.error();
-  const Result<at::Tensor> wanted = integers(targets, "targets");
-  if (!wanted) return wanted.error();
-  if (Status valid = check_targets(*wanted, "targets"); !valid) return valid.error();
-  if (ids->dim() == 1) {
-    return wrong_shape("tokens", *ids,
-                       "(batch, length); of a single sequence take unsqueeze(0) of tokens and "
-                       "targets, or give lists of sequences");
-  }
-  if (ids->dim() != 2 || ids->numel() == 0) {
-    return wrong_shape("tokens", *ids, "(batch, length), neither of them 0");
-  }
-  if (!begins_with(*wanted, *ids) || wanted->numel() == 0) {
-    return wrong_shape(
-        "targets", *wanted,
-        "the shape of tokens, " + shape_text(*ids) + ", or K targets for each of its positions");
-  }
+  const auto batch = read_padded(tokens, targets);
+  if (!batch) return batch.error();
+  const auto& [ids, wanted] = *batch;
+  const auto rows = static_cast<std::size_t>(ids.shape[0]);
+  const std::size_t row_tokens = ids.values.size() / rows;
+  const std::size_t row_targets = wanted.values.size() / rows;
+  const std::size_t per_token = row_targets / row_tokens;
   Sequences all;
-  const std::int64_t row_size = wanted->numel() / ids->size(0);
-  const std::int64_t position_size = row_size / ids->size(1);
-  for (std::int64_t row = 0; row < ids->size(0); ++row) {
-    const auto* first = wanted->const_data_ptr<std::int64_t>() + row * row_size;
-    const auto* end = first + row_size;
-    while (end != first && end[-1] == kIgnoreIndex) --end;
-    const std::int64_t length = (end - first + position_size - 1) / position_size;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const auto row_of = std::span(wanted.values).subspan(row * row_targets, row_targets);
+    std::size_t end = row_targets;
+    while (end > 0 && row_of[end - 1] == kIgnoreIndex) --end;
+    const std::size_t length = (end + per_token - 1) / per_token;
     if (length == 0) continue;
-    all.add(ids->select(0, row).narrow(0, 0, length), wanted->select(0, row).narrow(0, 0, length),
-            row * row_size, static_cast<std::size_t>(row));
+    std::vector<std::int64_t> shape(wanted.shape.begin() + 1, wanted.shape.end());
+    shape.front() = static_cast<std::int64_t>(length);
+    all.add(std::span(ids.values).subspan(row * row_tokens, length),
+            row_of.first(length * per_token), std::move(shape), row * row_targets, row);
   }
   if (all.data_.empty()) {
     return invalid_argument("targets holds nothing but " + std::to_string(kIgnoreIndex) +
                             ", expected a target that counts");
   }
-  all.result_shape_ = wanted->sizes().vec();
+  all.result_shape_ = wanted.shape;
   return all;
 }
 
@@ -174,7 +178,7 @@ Result<at::Tensor> Sequences::logprobs(const ForwardBackwardOutput& output) cons
     const std::vector<float> floats = values->to_floats();
     std::copy(floats.begin(), floats.end(), out + offsets_[i]);
   }
-  for (const std::int64_t place : ignored_) out[place] = 0;
+  for (const std::size_t place : ignored_) out[place] = 0;
   return all;
 }
 
@@ -183,7 +187,7 @@ Status Sequences::append_weighted(const at::Tensor& gradient, std::vector<Datum>
   // The weights of cross-entropy multiply -logprob.
   at::Tensor weights = gradient.detach().to(at::kCPU, at::kFloat).neg().contiguous();
   float* values = weights.mutable_data_ptr<float>();
-  for (const std::int64_t place : ignored_) values[place] = 0;
+  for (const std::size_t place : ignored_) values[place] = 0;
   for (std::size_t i = 0; i < data_.size(); ++i) {
     Datum datum = data_[i];
     const TensorData& targets = datum.loss_fn_inputs.front().second;

@@ -2,7 +2,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "tinkex/datum.h"
@@ -10,10 +12,6 @@
 #include "tinkex/outputs.h"
 
 namespace tinkex::torch_ext::remote {
-
-/// A target of this value does not count: its log-probability is 0 and has no gradient. The number
-/// is that of torch::nn::CrossEntropyLoss.
-inline constexpr std::int64_t kIgnoreIndex = -100;
 
 /// Token sequences with their targets, and where the log-probability of each target lies in the
 /// tensor that the caller gets. A copy: nothing of the caller's tensors is kept, so they may change
@@ -54,14 +52,14 @@ class Sequences {
  private:
   Sequences() = default;
 
-  /// `row` numbers the sequence for errors.
-  void add(const at::Tensor& tokens, const at::Tensor& targets, std::int64_t offset,
-           std::size_t row);
+  /// `target_shape` begins with the number of tokens. `row` numbers the sequence for errors.
+  void add(std::span<const std::int64_t> tokens, std::span<const std::int64_t> targets,
+           std::vector<std::int64_t> target_shape, std::size_t offset, std::size_t row);
 
   std::vector<Datum> data_;
-  std::vector<std::size_t> rows_;      ///< Which sequence of the caller's a datum is.
-  std::vector<std::int64_t> offsets_;  ///< Where the results of a datum begin.
-  std::vector<std::int64_t> ignored_;  ///< Results that do not count, among those sent.
+  std::vector<std::size_t> rows_;     ///< Which sequence of the caller's a datum is.
+  std::vector<std::size_t> offsets_;  ///< Where the results of a datum begin.
+  std::vector<std::size_t> ignored_;  ///< Results that do not count, among those sent.
   std::vector<std::int64_t> result_shape_;
 };
 

@@ -79,14 +79,28 @@ at::Tensor joined(const Parts& parts) {
   return flat;
 }
 
-/// Made by hand: at::narrow would cost several times as much, and track a view that nobody needs.
-at::Tensor slice_of(const at::Tensor& flat, std::int64_t begin, const TensorData& part) {
-  at::Tensor slice = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(flat.storage()),
-                                                              flat.key_set(), flat.dtype());
-  slice.unsafeGetTensorImpl()->set_storage_offset(begin);
-  slice.unsafeGetTensorImpl()->set_sizes_contiguous(part.shape());
-  return slice;
-}
+/// One tensor after another of a flat one. Made by hand, as LibTorch's own views are: at::narrow
+/// would cost several times as much, and track a view that nobody needs.
+class Slicer {
+ public:
+  explicit Slicer(const at::Tensor& flat)
+      : storage_(flat.storage()), keys_(flat.key_set()), dtype_(flat.dtype()) {}
+
+  at::Tensor next(const TensorData& part) {
+    auto slice = c10::make_intrusive<c10::TensorImpl>(c10::TensorImpl::VIEW, c10::Storage(storage_),
+                                                      keys_, dtype_);
+    slice->set_sizes_contiguous(part.shape());
+    slice->set_storage_offset(begin_);
+    begin_ += static_cast<std::int64_t>(part.size());
+    return at::Tensor(std::move(slice));
+  }
+
+ private:
+  const c10::Storage storage_;
+  const c10::DispatchKeySet keys_;
+  const caffe2::TypeMeta dtype_;
+  std::int64_t begin_ = 0;
+};
 
 std::vector<at::Tensor> to_list(const Parts& parts) {
   std::vector<at::Tensor> list;
@@ -95,12 +109,8 @@ std::vector<at::Tensor> to_list(const Parts& parts) {
     for (const TensorData* part : parts) list.push_back(to_tensor(*part));
     return list;
   }
-  const at::Tensor flat = joined(parts);
-  std::int64_t begin = 0;
-  for (const TensorData* part : parts) {
-    list.push_back(slice_of(flat, begin, *part));
-    begin += static_cast<std::int64_t>(part->size());
-  }
+  Slicer slicer(joined(parts));
+  for (const TensorData* part : parts) list.push_back(slicer.next(*part));
   return list;
 }
 

@@ -125,6 +125,25 @@ class ProcessTest(unittest.TestCase):
             service.close()
         """), "True", "again")
 
+    @unittest.skipIf("LD_PRELOAD" in os.environ, "a sanitizer's memory does not fit below a limit")
+    def test_a_thread_that_cannot_be_made_is_an_error_like_all_others(self):
+        self.check(run("""
+            import resource, threading
+            go_on = threading.Event()
+            used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+            hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+            resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), hard))
+            try:
+                while True:  # stacks of threads that have ended are used again
+                    threading.Thread(target=go_on.wait, daemon=True).start()
+            except RuntimeError:
+                told = error_of(lambda: ops.connect_async().wait())
+            resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+            go_on.set()
+            print(told[:79])
+            service.close()
+        """), "RuntimeError: tinkex: [internal] connect cannot start the thread that waits for")
+
     def test_script_of_a_program_without_the_library_says_what_is_missing(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "module.pt")

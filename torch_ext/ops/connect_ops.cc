@@ -1,5 +1,7 @@
 #include "torch_ext/ops/connect_ops.h"
 
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -24,14 +26,18 @@ Future<ServicePtr> start_connect(const std::string& base_url, const std::string&
   options.client.base_url = base_url;
   options.client.api_key = api_key;
   options.embedded.data_dir = data_dir;
-  Promise<ServicePtr> promise;
-  Future<ServicePtr> future = promise.future();
-  // Not joined: nobody may want to wait for it. It owns all that it uses.
-  std::thread([promise = std::move(promise), options = std::move(options)]() mutable {
-    tinkex::internal::settle_guarded(*promise.cell(),
-                                     [&] { promise.set(make_service(std::move(options))); });
-  }).detach();
-  return future;
+  const auto cell = std::make_shared<tinkex::internal::ResultCell<ServicePtr>>(nullptr);
+  try {
+    std::thread thread([cell, options = std::move(options)]() mutable {
+      tinkex::internal::settle_guarded(*cell, [&] { cell->set(make_service(std::move(options))); });
+    });
+    thread.detach();  // nobody may want to wait for it, and it owns all that it uses
+  } catch (const std::system_error& problem) {
+    cell->set(Error(ErrorCode::kInternal, std::string("connect cannot start the thread that waits "
+                                                      "for the server: ") +
+                                              problem.what()));
+  }
+  return Future<ServicePtr>(cell);
 }
 
 ServicePtr connect_embedded(const std::string& data_dir) {

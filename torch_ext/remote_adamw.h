@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <tuple>
+#include <vector>
 
 #include "tinkex/future.h"
 #include "tinkex/outputs.h"
@@ -40,6 +41,14 @@ struct RemoteAdamWOptions : public torch::optim::OptimizerCloneableOptions<Remot
 class RemoteAdamW final : public torch::optim::Optimizer {
  public:
   explicit RemoteAdamW(const RemoteModel& model, RemoteAdamWOptions options = {});
+  /// Refused when it is compiled, with what to write instead.
+  template <class Options = RemoteAdamWOptions>
+  explicit RemoteAdamW(const std::vector<at::Tensor>&, const Options& = {})
+      : RemoteAdamW(RemoteModel(nullptr)) {
+    static_assert(sizeof(Options) == 0,
+                  "RemoteAdamW takes the model, not its parameters: write RemoteAdamW(model, "
+                  "options), and give the parameters of local modules to LibTorch's optimizers");
+  }
 
   /// Applies the gradient that backward() has left on the server, and clears it. Without one it
   /// does nothing, as LibTorch's optimizers do. Gives the closure's loss, if there is a closure.

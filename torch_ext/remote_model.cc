@@ -1,13 +1,10 @@
 #include "torch_ext/remote_model.h"
 
-#include <ATen/ops/zeros.h>
-
-#include <sstream>
 #include <utility>
 
+#include "torch_ext/remote/explain.h"
 #include "torch_ext/remote/graph.h"
 #include "torch_ext/remote/model_calls.h"
-#include "torch_ext/remote/sequences.h"
 #include "torch_ext/remote/training_state.h"
 
 namespace tinkex::torch_ext {
@@ -31,38 +28,20 @@ Error cannot_be_saved(const char* what) {
       "RemoteModel");
 }
 
+Error cannot_be_cloned() {
+  return invalid_argument(
+      "clone() of a RemoteModel: its weights are on its server. A copy of the handle is the same "
+      "model. For another that begins where this one is, save it by "
+      "model->client().save_state(name), and give RemoteModel the client that "
+      "ServiceClient::create_training_client_from_state(path) makes");
+}
+
 /// The batch as Datums that borrow its tensors.
 std::vector<Datum> datums_of(const LossBatch& batch) {
   return borrow_datums(batch.tokens, batch.inputs).value();
 }
 
 }  // namespace
-
-std::size_t Explanation::requests() const {
-  std::size_t sum = 0;
-  for (const ExplainedPass& pass : passes) sum += pass.plan.chunks.size();
-  return sum;
-}
-
-std::size_t Explanation::bytes() const {
-  std::size_t sum = 0;
-  for (const ExplainedPass& pass : passes) sum += pass.plan.bytes();
-  return sum;
-}
-
-std::string Explanation::text() const {
-  std::ostringstream out;
-  out << passes.size() << (passes.size() == 1 ? " pass, " : " passes, ") << requests()
-      << (requests() == 1 ? " request, " : " requests, ") << "about " << bytes() << " bytes\n";
-  for (const ExplainedPass& pass : passes) {
-    out << pass.call << "\n";
-    for (const BatchChunk& chunk : pass.plan.chunks) {
-      out << "  sequences " << chunk.begin << " to " << chunk.end - 1 << ": " << chunk.numbers
-          << " numbers, about " << chunk.bytes << " bytes\n";
-    }
-  }
-  return out.str();
-}
 
 RemoteModelImpl::RemoteModelImpl(const Connection& connection, RemoteModelOptions options)
     : RemoteModelImpl(create(connection.service, options), options.pipelined,
@@ -103,35 +82,22 @@ Future<ForwardBackwardOutput> RemoteModelImpl::forward_backward(const std::strin
   return state_->forward_backward(datums_of(batch), loss_fn, config);
 }
 
-Explanation RemoteModelImpl::explain_sequences(const remote::Sequences& sequences) const {
-  Explanation explanation;
-  explanation.passes.push_back({"forward, by forward()", plan_batch(sequences.data(), limits_)});
-  if (!remote::wants_gradient(*state_)) return explanation;
-  std::vector<Datum> weighted;
-  std::vector<at::Tensor> keep;
-  sequences.append_weighted(at::zeros(sequences.result_shape(), at::kFloat), weighted, keep)
-      .value();
-  explanation.passes.push_back({"forward_backward, by backward()", plan_batch(weighted, limits_)});
-  return explanation;
+remote::Explained RemoteModelImpl::explained() const {
+  return {limits_, remote::wants_gradient(*state_)};
 }
 
 Explanation RemoteModelImpl::explain(const at::Tensor& tokens, const at::Tensor& targets) const {
-  const auto sequences = remote::Sequences::from_padded(tokens, targets).value();
-  return explain_sequences(sequences);
+  return remote::explain_padded(explained(), tokens, targets);
 }
 
 Explanation RemoteModelImpl::explain_list(const std::vector<at::Tensor>& tokens,
                                           const std::vector<at::Tensor>& targets) const {
-  const auto sequences = remote::Sequences::from_lists(tokens, targets).value();
-  return explain_sequences(sequences);
+  return remote::explain_lists(explained(), tokens, targets);
 }
 
 Explanation RemoteModelImpl::explain_loss(const std::string& loss_fn,
                                           const LossBatch& batch) const {
-  const bool train = remote::wants_gradient(*state_);
-  return {
-      {{std::string(train ? "forward_backward" : "forward") + " with " + loss_fn + ", by loss()",
-        plan_batch(datums_of(batch), limits_)}}};
+  return remote::explain_loss(explained(), datums_of(batch), loss_fn);
 }
 
 void RemoteModelImpl::load_state(const std::string& path, bool with_optimizer) {
@@ -147,6 +113,14 @@ void RemoteModelImpl::save(torch::serialize::OutputArchive& /*archive*/) const {
 }
 void RemoteModelImpl::load(torch::serialize::InputArchive& /*archive*/) {
   throw cannot_be_saved("torch::load of a RemoteModel");
+}
+
+std::shared_ptr<torch::nn::Module> RemoteModelImpl::clone(
+    const std::optional<torch::Device>& /*device*/) const {
+  throw cannot_be_cloned();
+}
+void RemoteModelImpl::clone_(Module& /*other*/, const std::optional<torch::Device>& /*device*/) {
+  throw cannot_be_cloned();
 }
 
 void RemoteModelImpl::to(torch::Device /*device*/, torch::Dtype /*dtype*/, bool /*non_blocking*/) {}

@@ -21,6 +21,17 @@
 // refused by the call that would need it: a second derivative, the gradient of a forward pass after
 // a step, discarding or scaling a gradient, reading one.
 //
+// One model per client. A TrainingClient is one model on the server, with one gradient and one
+// AdamW state, and a RemoteModel counts what it has sent to it. Of two made from one client each
+// knows only half: a step() of one applies, and clears, what backward() of the other has left
+// there, and the other's step() then sends a step for a gradient that is gone. Copies of a
+// RemoteModel are one model, and may be used in several places; for a second one make a second
+// client.
+//
+// Frozen. With requires_grad_(false) on its parameter, forward() and loss() are forward passes
+// without a graph, as of a frozen module of LibTorch's: a reference model. step() and
+// forward_backward(), which would train nothing or in spite of it, are refused.
+//
 // Errors. Everything here throws tinkex::Error; Error::not_accepted() says that the server did not
 // take the call. A backward pass or step of which that is unknown makes backward() and step()
 // refuse to go on until load_state() or accept_server_gradient().
@@ -41,19 +52,19 @@
 #include <utility>
 #include <vector>
 
-#include "tinkex/batch_plan.h"
 #include "tinkex/future.h"
 #include "tinkex/outputs.h"
 #include "tinkex/params.h"
 #include "tinkex/training_client.h"
 #include "torch_ext/connect.h"
 #include "torch_ext/datum_convert.h"
+#include "torch_ext/explanation.h"
 
 namespace tinkex::torch_ext {
 
 namespace remote {
-class Sequences;
 class TrainingState;
+struct Explained;
 }  // namespace remote
 
 struct RemoteModelOptions {
@@ -77,22 +88,6 @@ struct RemoteModelOptions {
 struct LossBatch {
   std::vector<at::Tensor> tokens;  ///< (N_i) integers.
   NamedTensorLists inputs;         ///< Such as target_tokens, weights, logprobs, advantages.
-};
-
-/// One pass over a batch: a call, and the chunks in which it is sent, each a request.
-struct ExplainedPass {
-  std::string call;
-  BatchPlan plan;
-};
-
-/// How a call would travel.
-struct Explanation {
-  std::vector<ExplainedPass> passes;  ///< In the order in which they are sent.
-
-  std::size_t requests() const;
-  std::size_t bytes() const;  ///< Estimated.
-  /// A few lines for people.
-  std::string text() const;
 };
 
 class RemoteModelImpl final : public torch::nn::Module {
@@ -156,6 +151,9 @@ class RemoteModelImpl final : public torch::nn::Module {
   /// Refused: a remote model has no weights here. TrainingClient::save_state saves them.
   void save(torch::serialize::OutputArchive& archive) const override;
   void load(torch::serialize::InputArchive& archive) override;
+  /// Refused, also as a part of another module: a copy would be the same model on the server.
+  std::shared_ptr<Module> clone(
+      const std::optional<torch::Device>& device = std::nullopt) const override;
   /// Without effect: the model lives on the server, and results follow their targets.
   void to(torch::Device device, torch::Dtype dtype, bool non_blocking = false) override;
   void to(torch::Dtype dtype, bool non_blocking = false) override;
@@ -165,7 +163,8 @@ class RemoteModelImpl final : public torch::nn::Module {
   const std::shared_ptr<remote::TrainingState>& state() const { return state_; }
 
  private:
-  Explanation explain_sequences(const remote::Sequences& sequences) const;
+  void clone_(Module& other, const std::optional<torch::Device>& device) override;
+  remote::Explained explained() const;
 
   RemoteModelImpl(TrainingClient client, bool pipelined, ChunkLimits limits,
                   std::shared_ptr<const void> lease);

@@ -125,6 +125,22 @@ class RemoteModelTest(unittest.TestCase):
         self.assertGreater(anchor.grad.item(), 1e29)
         self.assertTrue(any("grad" in name for name in ops.step(client, anchor)))
 
+    def test_a_script_explains_a_call_and_reads_the_metrics(self):
+        @torch.jit.script
+        def told(client: torch.classes.tinkex.TrainingClient, anchor: torch.Tensor,
+                 tokens: List[torch.Tensor], targets: List[torch.Tensor]) -> str:
+            return (torch.ops.tinkex.explain_list(client, anchor, tokens, targets)
+                    + torch.ops.tinkex.explain_loss(client, anchor, tokens,
+                                                    {"target_tokens": targets}))
+
+        client = self.client()
+        anchor = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        tokens, targets = lists()
+        self.assertRegex(told(client, anchor, tokens, targets), "2 passes, 2 requests(.|\n)*1 pass")
+        self.assertEqual(ops.metrics(client, anchor), {})
+        loss = ops.loss(client, anchor, tokens, {"target_tokens": targets})
+        self.assertAlmostEqual(ops.metrics(client, anchor)["loss:sum"].item(), loss.item(), delta=1e-3)
+
     def test_refusals_are_readable(self):
         client = self.client()
         anchor = torch.zeros(1, dtype=torch.float64, requires_grad=True)
@@ -167,6 +183,10 @@ class RemoteModelTest(unittest.TestCase):
                 "step": lambda: ops.step(client, anchor),
                 "synchronize": lambda: ops.synchronize(client, anchor),
                 "accept_server_gradient": lambda: ops.accept_server_gradient(client, anchor),
+                "metrics": lambda: ops.metrics(client, anchor),
+                "explain": lambda: ops.explain(client, anchor, tokens, tokens),
+                "explain_list": lambda: ops.explain_list(client, anchor, [tokens[0]], [tokens[0]]),
+                "explain_loss": lambda: ops.explain_loss(client, anchor, [tokens[0]], {}),
             }
             for name, call in calls.items():
                 with self.subTest(name), self.assertRaisesRegex(

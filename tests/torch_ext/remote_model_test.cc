@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/nn/cloneable.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/optim/schedulers/step_lr.h>
 #include <torch/optim/sgd.h>
@@ -180,6 +181,46 @@ TEST_F(RemoteModelTest, WhatAServerCannotDoIsRefused) {
               HasSubstr("save_state"));
 }
 
+TEST_F(RemoteModelTest, ACopyOfTheHandleIsTheSameModelAndAClonedOneIsRefused) {
+  RemoteModel copy = model_;
+  copy->forward_list({ints({1, 2})}, {ints({3, 4})}).front().sum().backward();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+  EXPECT_THAT(thrown_by([&] { model_->clone(); }),
+              HasSubstr("create_training_client_from_state(path)"));
+}
+
+/// A module of the user's that has a remote model among its parts.
+struct PairImpl final : torch::nn::Cloneable<PairImpl> {
+  explicit PairImpl(RemoteModel model) : remote(std::move(model)) { reset(); }
+  void reset() override { register_module("remote", remote); }
+  RemoteModel remote;
+};
+
+TEST_F(RemoteModelTest, AModuleAroundItIsNotClonedEither) {
+  PairImpl around(model_);
+  EXPECT_THAT(thrown_by([&] { around.clone(); }), HasSubstr("clone() of a RemoteModel"));
+}
+
+TEST_F(RemoteModelTest, AFrozenModelGivesValuesAndRefusesToTrain) {
+  for (at::Tensor& parameter : model_->parameters()) parameter.requires_grad_(false);
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  EXPECT_FALSE(logprobs().requires_grad());
+  EXPECT_FALSE(model_->loss(loss::kCrossEntropy, batch).requires_grad());
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
+              HasSubstr("step() of a model whose parameter"));
+  EXPECT_THAT(thrown_by([&] { (void)model_->forward_backward(loss::kCrossEntropy, batch); }),
+              HasSubstr("requires_grad_(true)"));
+  EXPECT_THAT(server_->calls, ElementsAre("forward cross_entropy 1", "forward cross_entropy 1"));
+}
+
+TEST_F(RemoteModelTest, AModelThatWasFrozenAfterBackwardTakesItsStep) {
+  logprobs().sum().backward();
+  for (at::Tensor& parameter : model_->parameters()) parameter.requires_grad_(false);
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
 TEST_F(RemoteModelTest, BadBatchesAreNamed) {
   const auto error_of = [&](const at::Tensor& tokens, const at::Tensor& targets) {
     return thrown_by([&] { model_->forward(tokens, targets); });
@@ -187,8 +228,8 @@ TEST_F(RemoteModelTest, BadBatchesAreNamed) {
   const at::Tensor good = torch::tensor({{1, 2}});
   EXPECT_THAT(error_of(torch::tensor({{1.0F}}), good), HasSubstr("tokens has dtype float32"));
   EXPECT_THAT(error_of(ints({1, 2}), good),
-              HasSubstr("tokens has shape (2), expected (batch, length); of a single sequence"));
-  EXPECT_THAT(error_of(good, torch::tensor({{1, 2, 3}})), HasSubstr("targets has shape (1, 3)"));
+              HasSubstr("tokens has shape [2], expected [batch, length]; of a single sequence"));
+  EXPECT_THAT(error_of(good, torch::tensor({{1, 2, 3}})), HasSubstr("targets has shape [1, 3]"));
   EXPECT_THAT(error_of(good, at::Tensor()), HasSubstr("targets"));
   EXPECT_THAT(error_of(good, torch::full({1, 2}, -100)), HasSubstr("nothing but -100"));
   EXPECT_THAT(error_of(good, torch::tensor({{3, -1}})),
@@ -198,7 +239,7 @@ TEST_F(RemoteModelTest, BadBatchesAreNamed) {
   EXPECT_THAT(thrown_by([&] {
                 model_->forward_list({ints({1}), ints({2, 3})}, {ints({1}), ints({2})});
               }),
-              HasSubstr("targets[1] has shape (1), expected (2)"));
+              HasSubstr("targets[1] has shape [1], expected [2]"));
   EXPECT_THAT(thrown_by([&] { model_->forward_list({ints({1})}, std::vector<at::Tensor>{}); }),
               HasSubstr("tokens has 1 sequences but targets has 0"));
   EXPECT_THAT(server_->calls, IsEmpty());

@@ -216,8 +216,9 @@ ScriptService::~ScriptService() { drop_later(std::move(connection_)); }
 
 ServiceClient& ScriptService::client() { return connection_->service; }
 
-ScriptTrainingClient::ScriptTrainingClient(TrainingClient client, std::shared_ptr<const void> lease)
-    : client_(std::move(client)), lease_(std::move(lease)) {
+ScriptTrainingClient::ScriptTrainingClient(TrainingClient client, std::shared_ptr<const void> lease,
+                                           ChunkLimits limits)
+    : client_(std::move(client)), lease_(std::move(lease)), limits_(limits) {
   prepare_to_drop();
 }
 

@@ -16,6 +16,7 @@
 #include <string>
 #include <utility>
 
+#include "tinkex/options.h"
 #include "tinkex/sampling_client.h"
 #include "tinkex/service_client.h"
 #include "tinkex/training_client.h"
@@ -44,18 +45,21 @@ class ScriptService final : public torch::CustomClassHolder {
 /// A model in training.
 class ScriptTrainingClient final : public torch::CustomClassHolder {
  public:
-  /// `lease` is kept as long as the client; it may be null.
-  ScriptTrainingClient(TrainingClient client, std::shared_ptr<const void> lease);
+  /// `lease` is kept as long as the client; it may be null. `limits` are those of the service.
+  ScriptTrainingClient(TrainingClient client, std::shared_ptr<const void> lease,
+                       ChunkLimits limits = {});
   ~ScriptTrainingClient() override;
 
   TrainingClient& client() { return client_; }
   const std::shared_ptr<const void>& lease() const { return lease_; }
+  const ChunkLimits& limits() const { return limits_; }
   /// For remote_model_ops.h.
   const std::shared_ptr<remote::GradientLedger>& ledger() const { return ledger_; }
 
  private:
   TrainingClient client_;
   std::shared_ptr<const void> lease_;
+  ChunkLimits limits_;
   std::shared_ptr<remote::GradientLedger> ledger_ = std::make_shared<remote::GradientLedger>();
 };
 

@@ -141,6 +141,11 @@ constexpr const char* kRemoteOps[] = {
     "float weight_decay=1e-2, float grad_clip_norm=0.0, bool pipelined=False) -> Dict(str, Tensor)",
     "synchronize(" ANCHORED ") -> ()",
     "accept_server_gradient(" ANCHORED ") -> ()",
+    "metrics(" ANCHORED ") -> Dict(str, Tensor)",
+    "explain(" ANCHORED ", Tensor tokens, Tensor targets) -> str",
+    "explain_list(" ANCHORED ", Tensor[] tokens, Tensor[] targets) -> str",
+    "explain_loss(" ANCHORED
+    ", Tensor[] tokens, Dict(str, Tensor[]) loss_fn_inputs, str loss_fn=\"cross_entropy\") -> str",
 
     // Sampling.
     "sample" PROMPT " -> (Tensor[] tokens, Tensor[] logprobs, str[] stop_reasons)",

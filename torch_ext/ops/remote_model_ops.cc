@@ -6,6 +6,8 @@
 #include "torch_ext/error_bridge.h"
 #include "torch_ext/ops/reaper.h"
 #include "torch_ext/ops/remote_op.h"
+#include "torch_ext/remote/explain.h"
+#include "torch_ext/remote/graph.h"
 #include "torch_ext/remote/model_calls.h"
 
 namespace tinkex::torch_ext {
@@ -31,6 +33,14 @@ auto with_state(const TrainingPtr& client, const at::Tensor& anchor, bool pipeli
   } catch (const Error& error) {
     throw_error(error);
   }
+}
+
+/// The text of what `explain` makes of the model's settings.
+template <class Explain>
+std::string explained(const TrainingPtr& client, const at::Tensor& anchor, Explain explain) {
+  return with_state(client, anchor, /*pipelined=*/false, [&](const remote::StatePtr& state) {
+    return explain(remote::Explained{client->limits(), remote::wants_gradient(*state)}).text();
+  });
 }
 
 }  // namespace
@@ -72,7 +82,7 @@ TensorDict remote_step(const TrainingPtr& client, const at::Tensor& anchor, doub
                           .grad_clip_norm = grad_clip_norm};
   return with_state(client, anchor, pipelined, [&](const remote::StatePtr& state) {
     const std::optional<OptimStepResponse> response = state->step(params);
-    return Script<OptimStepResponse>::from(response.value_or(OptimStepResponse{}));
+    return to_tensor_dict(response ? response->metrics : Metrics{});
   });
 }
 
@@ -85,6 +95,37 @@ void remote_accept_server_gradient(const TrainingPtr& client, const at::Tensor& 
              [](const remote::StatePtr& state) { state->accept_server_gradient(); });
 }
 
+TensorDict remote_metrics(const TrainingPtr& client, const at::Tensor& anchor) {
+  return with_state(client, anchor, /*pipelined=*/false, [](const remote::StatePtr& state) {
+    return to_tensor_dict(state->ledger().backward_metrics());
+  });
+}
+
+std::string explain_logprobs(const TrainingPtr& client, const at::Tensor& anchor,
+                             const at::Tensor& tokens, const at::Tensor& targets) {
+  return explained(client, anchor, [&](const remote::Explained& how) {
+    return remote::explain_padded(how, tokens, targets);
+  });
+}
+
+std::string explain_logprobs_list(const TrainingPtr& client, const at::Tensor& anchor,
+                                  const std::vector<at::Tensor>& tokens,
+                                  const std::vector<at::Tensor>& targets) {
+  return explained(client, anchor, [&](const remote::Explained& how) {
+    return remote::explain_lists(how, tokens, targets);
+  });
+}
+
+std::string explain_remote_loss(const TrainingPtr& client, const at::Tensor& anchor,
+                                const std::vector<at::Tensor>& tokens,
+                                const TensorListDict& loss_fn_inputs, const std::string& loss_fn) {
+  const NamedTensorLists lists = to_named_lists(loss_fn_inputs);
+  const std::vector<Datum> data = value_or_throw(borrow_datums(tokens, lists));
+  return explained(client, anchor, [&](const remote::Explained& how) {
+    return remote::explain_loss(how, data, loss_fn);
+  });
+}
+
 void register_remote_model_kernels(torch::Library& library) {
   library.impl("logprobs", TORCH_FN(remote_logprobs));
   library.impl("logprobs_list", TORCH_FN(remote_logprobs_list));
@@ -92,6 +133,10 @@ void register_remote_model_kernels(torch::Library& library) {
   library.impl("step", TORCH_FN(remote_step));
   library.impl("synchronize", TORCH_FN(remote_synchronize));
   library.impl("accept_server_gradient", TORCH_FN(remote_accept_server_gradient));
+  library.impl("metrics", TORCH_FN(remote_metrics));
+  library.impl("explain", TORCH_FN(explain_logprobs));
+  library.impl("explain_list", TORCH_FN(explain_logprobs_list));
+  library.impl("explain_loss", TORCH_FN(explain_remote_loss));
 }
 
 void register_remote_model_autograd_kernels(torch::Library& library) {
@@ -102,8 +147,9 @@ void register_remote_model_autograd_kernels(torch::Library& library) {
 
 void register_remote_model_meta_kernels(torch::Library& library) {
   for (const char* op :
-       {"logprobs", "logprobs_list", "loss", "step", "synchronize", "accept_server_gradient"}) {
-    library.impl(op, torch::CppFunction::makeFromBoxedFunction<&refuse_to_trace>());
+       {"logprobs", "logprobs_list", "loss", "step", "synchronize", "accept_server_gradient",
+        "metrics", "explain", "explain_list", "explain_loss"}) {
+    refuse_meta(library, op);
   }
 }
 

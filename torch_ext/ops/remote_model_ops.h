@@ -34,6 +34,17 @@ TensorDict remote_step(const TrainingPtr& client, const at::Tensor& anchor, doub
                        bool pipelined);
 void remote_synchronize(const TrainingPtr& client, const at::Tensor& anchor);
 void remote_accept_server_gradient(const TrainingPtr& client, const at::Tensor& anchor);
+/// RemoteModelImpl::metrics.
+TensorDict remote_metrics(const TrainingPtr& client, const at::Tensor& anchor);
+/// The texts of RemoteModelImpl::explain, explain_list and explain_loss. Nothing is sent.
+std::string explain_logprobs(const TrainingPtr& client, const at::Tensor& anchor,
+                             const at::Tensor& tokens, const at::Tensor& targets);
+std::string explain_logprobs_list(const TrainingPtr& client, const at::Tensor& anchor,
+                                  const std::vector<at::Tensor>& tokens,
+                                  const std::vector<at::Tensor>& targets);
+std::string explain_remote_loss(const TrainingPtr& client, const at::Tensor& anchor,
+                                const std::vector<at::Tensor>& tokens,
+                                const TensorListDict& loss_fn_inputs, const std::string& loss_fn);
 
 /// Called by library.cc: without autograd, with it, and those that refuse to trace.
 void register_remote_model_kernels(torch::Library& library);

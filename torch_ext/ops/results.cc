@@ -12,12 +12,6 @@
 namespace tinkex::torch_ext {
 namespace {
 
-TensorDict to_dict(const Metrics& metrics) {
-  TensorDict dict;
-  for (auto& [name, tensor] : metrics_to_tensors(metrics)) dict.insert(name, std::move(tensor));
-  return dict;
-}
-
 template <class To, class From>
 at::Tensor vector_to_tensor(const std::vector<From>& values, at::ScalarType type) {
   at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, type);
@@ -115,6 +109,12 @@ void add_topk(const SampleBatch& batch, TensorDict& dict) {
 
 }  // namespace
 
+TensorDict to_tensor_dict(const Metrics& metrics) {
+  TensorDict dict;
+  for (auto& [name, tensor] : metrics_to_tensors(metrics)) dict.insert(name, std::move(tensor));
+  return dict;
+}
+
 auto Script<ForwardBackwardOutput>::from(const ForwardBackwardOutput& output) -> type {
   TensorListDict outputs;
   for (auto& [name, tensors] : value_or_throw(outputs_to_tensors(output.loss_fn_outputs))) {
@@ -123,7 +123,7 @@ auto Script<ForwardBackwardOutput>::from(const ForwardBackwardOutput& output) ->
     for (at::Tensor& tensor : tensors) list.push_back(std::move(tensor));
     outputs.insert(name, std::move(list));
   }
-  return {std::move(outputs), to_dict(output.metrics)};
+  return {std::move(outputs), to_tensor_dict(output.metrics)};
 }
 
 auto Script<RaggedOutput>::from(const RaggedOutput& output) -> type {
@@ -133,11 +133,11 @@ auto Script<RaggedOutput>::from(const RaggedOutput& output) -> type {
     values.insert(name, std::move(ragged.values));
     offsets.insert(name, std::move(ragged.offsets));
   }
-  return {std::move(values), std::move(offsets), to_dict(output.output.metrics)};
+  return {std::move(values), std::move(offsets), to_tensor_dict(output.output.metrics)};
 }
 
 auto Script<OptimStepResponse>::from(const OptimStepResponse& response) -> type {
-  return to_dict(response.metrics);
+  return to_tensor_dict(response.metrics);
 }
 
 auto Script<SampleResponse>::from(const SampleResponse& response) -> type {

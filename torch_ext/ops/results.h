@@ -21,6 +21,9 @@ namespace tinkex::torch_ext {
 using TensorDict = c10::Dict<std::string, at::Tensor>;
 using TensorListDict = c10::Dict<std::string, c10::List<at::Tensor>>;
 
+/// Float64 tensors without dimensions.
+TensorDict to_tensor_dict(const Metrics& metrics);
+
 /// `Script<T>::type` is T for scripts; `Script<T>::from` makes one, throwing what error_bridge.h
 /// says. It makes tensors that nobody else refers to; those of a list are slices of one storage.
 template <class T>
@@ -119,16 +122,17 @@ struct Script<LeasedSampler> {
   }
 };
 
-/// A training client with what keeps its service open.
+/// A training client with what keeps its service open, and the service's limits.
 struct LeasedTrainer {
   TrainingClient client;
   std::shared_ptr<const void> lease;
+  ChunkLimits limits;
 };
 template <>
 struct Script<LeasedTrainer> {
   using type = TrainingPtr;
   static type from(const LeasedTrainer& trainer) {
-    return c10::make_intrusive<ScriptTrainingClient>(trainer.client, trainer.lease);
+    return c10::make_intrusive<ScriptTrainingClient>(trainer.client, trainer.lease, trainer.limits);
   }
 };
 

@@ -14,13 +14,21 @@ std::vector<SupportedModel> models_of(const ServicePtr& service) {
   return value_or_throw(service->client().get_supported_models().get());
 }
 
-/// The client with what keeps its service open.
-template <class Leased, class Client>
-Future<Leased> leased(Future<Client> client, const ServicePtr& service) {
-  return std::move(client).then([lease = service->lease()](Result<Client> made) -> Result<Leased> {
-    if (!made) return std::move(made).error();
-    return Leased{*std::move(made), lease};
-  });
+/// The client with what it needs of its service.
+Future<LeasedTrainer> leased(Future<TrainingClient> client, const ServicePtr& service) {
+  const ChunkLimits limits = service->client().options().chunk_limits;
+  return std::move(client).then(
+      [lease = service->lease(), limits](Result<TrainingClient> made) -> Result<LeasedTrainer> {
+        if (!made) return std::move(made).error();
+        return LeasedTrainer{*std::move(made), lease, limits};
+      });
+}
+Future<LeasedSampler> leased(Future<SamplingClient> client, const ServicePtr& service) {
+  return std::move(client).then(
+      [lease = service->lease()](Result<SamplingClient> made) -> Result<LeasedSampler> {
+        if (!made) return std::move(made).error();
+        return LeasedSampler{*std::move(made), lease};
+      });
 }
 
 }  // namespace
@@ -57,15 +65,13 @@ Future<LeasedTrainer> start_create_lora_training_client(
   config.train_attn = train_attn;
   config.train_mlp = train_mlp;
   config.train_unembed = train_unembed;
-  return leased<LeasedTrainer>(service->client().create_lora_training_client(base_model, config),
-                               service);
+  return leased(service->client().create_lora_training_client(base_model, config), service);
 }
 
 Future<LeasedTrainer> start_create_training_client_from_state(const ServicePtr& service,
                                                               const std::string& path,
                                                               bool with_optimizer) {
-  return leased<LeasedTrainer>(
-      service->client().create_training_client_from_state(path, with_optimizer), service);
+  return leased(service->client().create_training_client_from_state(path, with_optimizer), service);
 }
 
 Future<LeasedSampler> start_create_sampling_client(const ServicePtr& service,
@@ -75,7 +81,7 @@ Future<LeasedSampler> start_create_sampling_client(const ServicePtr& service,
   std::optional<std::string> path;
   if (base_model) model = *base_model;
   if (model_path) path = *model_path;
-  return leased<LeasedSampler>(service->client().create_sampling_client(model, path), service);
+  return leased(service->client().create_sampling_client(model, path), service);
 }
 
 void register_service_kernels(torch::Library& library) {

@@ -30,6 +30,14 @@ T wait_for(GradientLedger& ledger, Future<T> sent, const End& end) {
   return std::move(sent).get().value();
 }
 
+Error frozen(const char* what) {
+  return invalid_argument(
+      std::string(what) +
+      " of a model whose parameter is frozen (requires_grad is false): no backward() reaches it, "
+      "so it would not be trained. requires_grad_(true) on its parameter makes it trainable again; "
+      "of a model that shall stay as it is, call forward() and loss() alone");
+}
+
 /// Tells the ledger of the end of a backward pass.
 auto end_of_backward(const Ticket& ticket, Report report) {
   return [ticket, report](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result) {
@@ -95,6 +103,7 @@ Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Da
                                                               const std::string& loss_fn,
                                                               const LossConfig& config) {
   check_before();
+  if (!anchor_.requires_grad()) throw frozen("forward_backward()");
   const Ticket ticket = ledger_->begin_backward(0).value();
   return ledger_->watch(client_.forward_backward(data, loss_fn, config),
                         end_of_backward(ticket, Report::kCaller));
@@ -103,6 +112,7 @@ Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Da
 std::optional<Ticket> TrainingState::begin_step() const {
   check_before();
   std::optional<Ticket> ticket = ledger_->begin_step(shown_by(anchor_.grad())).value();
+  if (!ticket && !anchor_.requires_grad()) throw frozen("step()");
   anchor_.mutable_grad().reset();
   return ticket;
 }

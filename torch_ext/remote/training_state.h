@@ -58,7 +58,8 @@ class TrainingState {
   std::pair<ForwardBackwardOutput, GradientLedger::Ticket> loss(std::span<const Datum> data,
                                                                 const std::string& loss_fn,
                                                                 const LossConfig& config);
-  /// The same without waiting and without a graph: the gradient counts at once.
+  /// The same without waiting and without a graph: the gradient counts at once. Refused if the
+  /// anchor is frozen, as are steps that have no gradient to apply.
   Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data,
                                                  const std::string& loss_fn,
                                                  const LossConfig& config);

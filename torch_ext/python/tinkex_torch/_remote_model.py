@@ -10,6 +10,7 @@ import torch
 
 from ._arguments import Array, Arrays, to_config, to_inputs, to_tensor, to_tensors, to_text
 from ._errors import Error, make_error, translate_errors
+from ._results import Metrics
 from ._training import TrainingClient
 from ._waiting import call_interruptibly
 
@@ -41,7 +42,10 @@ class RemoteModel(torch.nn.Module):
     ``client.save_state``: ``state_dict``, pickling and copying are refused.
 
     ``backward`` raises RuntimeError, as PyTorch puts its own type in place of ours; within
-    ``translate_errors`` it is ``Error``. Use it on one thread at a time, and one model per client.
+    ``translate_errors`` it is ``Error``. Use it on one thread at a time.
+
+    One model per client: a client has one gradient on the server, and two models of it would each
+    know of their own part; ``step`` of either then raises InvalidArgument.
     """
 
     anchor: torch.nn.Parameter
@@ -89,13 +93,7 @@ class RemoteModel(torch.nn.Module):
 
         Under ``no_grad`` it has no graph. Raises InvalidArgument before anything is sent.
         """
-        in_lists = isinstance(tokens, (list, tuple))
-        if in_lists != isinstance(targets, (list, tuple)):
-            raise make_error(
-                "invalid_argument", "tokens is a %s and targets is a %s, expected two tensors, (B, T) "
-                "and padded, or two lists with one array per sequence"
-                % (type(tokens).__name__, type(targets).__name__))
-        if in_lists:
+        if _are_lists(tokens, targets):
             return self._call(torch.ops.tinkex.logprobs_list, to_tensors(tokens, "tokens"),
                               to_tensors(targets, "targets"), self._pipelined)
         return self._call(torch.ops.tinkex.logprobs, to_tensor(tokens, "tokens"),
@@ -120,6 +118,30 @@ class RemoteModel(torch.nn.Module):
         return self._call(torch.ops.tinkex.loss, to_tensors(tokens, "tokens"),
                           to_inputs(loss_fn_inputs), to_text(loss_fn, "loss_fn"),
                           to_config(loss_fn_config))
+
+    @property
+    def metrics(self) -> Metrics:
+        """Of the last backward pass, or ``loss``, that has finished; ``RemoteAdamW.metrics`` are those
+        of the step. Does not wait."""
+        with translate_errors():
+            return torch.ops.tinkex.metrics(self._client.native, self.anchor)
+
+    def explain(self, tokens: Any, targets: Any) -> str:
+        """How ``model(tokens, targets)`` and its ``backward`` would travel: passes, requests, bytes.
+
+        A text of a few lines for people. Nothing is sent. Raises what that call would raise.
+        """
+        if _are_lists(tokens, targets):
+            return self._call(torch.ops.tinkex.explain_list, to_tensors(tokens, "tokens"),
+                              to_tensors(targets, "targets"))
+        return self._call(torch.ops.tinkex.explain, to_tensor(tokens, "tokens"),
+                          to_tensor(targets, "targets"))
+
+    def explain_loss(self, loss_fn: str, tokens: Arrays,
+                     loss_fn_inputs: Mapping[str, Arrays]) -> str:
+        """The same of ``loss``."""
+        return self._call(torch.ops.tinkex.explain_loss, to_tensors(tokens, "tokens"),
+                          to_inputs(loss_fn_inputs), to_text(loss_fn, "loss_fn"))
 
     def synchronize(self) -> None:
         """Waits for what is under way, and raises its first failure. Of use if pipelined."""
@@ -177,6 +199,17 @@ class RemoteModel(torch.nn.Module):
             return function()
 
 
+def _are_lists(tokens: Any, targets: Any) -> bool:
+    """Whether a batch is given as lists, not padded."""
+    in_lists = isinstance(tokens, (list, tuple))
+    if in_lists != isinstance(targets, (list, tuple)):
+        raise make_error(
+            "invalid_argument", "tokens is a %s and targets is a %s, expected two tensors, (B, T) "
+            "and padded, or two lists with one array per sequence"
+            % (type(tokens).__name__, type(targets).__name__))
+    return in_lists
+
+
 def _as_here(function: Callable[[], T]) -> Callable[[], T]:
     """``function`` for another thread, with the modes of autograd, which each thread has of its own.
 
@@ -219,7 +252,8 @@ def _keep_out_of_graphs() -> None:
     """
     from ._remote_adamw import RemoteAdamW
 
-    for kind, names in ((RemoteModel, ("forward", "loss", "synchronize", "accept_server_gradient")),
+    for kind, names in ((RemoteModel, ("forward", "loss", "explain", "explain_loss", "synchronize",
+                                       "accept_server_gradient")),
                         (RemoteAdamW, ("step",))):
         for name in names:
             method = torch.compiler.disable(getattr(kind, name), reason=_NOT_TRACED)

@@ -281,7 +281,7 @@ class OpsTest(unittest.TestCase):
         other.close()
 
     def test_clients_refuse_to_be_pickled(self):
-        with self.assertRaisesRegex(Exception, r"tinkex: \[invalid_argument\] .*save_state"):
+        with self.assertRaisesRegex(TypeError, r"tinkex: \[invalid_argument\] .*save_state"):
             pickle.dumps(self.client())
 
     def test_process_may_exit_with_work_in_flight(self):

@@ -11,6 +11,7 @@ import time
 import unittest
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import tinkex_torch
 from remote_models import MODEL, ServiceTest, lists, padded, total
@@ -78,6 +79,99 @@ class CompileTest(ServiceTest):
         compiled = torch.compile(lambda *batch: model(*batch).sum(), fullgraph=True, backend="eager")
         with self.assertRaisesRegex(RuntimeError, "a remote model sends requests.*fullgraph"):
             compiled(*padded())
+
+
+class CompileScoresTest(ServiceTest):
+    """A sampling client inside one graph: its scores have a shape that is known beforehand."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.samplers = [cls.service.create_sampling_client(name).native
+                        for name in cls.service.supported_models()[:2]]
+        cls.prompt = torch.arange(4)
+
+    @staticmethod
+    def score(sampler, prompt):
+        return torch.ops.tinkex.compute_logprobs(sampler, prompt + 1) * 2
+
+    @staticmethod
+    def score_both(sampler, prompt):
+        values, offsets = torch.ops.tinkex.compute_logprobs_ragged(sampler, [prompt + 1, prompt[:3]])
+        return values * 2, offsets + 1
+
+    def test_a_full_graph_gives_the_scores_of_the_client_that_it_is_called_with(self):
+        for backend in ("eager", "aot_eager", "inductor"):
+            torch._dynamo.reset()
+            for function in (self.score, self.score_both):
+                compiled = torch.compile(function, fullgraph=True, backend=backend)
+                for sampler in self.samplers:
+                    for prompt in (self.prompt, torch.arange(7)):
+                        torch.testing.assert_close(compiled(sampler, prompt),
+                                                   function(sampler, prompt), equal_nan=True)
+
+    def test_an_exported_program_takes_a_client_or_holds_one(self):
+        score = self.score
+
+        class Taking(torch.nn.Module):
+            def forward(self, sampler, prompt):
+                return score(sampler, prompt)
+
+        class Holding(torch.nn.Module):
+            def __init__(self, sampler):
+                super().__init__()
+                self.sampler = sampler
+
+            def forward(self, prompt):
+                return score(self.sampler, prompt)
+
+        first, second = self.samplers
+        expected = [score(each, self.prompt) for each in self.samplers]
+        taking = torch.export.export(Taking(), (first, self.prompt)).module()
+        holding = torch.export.export(Holding(first), (self.prompt,)).module()
+        for actual, wanted in ((taking(first, self.prompt), expected[0]),
+                               (taking(second, self.prompt), expected[1]),
+                               (holding(self.prompt), expected[0])):
+            torch.testing.assert_close(actual, wanted, equal_nan=True)
+
+    def test_wrong_prompts_and_other_calls_are_refused_while_tracing(self):
+        for told, function in (
+                ("2 dimensions, expected one", lambda sampler, prompt: self.score(
+                    sampler, prompt[None])),
+                ("the method session_id of a client", lambda sampler, prompt: (
+                    sampler.session_id(), prompt + 1)[1])):
+            torch._dynamo.reset()
+            with self.assertRaisesRegex(Exception, told):
+                torch.compile(function, fullgraph=True, backend="eager")(self.samplers[0],
+                                                                         self.prompt)
+
+    def test_without_fullgraph_the_graph_breaks_at_all_other_calls(self):
+        sampler = self.service.create_sampling_client(MODEL)
+        ops, native = torch.ops.tinkex, sampler.native
+        for function in (
+                lambda prompt: sampler.sample(prompt + 1, max_tokens=4, seed=0).tokens[0] * 1,
+                lambda prompt: sampler.compute_logprobs(prompt + 1)[1:] * 1,
+                lambda prompt: ops.sample(native, prompt + 1, 1, 4, 0)[0][0] * 1,
+                lambda prompt: ops.sample_ragged(native, [prompt + 1], 1, 4, 0)["tokens"] * 1,
+                lambda prompt: ops.compute_logprobs_async(native, prompt + 1).wait()[1:] * 1,
+                lambda prompt: len(native.session_id()) + prompt):
+            torch._dynamo.reset()
+            compiled = torch.compile(function, backend="aot_eager")
+            self.assertTrue(torch.equal(compiled(self.prompt), function(self.prompt)))
+
+    def test_nothing_is_logged_and_nothing_is_sent_while_tracing(self):
+        with tinkex_torch.connect() as closed:
+            sampler = closed.create_sampling_client(MODEL).native
+        with FakeTensorMode() as mode, self.assertNoLogs("torch._library.fake_class_registry"):
+            fake = mode.from_tensor(self.prompt)
+            self.assertEqual(self.score(sampler, fake).shape, (4,))
+            self.assertEqual(self.score_both(sampler, fake)[0].shape, (7,))
+            with self.assertRaisesRegex(RuntimeError, r"tinkex: \[invalid_argument\] tinkex.sample"):
+                torch.ops.tinkex.sample(sampler, fake)
+        torch._dynamo.reset()
+        with self.assertNoLogs("torch._library.fake_class_registry"):
+            torch.compile(self.score, fullgraph=True, backend="aot_eager")(*self.samplers[:1],
+                                                                           self.prompt)
 
 
 class ScriptTest(ServiceTest):

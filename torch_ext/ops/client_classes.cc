@@ -1,5 +1,9 @@
 #include "torch_ext/ops/client_classes.h"
 
+#include <c10/util/Exception.h>
+
+#include <optional>
+#include <string>
 #include <tuple>
 
 #include "torch_ext/connect.h"
@@ -33,13 +37,15 @@ ServicePtr service_from(ServiceState state) {
   return c10::make_intrusive<ScriptService>(value_or_throw(connect(std::move(options))));
 }
 
-/// getstate and setstate of a class that cannot leave its session.
+/// getstate and setstate of a class that cannot leave its session. TypeError is what Python says of
+/// such objects, and what PyTorch's compiler expects of them.
 template <class Client>
 std::string refuse_to_save(const c10::intrusive_ptr<Client>&) {
-  throw_error(invalid_argument(
+  const Error error = invalid_argument(
       "a client belongs to a live session and cannot be pickled or saved in a module. Save the "
       "model with save_state or save_weights_for_sampler, keep the path, and make a client from it "
-      "after loading"));
+      "after loading");
+  throw c10::TypeError(error.what(), {});
 }
 template <class Client>
 c10::intrusive_ptr<Client> refuse_to_load(const std::string&) {
@@ -114,6 +120,14 @@ const Arguments& prompts_arguments() {
                                  arg("prompt_logprobs") = false,
                                  arg("topk_prompt_logprobs") = 0};
   return list;
+}
+
+using SamplingClass = torch::class_<ScriptSamplingClient>;
+
+/// For make_traceable(), which adds a method to the class.
+std::optional<SamplingClass>& sampling_class() {
+  static std::optional<SamplingClass> registered;
+  return registered;
 }
 
 c10::Dict<std::string, std::string> model_info(const TrainingPtr& client) {
@@ -192,8 +206,9 @@ void register_sampling_client_class(torch::Library& library) {
   using SampleRagged = RemoteOp<&start_sample_ragged>;
   using Logprobs = RemoteOp<&start_compute_logprobs>;
   using LogprobsRagged = RemoteOp<&start_compute_logprobs_ragged>;
-  library.class_<ScriptSamplingClient>("SamplingClient")
-      .def("session_id", [](const SamplingPtr& self) { return self->client().session_id(); })
+  sampling_class() = library.class_<ScriptSamplingClient>("SamplingClient");
+  sampling_class()
+      ->def("session_id", [](const SamplingPtr& self) { return self->client().session_id(); })
       .def("sample", &Sample::blocking, "", prompt_arguments())
       .def("sample_async", &Sample::async, "", prompt_arguments())
       .def("sample_ragged", &SampleRagged::blocking, "", prompts_arguments())
@@ -205,6 +220,17 @@ void register_sampling_client_class(torch::Library& library) {
       .def("close", [](const SamplingPtr& self) { self->client().close(); })
       .def_pickle([](const SamplingPtr& self) { return refuse_to_save(self); },
                   [](std::string state) { return refuse_to_load<ScriptSamplingClient>(state); });
+}
+
+void make_traceable() {
+  static const bool done = [] {
+    // Nothing of a client's is a part of a graph: one client may take the place of another.
+    sampling_class()->def("__obj_flatten__", [](const SamplingPtr&) {
+      return std::make_tuple(std::make_tuple(std::string("kind"), std::string("SamplingClient")));
+    });
+    return true;
+  }();
+  (void)done;
 }
 
 ScriptService::ScriptService(Connection connection)

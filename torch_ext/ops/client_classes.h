@@ -85,4 +85,9 @@ void register_service_class(torch::Library& library);
 void register_training_client_class(torch::Library& library);
 void register_sampling_client_class(torch::Library& library);
 
+/// Lets torch.compile and torch.export hold a SamplingClient in their graphs. An op calls it, for
+/// who has registered a stand-in of the class, as the Python package does: without one PyTorch
+/// would fail where it now breaks its graph.
+void make_traceable();
+
 }  // namespace tinkex::torch_ext

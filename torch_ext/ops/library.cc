@@ -161,6 +161,8 @@ constexpr const char* kRemoteOps[] = {
     "compute_logprobs_ragged_async" LOGPROBS_RAGGED " -> " CLASS("PendingLogprobsRagged"),
     "compute_logprobs_ragged_future" LOGPROBS_RAGGED " -> Future((Tensor, Tensor))",
 
+    // For the Python package: torch_ext/python/tinkex_torch/_tracing.py.
+    "make_traceable() -> ()",
     // Once Python begins to exit; registered as its exit handler by the first op that gives a
     // Future.
     "stop_callbacks() -> ()",
@@ -198,6 +200,7 @@ void implement_for_every_device(torch::Library& library) {
   register_sampling_kernels(library);
   register_tensor_kernels(library);
   register_remote_model_kernels(library);
+  library.impl("make_traceable", TORCH_FN(make_traceable));
   library.impl("stop_callbacks", TORCH_FN(stop_callbacks));
 }
 

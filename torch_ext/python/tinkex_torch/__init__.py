@@ -41,7 +41,10 @@ from ._results import BatchResult, Metrics, SampleResult  # noqa: E402
 from ._sampling import SamplingClient  # noqa: E402
 from ._service import Service, connect, connect_embedded  # noqa: E402
 from ._text import decode_text, encode_text  # noqa: E402
+from ._tracing import register as _register  # noqa: E402
 from ._training import TrainingClient  # noqa: E402
+
+_register()
 
 __version__: str = BUILD.version
 

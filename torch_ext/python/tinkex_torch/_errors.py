@@ -147,7 +147,7 @@ def translate_errors() -> Iterator[None]:
         yield
     except Error:
         raise
-    except (RuntimeError, ValueError) as problem:
+    except (RuntimeError, TypeError, ValueError) as problem:
         text = str(problem)
         error = parse_error(text)
         if error is not None:

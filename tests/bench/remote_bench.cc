@@ -1,17 +1,21 @@
 // What RemoteModel costs on top of the C++ client: the same calls on a connection that answers at
-// once, by turns.
+// once, by turns. And what a loop of it on the embedded backend costs beside the engine itself.
 //
 // ./bazelw run -c opt //tests/bench:remote
+// ./bazelw run -c opt //tests/bench:remote -- --model MODEL --examples 4 --tokens 32
 
 #include <ATen/ops/arange.h>
 
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <exception>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "tests/bench/measurement.h"
+#include "tests/bench/remote_loop.h"
 #include "tests/torch_ext/fake_connections.h"
 #include "torch_ext/datum_convert.h"
 #include "torch_ext/remote_adamw.h"
@@ -45,9 +49,7 @@ void compare(const char* what, auto&& client, auto&& model) {
               bench::median(theirs), bench::median(ours), bench::median(more));
 }
 
-}  // namespace
-
-int main() {
+void bench_calls() {
   const auto connection = std::make_shared<FakeTraining>();
   connection->output->loss_fn_outputs = {
       {{"logprobs", TensorData::from(std::vector<float>(kTokens, -1.0F))}}};
@@ -83,4 +85,22 @@ int main() {
         model->forward_list(tokens, tokens).front().sum().backward();
         optimizer.step();
       });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  CLI::App app("What RemoteModel costs beside the C++ client, and beside the engine itself.");
+  bench::LoopOptions loop;
+  app.add_option("--model", loop.model, "a GGUF file or a folder of Hugging Face's");
+  app.add_option("--examples", loop.examples, "in a batch of the loop");
+  app.add_option("--tokens", loop.tokens, "of each example");
+  app.add_option("--rounds", loop.rounds, "steps that are measured");
+  CLI11_PARSE(app, argc, argv);
+  bench_calls();
+  bench::bench_loop(loop);
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "%s\n", error.what());
+  return 1;
 }

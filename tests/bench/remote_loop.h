@@ -7,7 +7,7 @@ namespace tinkex::bench {
 /// What the loop is run on.
 struct LoopOptions {
   std::filesystem::path model;  ///< A pretrained model; empty: tinkex/tiny.
-  int examples = 128;           ///< With 32 tokens a step of tinkex/tiny takes more than 50 ms.
+  int examples = 128;           ///< As many as one request holds.
   int tokens = 32;              ///< Of each example.
   int rounds = 31;
 };

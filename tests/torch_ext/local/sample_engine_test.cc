@@ -141,13 +141,18 @@ TEST_F(SampleEngineTest, FailingAllAnswersWaitingAndRunningRequests) {
 }
 
 /// Large enough for threads inside every operation.
-TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeTheBits) {
+std::shared_ptr<const BaseModel> large_model() {
   ModelConfig config = small_config();
   config.vocab_size = 90'000;
   config.hidden_size = 256;
   config.intermediate_size = 1024;
   config.num_hidden_layers = 4;
-  const auto model = BaseModel::random(config, 3).value();
+  return BaseModel::random(config, 3).value();
+}
+
+TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeTheBits) {
+  const auto model = large_model();
+  const ModelConfig& config = model->config();
   ASSERT_TRUE(worth_threads_per_row(model->config()));
   // A scale, 32 / 12, that is no power of two.
   const auto adapter = noisy_adapter(*model, rank(12), 5);
@@ -173,6 +178,31 @@ TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeTheBits) {
   at::set_num_threads(before);
   EXPECT_TRUE(bit_equal(one, three));
   EXPECT_TRUE(bit_equal(one.narrow(0, 0, 1), alone));
+}
+
+TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeWhatIsReadInAPrompt) {
+  const auto model = large_model();
+  const auto adapter = noisy_adapter(*model, rank(12), 5);
+  const auto views =
+      AdapterViews::of(&adapter->layout(), adapter->flat(), model->config().num_hidden_layers);
+  SamplePlan plan = SamplePlan::of(request(3), model->config()).value();
+  for (std::int64_t i = 0; i < 70; ++i) plan.prompt.push_back(i * 1'237 % 90'000);
+  ASSERT_TRUE(worth_threads(model->config(), plan.prompt_length()));
+  SampleOptions options;
+  options.prompt_logprobs = true;
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  SampleResponse first;
+  const Prefilled one = prefill(*model, views, plan, options, nullptr, first).value();
+  at::set_num_threads(3);
+  SampleResponse second;
+  const Prefilled three = prefill(*model, views, plan, options, nullptr, second).value();
+  at::set_num_threads(before);
+  EXPECT_TRUE(bit_equal(one.logits, three.logits));
+  ASSERT_EQ(std::ssize(first.prompt_logprobs), plan.prompt_length());
+  for (std::size_t i = 1; i < first.prompt_logprobs.size(); ++i) {  // The first is no number.
+    ASSERT_EQ(first.prompt_logprobs[i], second.prompt_logprobs[i]) << i;
+  }
 }
 
 }  // namespace

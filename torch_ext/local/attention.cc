@@ -1,12 +1,12 @@
 #include "torch_ext/local/attention.h"
 
-#include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 
 #include "torch_ext/local/matrix_product.h"
+#include "torch_ext/local/parallel.h"
 #include "torch_ext/local/row_kernels.h"
 #include "torch_ext/local/scratch.h"
 
@@ -14,59 +14,51 @@ namespace tinkex::torch_ext::local {
 namespace {
 
 /// Positions whose queries are computed together. What lies above the diagonal of a block is
-/// computed in vain; smaller blocks make products that are slower.
+/// computed in vain; smaller blocks make products that are slower. Of long sequences they are
+/// smaller all the same, so that a block's scores stay near.
 constexpr std::int64_t kBlock = 32;
-
-/// Multiplications that are worth a second thread.
-constexpr std::int64_t kGrain = std::int64_t{1} << 20;
+constexpr std::int64_t kSmallestBlock = 8;
+constexpr std::int64_t kScoresOfABlock = std::int64_t{1} << 20;
 
 /// Fewer pieces of work than this do not keep the cores busy alike.
 constexpr std::int64_t kEnoughUnits = 12;
 
-template <class T>
-T softmax_row(T* row, std::int64_t size, std::int64_t width) {
-  if constexpr (std::is_same_v<T, float>) {
-    return row_kernels().softmax_float(row, size, width);
-  } else {
-    return row_kernels().softmax_double(row, size, width);
-  }
-}
-
-template <class T>
-void softmax_row_gradient(const SoftmaxGradientRow<T>& row) {
-  if constexpr (std::is_same_v<T, float>) {
-    row_kernels().softmax_gradient_float(row);
-  } else {
-    row_kernels().softmax_gradient_double(row);
-  }
-}
+std::int64_t padded(std::int64_t keys) { return (keys + kScoreUnit - 1) / kScoreUnit * kScoreUnit; }
 
 /// A block of positions of some query heads of a sequence, which read the same keys.
 struct Block {
   std::int64_t sequence, head, heads, first, positions;
   std::int64_t rows() const { return heads * positions; }
   std::int64_t keys() const { return first + positions; }
+  std::int64_t seen_by(std::int64_t row) const { return first + row % positions + 1; }
 };
 
 /// Where things lie in the rows of queries, keys and values.
 struct Layout {
-  std::int64_t batch, length, heads, kv_heads, dim;
+  std::int64_t batch, length, heads, kv_heads, dim, block_length;
   std::int64_t group() const { return heads / kv_heads; }
   std::int64_t width() const { return (heads + 2 * kv_heads) * dim; }
   std::int64_t key_column(std::int64_t kv_head) const { return (heads + kv_head) * dim; }
   std::int64_t value_column(std::int64_t kv_head) const { return key_column(kv_heads + kv_head); }
-  std::int64_t blocks() const { return (length + kBlock - 1) / kBlock; }
+  std::int64_t blocks() const { return (length + block_length - 1) / block_length; }
   double scale() const { return 1 / std::sqrt(static_cast<double>(dim)); }
 
   Block block(std::int64_t sequence, std::int64_t head, std::int64_t count,
               std::int64_t place) const {
-    const std::int64_t first = place * kBlock;
-    return {sequence, head, count, first, std::min(kBlock, length - first)};
+    const std::int64_t first = place * block_length;
+    return {sequence, head, count, first, std::min(block_length, length - first)};
   }
 
   static Layout of(const at::Tensor& rows, const ModelConfig& config, std::int64_t length) {
-    return {rows.size(0) / length, length, config.num_attention_heads, config.num_key_value_heads,
-            config.head_dim};
+    TORCH_INTERNAL_ASSERT(rows.is_contiguous() && length > 0 && rows.size(0) % length == 0);
+    const std::int64_t group = config.num_attention_heads / config.num_key_value_heads;
+    const std::int64_t fitting = kScoresOfABlock / (group * length);
+    return {rows.size(0) / length,
+            length,
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+            std::min(length, std::clamp(fitting, kSmallestBlock, kBlock))};
   }
 
   /// The first `count` positions of a head of a sequence, in rows that lie so.
@@ -77,30 +69,38 @@ struct Layout {
   }
 };
 
-/// Memory of one thread for its blocks; a row of a matrix is a query, head by head.
+/// Memory of one thread for its blocks; a row of a matrix is a query, head by head. Rows of scores
+/// are padded, with zeros that change nothing.
 template <class T>
 class Workspace {
  public:
   Workspace(const Layout& layout, std::int64_t heads, T* memory)
-      : dim_(layout.dim), rows_(block_rows(layout, heads)), keys_(layout.length), memory_(memory) {}
+      : dim_(layout.dim),
+        rows_(heads * layout.block_length),
+        keys_(padded(layout.length)),
+        memory_(memory) {}
 
-  static std::int64_t size(const Layout& layout, std::int64_t heads) {
-    return kMatrixWorkspace + block_rows(layout, heads) * (3 * layout.dim + 2 * layout.length);
+  static std::int64_t size(const Layout& layout, std::int64_t heads, bool backward) {
+    const std::int64_t columns = backward ? 3 * layout.dim + 2 * padded(layout.length)
+                                          : 2 * layout.dim + padded(layout.length);
+    return padded(kMatrixWorkspace + heads * layout.block_length * columns);
   }
 
   T* for_products() const { return memory_; }
   MatrixView<T> queries(const Block& block) const { return part(0, block, dim_); }
   MatrixView<T> outputs(const Block& block) const { return part(dim_, block, dim_); }
-  MatrixView<T> gradients(const Block& block) const { return part(2 * dim_, block, dim_); }
-  MatrixView<T> scores(const Block& block) const { return part(3 * dim_, block, block.keys()); }
+  MatrixView<T> scores(const Block& block) const {
+    return part(2 * dim_, block, padded(block.keys()));
+  }
+  // Of the backward pass alone.
   MatrixView<T> score_gradients(const Block& block) const {
-    return part(3 * dim_ + keys_, block, block.keys());
+    return part(2 * dim_ + keys_, block, padded(block.keys()));
+  }
+  MatrixView<T> gradients(const Block& block) const {
+    return part(2 * dim_ + 2 * keys_, block, dim_);
   }
 
  private:
-  static std::int64_t block_rows(const Layout& layout, std::int64_t heads) {
-    return heads * std::min(kBlock, layout.length);
-  }
   /// `first`: how many columns are before it.
   MatrixView<T> part(std::int64_t first, const Block& block, std::int64_t columns) const {
     return {memory_ + kMatrixWorkspace + rows_ * first, block.rows(), columns, columns, 1};
@@ -110,9 +110,11 @@ class Workspace {
   T* memory_;
 };
 
+/// The columns of scores that are those of keys.
 template <class T>
-MatrixView<const T> read(const MatrixView<T>& view) {
-  return {view.data, view.rows, view.columns, view.row_stride, view.column_stride};
+MatrixView<T> of_keys(MatrixView<T> scores, const Block& block) {
+  scores.columns = block.keys();
+  return scores;
 }
 
 /// Calls f(first, end, memory) for parts of `count` pieces of work, each on a thread with memory of
@@ -120,12 +122,12 @@ MatrixView<const T> read(const MatrixView<T>& view) {
 template <class T, class F>
 void in_parallel(std::int64_t count, std::int64_t work, std::int64_t size, const at::Tensor& like,
                  const F& f) {
-  const at::Tensor memory = scratch_empty({at::get_num_threads(), size}, like);
+  const std::int64_t threads = std::min<std::int64_t>(at::get_num_threads(), count);
+  const at::Tensor memory = scratch_empty({threads, size}, like);
   T* first = memory.mutable_data_ptr<T>();
-  at::parallel_for(0, count, std::max<std::int64_t>(1, kGrain / work),
-                   [&](std::int64_t begin, std::int64_t end) {
-                     f(begin, end, first + at::get_thread_num() * size);
-                   });
+  at::parallel_for(0, count, grain_for(work), [&](std::int64_t begin, std::int64_t end) {
+    f(begin, end, first + at::get_thread_num() * size);
+  });
 }
 
 /// Calls f(row of the block's matrices, the same row in `rows`) for the block's queries. `rows`
@@ -149,7 +151,7 @@ MatrixView<const T> gather(const Block& block, const Layout& layout, const at::T
                    T* copy = to.data + row * layout.dim;
                    for (std::int64_t i = 0; i < layout.dim; ++i) copy[i] = factor * query[i];
                  });
-  return read(to);
+  return to.read();
 }
 
 template <class T>
@@ -176,23 +178,30 @@ struct Seen {
   }
 };
 
+/// Where what softmax found of a query lies.
+template <class T>
+SoftmaxFactors<T>* factors_of(const AttentionRecord& record, const Layout& layout,
+                              const Block& block, std::int64_t row) {
+  const std::int64_t head = block.head + row / block.positions;
+  const std::int64_t position = block.first + row % block.positions;
+  const std::int64_t query = (block.sequence * layout.heads + head) * layout.length + position;
+  static_assert(sizeof(SoftmaxFactors<T>) == 2 * sizeof(T));
+  return reinterpret_cast<SoftmaxFactors<T>*>(record.factors.mutable_data_ptr<T>()) + query;
+}
+
 template <class T>
 void attend(const Block& block, const Layout& layout, const at::Tensor& rows,
             const Workspace<T>& workspace, const AttentionRecord& record) {
   const Seen<T> seen = Seen<T>::of(block, layout, rows);
   const auto queries = gather(block, layout, rows, layout.scale(), workspace.queries(block));
   const MatrixView<T> scores = workspace.scores(block);
-  multiply(scores, queries, seen.keys.t(), false, workspace.for_products());
-  T* row = scores.data;
-  T* logsumexp = record.logsumexp.mutable_data_ptr<T>();
-  for (std::int64_t head = block.head; head < block.head + block.heads; ++head) {
-    T* own = logsumexp + (block.sequence * layout.heads + head) * layout.length + block.first;
-    for (std::int64_t i = 0; i < block.positions; ++i, row += block.keys()) {
-      own[i] = softmax_row(row, block.first + i + 1, block.keys());
-    }
+  multiply(of_keys(scores, block), queries, seen.keys.t(), false, workspace.for_products());
+  for (std::int64_t row = 0; row < block.rows(); ++row) {
+    *factors_of<T>(record, layout, block, row) = kernels_of<T>().softmax(
+        scores.data + row * scores.columns, block.seen_by(row), scores.columns);
   }
   const MatrixView<T> outputs = workspace.outputs(block);
-  multiply(outputs, read(scores), seen.values, false, workspace.for_products());
+  multiply(outputs, of_keys(scores, block).read(), seen.values, false, workspace.for_products());
   scatter(block, layout, outputs, 1, record.out);
 }
 
@@ -211,10 +220,9 @@ void forward(const at::Tensor& rows, const Layout& layout, const AttentionRecord
              layout, rows, workspace, record);
     }
   };
-  const std::int64_t work =
-      2 * group * layout.dim * std::min(kBlock, layout.length) * layout.length;
-  in_parallel<T>(layout.batch * layout.kv_heads * blocks, work, Workspace<T>::size(layout, group),
-                 rows, body);
+  const std::int64_t work = 2 * group * layout.dim * layout.block_length * layout.length;
+  in_parallel<T>(layout.batch * layout.kv_heads * blocks, work,
+                 Workspace<T>::size(layout, group, /*backward=*/false), rows, body);
 }
 
 /// The gradients of a sequence's keys and values: (length, head_dim) each.
@@ -235,17 +243,17 @@ template <class T>
 void softmax_backward(const Block& block, const Layout& layout, const MatrixView<T>& scores,
                       const MatrixView<T>& d_scores, const AttentionRecord& record,
                       const MatrixView<const T>& d_out) {
-  const T* logsumexp = record.logsumexp.const_data_ptr<T>();
-  const std::int64_t keys = block.keys();
   for_each_query(
       block, layout, record.out.const_data_ptr<T>(), record.out.size(1),
       [&](std::int64_t row, const T* out) {
-        const std::int64_t head = block.head + row / block.positions;
-        const std::int64_t position = block.first + row % block.positions;
-        softmax_row_gradient<T>(
-            {scores.data + row * keys, d_scores.data + row * keys, position + 1, keys,
-             logsumexp[(block.sequence * layout.heads + head) * layout.length + position], out,
-             d_out.data + row * layout.dim, layout.dim});
+        kernels_of<T>().softmax_gradient({.scores = scores.data + row * scores.columns,
+                                          .d_scores = d_scores.data + row * scores.columns,
+                                          .size = block.seen_by(row),
+                                          .width = scores.columns,
+                                          .factors = *factors_of<T>(record, layout, block, row),
+                                          .out = out,
+                                          .d_out = d_out.data + row * layout.dim,
+                                          .dim = layout.dim});
       });
 }
 
@@ -260,17 +268,19 @@ void attend_backward(const Block& block, const Layout& layout, const at::Tensor&
   const auto d_block = gather(block, layout, d_out, 1, workspace.gradients(block));
   const MatrixView<T> scores = workspace.scores(block);
   const MatrixView<T> d_scores = workspace.score_gradients(block);
-  multiply(scores, queries, seen.keys.t(), false, memory);
-  multiply(d_scores, d_block, seen.values.t(), false, memory);
+  multiply(of_keys(scores, block), queries, seen.keys.t(), false, memory);
+  multiply(of_keys(d_scores, block), d_block, seen.values.t(), false, memory);
   softmax_backward(block, layout, scores, d_scores, record, d_block);
+  const MatrixView<const T> p = of_keys(scores, block).read();
+  const MatrixView<const T> d_p = of_keys(d_scores, block).read();
 
   // The last block comes first: it sees all keys, and the others add to what it sets.
   const bool add = block.keys() < layout.length;
   const KeyValueGradients<T> own = gradients.first(block.keys());
-  multiply(own.dv, read(scores).t(), d_block, add, memory);
-  multiply(own.dk, read(d_scores).t(), queries, add, memory);
+  multiply(own.dv, p.t(), d_block, add, memory);
+  multiply(own.dk, d_p.t(), queries, add, memory);
   const MatrixView<T> d_queries = workspace.outputs(block);
-  multiply(d_queries, read(d_scores), seen.keys, false, memory);
+  multiply(d_queries, d_p, seen.keys, false, memory);
   scatter(block, layout, d_queries, layout.scale(), d_rows);
 }
 
@@ -338,7 +348,8 @@ void backward(const at::Tensor& d_out, const at::Tensor& rows, const Layout& lay
     }
   };
   const std::int64_t work = 2 * units.heads * layout.dim * layout.length * layout.length;
-  in_parallel<T>(units.count, work, Workspace<T>::size(layout, units.heads), rows, body);
+  in_parallel<T>(units.count, work, Workspace<T>::size(layout, units.heads, /*backward=*/true),
+                 rows, body);
   units.finish();
 }
 
@@ -356,12 +367,8 @@ KeyValueViews KeyValueViews::of(const at::Tensor& rows, const ModelConfig& confi
 AttentionRecord attention(const at::Tensor& rows, const ModelConfig& config, std::int64_t length) {
   const Layout layout = Layout::of(rows, config, length);
   AttentionRecord record{scratch_empty({rows.size(0), layout.heads * layout.dim}, rows),
-                         scratch_empty({layout.batch, layout.heads, layout.length}, rows)};
-  if (rows.scalar_type() == at::ScalarType::Double) {
-    forward<double>(rows, layout, record);
-  } else {
-    forward<float>(rows, layout, record);
-  }
+                         scratch_empty({layout.batch, layout.heads, layout.length, 2}, rows)};
+  with_type(rows, [&](auto zero) { forward<decltype(zero)>(rows, layout, record); });
   return record;
 }
 
@@ -369,12 +376,10 @@ at::Tensor attention_backward(const at::Tensor& d_out, const at::Tensor& rows,
                               const AttentionRecord& record, const ModelConfig& config,
                               std::int64_t length) {
   const Layout layout = Layout::of(rows, config, length);
+  TORCH_INTERNAL_ASSERT(d_out.is_contiguous() && d_out.sizes() == record.out.sizes());
   at::Tensor d_rows = scratch_empty(rows.sizes(), rows);
-  if (rows.scalar_type() == at::ScalarType::Double) {
-    backward<double>(d_out, rows, layout, record, d_rows);
-  } else {
-    backward<float>(d_out, rows, layout, record, d_rows);
-  }
+  with_type(rows,
+            [&](auto zero) { backward<decltype(zero)>(d_out, rows, layout, record, d_rows); });
   return d_rows;
 }
 

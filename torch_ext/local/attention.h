@@ -2,8 +2,9 @@
 
 // Causal attention for training and for prompts, as products of matrices: a block of positions of
 // all query heads that read the same keys is one matrix. Sequences that LibTorch's flash attention
-// is made for are thousands of tokens long; on those of a hundred or two this takes half its time.
-// The forward pass computes every sequence alike whatever is beside it.
+// is made for are thousands of tokens long; on those of a hundred or two this takes half its time
+// or less. In the forward pass a position depends on those before it alone, to the bit: not on
+// other sequences, on how far its own is padded, or on threads.
 
 #include <ATen/core/Tensor.h>
 
@@ -22,12 +23,12 @@ struct KeyValueViews {
 
 /// What attention() gives.
 struct AttentionRecord {
-  at::Tensor out;        ///< Rows (batch * length, heads * head_dim).
-  at::Tensor logsumexp;  ///< Of the scores of each query: (batch, heads, length).
+  at::Tensor out;      ///< Rows (batch * length, heads * head_dim).
+  at::Tensor factors;  ///< SoftmaxFactors of each query: (batch, heads, length, 2).
 };
 
-/// Softmax attention of queries, keys and values that lie as in `rows` of KeyValueViews; query head
-/// j reads key head j / (heads / kv heads).
+/// Softmax attention, each with scores q . k / sqrt(head_dim), of queries, keys and values that lie
+/// as in `rows` of KeyValueViews; query head j reads key head j / (heads / kv heads).
 AttentionRecord attention(const at::Tensor& rows, const ModelConfig& config, std::int64_t length);
 
 /// The gradient with respect to `rows`, given that of AttentionRecord::out.

@@ -25,11 +25,7 @@ void gate_gradient(const GatedRowGradient<T>& row) {
     const Vec<T> d = load_some<T>(row.d_out + i, count);
     const Vec<T> sigmoid = T(1) / (exponential(-g) + T(1));
     const Vec<T> d_up = d * g * sigmoid;
-    if (count == kVec<T>) {
-      __builtin_memcpy(row.d_up + i, &d_up, sizeof d_up);
-    } else {
-      __builtin_memcpy(row.d_up + i, &d_up, static_cast<std::size_t>(count) * sizeof(T));
-    }
+    store_some<T>(d_up, row.d_up + i, count);
     return d * load_some<T>(row.up + i, count) * sigmoid * ((T(1) - sigmoid) * g + T(1));
   });
 }
@@ -96,38 +92,31 @@ void clear(T* row, std::int64_t begin, std::int64_t end) {
   __builtin_memset(row + begin, 0, static_cast<std::size_t>(end - begin) * sizeof(T));
 }
 
-/// Puts numbers whose exponential is next to nothing behind the first `size`, up to a whole vector
-/// if there is room; gives the size that it is then.
+/// Fills the last vector of the first `size` elements with numbers whose exponential is next to
+/// nothing; gives the size that it is then.
 template <class T>
-std::int64_t fill_up(T* row, std::int64_t size, std::int64_t width) {
+std::int64_t fill_up(T* row, std::int64_t size) {
   const std::int64_t whole = (size + kVec<T> - 1) / kVec<T> * kVec<T>;
-  const std::int64_t end = whole < width ? whole : width;
-  for (std::int64_t i = size; i < end; ++i) row[i] = T(-1e30);
-  return end;
+  for (std::int64_t i = size; i < whole; ++i) row[i] = -static_cast<T>(__builtin_huge_val());
+  return whole;
 }
 
 template <class T>
-T softmax(T* row, std::int64_t size, std::int64_t width) {
+SoftmaxFactors<T> softmax(T* row, std::int64_t size, std::int64_t width) {
   const T largest = largest_of(row, size);
-  const std::int64_t filled = fill_up(row, size, width);
+  const std::int64_t filled = fill_up(row, size);
   Vec<T> lanes{};
-  T sum = 0;
-  for_each_vec(filled, row, [&](std::int64_t i, std::int64_t count) {
-    const Vec<T> e = exponential(load_some<T>(row + i, count) - largest);
-    if (count == kVec<T>) {
-      lanes += e;
-    } else {
-      for (std::int64_t lane = 0; lane < count; ++lane) sum += e[lane];
-    }
-    return e;
-  });
-  sum += sum_of<T>(lanes);
-  const T factor = 1 / sum;
-  for_each_vec(filled, row, [&](std::int64_t i, std::int64_t count) {
-    return load_some<T>(row + i, count) * factor;
-  });
+  for (std::int64_t i = 0; i < filled; i += kVec<T>) {
+    const Vec<T> e = exponential(load(row + i) - largest);
+    lanes += e;
+    store_some<T>(e, row + i, kVec<T>);
+  }
+  const T factor = 1 / sum_of<T>(lanes);
+  for (std::int64_t i = 0; i < filled; i += kVec<T>) {
+    store_some<T>(load(row + i) * factor, row + i, kVec<T>);
+  }
   clear(row, size, width);
-  return largest + static_cast<T>(__builtin_log(static_cast<double>(sum)));
+  return {largest, factor};
 }
 
 template <class T>
@@ -137,13 +126,12 @@ void softmax_gradient(const SoftmaxGradientRow<T>& row) {
     products += load_some<T>(row.out + i, row.dim - i) * load_some<T>(row.d_out + i, row.dim - i);
   }
   const T sum = sum_of<T>(products);
-  const std::int64_t filled = fill_up(row.scores, row.size, row.width);
-  for_each_vec(filled, row.scores, [&](std::int64_t i, std::int64_t count) {
-    return exponential(load_some<T>(row.scores + i, count) - row.logsumexp);
-  });
-  for_each_vec(filled, row.d_scores, [&](std::int64_t i, std::int64_t count) {
-    return load_some<T>(row.scores + i, count) * (load_some<T>(row.d_scores + i, count) - sum);
-  });
+  const std::int64_t filled = fill_up(row.scores, row.size);
+  for (std::int64_t i = 0; i < filled; i += kVec<T>) {
+    const Vec<T> p = exponential(load(row.scores + i) - row.factors.largest) * row.factors.factor;
+    store_some<T>(p, row.scores + i, kVec<T>);
+    store_some<T>(p * (load(row.d_scores + i) - sum), row.d_scores + i, kVec<T>);
+  }
   clear(row.scores, row.size, row.width);
   clear(row.d_scores, row.size, row.width);
 }

@@ -1,6 +1,5 @@
 #include "torch_ext/local/kernels.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
@@ -10,6 +9,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "torch_ext/local/parallel.h"
 #include "torch_ext/local/scratch.h"
 
 namespace tinkex::torch_ext::local {
@@ -18,8 +18,6 @@ namespace {
 /// Sums are kept in this many lanes: the order is fixed, and the compiler can use vector registers.
 constexpr std::int64_t kLanes = 16;
 
-/// Elements that are worth a second thread: row operations do more with each than adding.
-constexpr std::int64_t kGrain = std::int64_t{1} << 17;
 constexpr std::int64_t kAdamGrain = std::int64_t{1} << 19;
 
 template <class T, class Term>
@@ -35,24 +33,6 @@ T lane_sum(std::int64_t count, Term term) {
   for (const T lane : lanes) sum += lane;
   for (; i < count; ++i) sum += term(i);
   return sum;
-}
-
-template <class F>
-void with_type(const at::Tensor& tensor, F&& f) {
-  if (tensor.scalar_type() == at::ScalarType::Double) {
-    f(double{});
-  } else {
-    f(float{});
-  }
-}
-
-template <class F>
-void for_each_row(std::int64_t rows, std::int64_t row_size, const F& f) {
-  const std::int64_t grain =
-      std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, row_size));
-  at::parallel_for(0, rows, grain, [&f](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) f(row);
-  });
 }
 
 at::Tensor columns_of(const at::Tensor& rows, std::int64_t head_dim, const HeadNorm& which) {
@@ -95,7 +75,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps,
     const T* w = weight.const_data_ptr<T>();
     T* out = y.mutable_data_ptr<T>();
     T* factor = factors.mutable_data_ptr<T>();
-    for_each_row(rows, d, [=](std::int64_t row) {
+    for_each_row(rows, kElementWork * d, [=](std::int64_t row) {
       const T* from = in + row * d;
       T* to = out + row * d;
       const T squares = lane_sum<T>(d, [from](std::int64_t i) { return from[i] * from[i]; });
@@ -117,7 +97,7 @@ at::Tensor scaled_rows(const at::Tensor& x, const at::Tensor& weight, const at::
     const T* w = weight.const_data_ptr<T>();
     const T* factor = inverse.const_data_ptr<T>();
     T* out = y.mutable_data_ptr<T>();
-    for_each_row(x.size(0), d, [=](std::int64_t row) {
+    for_each_row(x.size(0), kElementWork * d, [=](std::int64_t row) {
       const T f = factor[row];
       for (std::int64_t i = row * d; i < (row + 1) * d; ++i) out[i] = in[i] * f * w[i - row * d];
     });
@@ -135,7 +115,7 @@ void add_rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::
     const T* w = weight.const_data_ptr<T>();
     const T* factor = inverse.const_data_ptr<T>();
     T* out = dx.mutable_data_ptr<T>();
-    for_each_row(x.size(0), d, [=](std::int64_t row) {
+    for_each_row(x.size(0), kElementWork * d, [=](std::int64_t row) {
       const T* g = gradient + row * d;
       const T* from = in + row * d;
       T* to = out + row * d;
@@ -169,11 +149,12 @@ void rotate_heads(at::Tensor& rows, const at::Tensor& table, const Rotation& rot
     using T = decltype(zero);
     T* data = rows.mutable_data_ptr<T>();
     const T* angles = table.const_data_ptr<T>();
-    for_each_row(rows.size(0), rotation.heads * rotation.head_dim, [=](std::int64_t row) {
-      const std::int64_t position =
-          rotation.positions != nullptr ? rotation.positions[row] : row % rotation.length;
-      rotate_row(data + row * stride, angles + position * rotation.head_dim, rotation);
-    });
+    for_each_row(
+        rows.size(0), kElementWork * rotation.heads * rotation.head_dim, [=](std::int64_t row) {
+          const std::int64_t position =
+              rotation.positions != nullptr ? rotation.positions[row] : row % rotation.length;
+          rotate_row(data + row * stride, angles + position * rotation.head_dim, rotation);
+        });
   });
 }
 

@@ -1,10 +1,14 @@
 #include "torch_ext/local/linear.h"
 
 #include "torch_ext/local/matrix_product.h"
+#include "torch_ext/local/row_ops.h"
 #include "torch_ext/local/scratch.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
+
+/// Rows up to which reading a weight costs more than multiplying by it, so that it is not copied.
+constexpr std::int64_t kFewRows = 24;
 
 LoraViews views_of(const LoraGroup& group, const at::Tensor& flat, std::int64_t rank,
                    double scale) {
@@ -60,7 +64,13 @@ AdapterViews AdapterViews::of(const LoraLayout* layout, const at::Tensor& flat,
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LoraViews& lora,
                   const at::Tensor& residual, at::Tensor* low_rank) {
   at::Tensor y = scratch_empty({x.size(0), weight.size(0)}, x);
-  matrix_product(y, x, weight.t(), residual);
+  if (x.size(0) > kFewRows) {
+    matrix_product(y, x, weight.t(), residual);
+  } else if (residual.defined()) {
+    row_product(y.copy_(residual), x, weight, 1.0, /*add=*/true);
+  } else {
+    row_product(y, x, weight, 1.0, /*add=*/false);
+  }
   if (lora.present()) add_low_rank(y, x, lora, low_rank);
   return y;
 }

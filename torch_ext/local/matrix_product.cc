@@ -1,23 +1,25 @@
 #include "torch_ext/local/matrix_product.h"
 
-#include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
 
+#include "torch_ext/local/parallel.h"
 #include "torch_ext/local/row_kernels.h"
 #include "torch_ext/local/scratch.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
 
-/// Multiplications that are worth a second thread.
-constexpr std::int64_t kGrain = std::int64_t{1} << 20;
+/// Multiplications that are worth a thread: those of single rows wait for memory, these do not.
+constexpr std::int64_t kPartWork = 2 * kThreadWork;
 
 /// Multiples of every instruction set's panels: parts of a product that are not waste time.
 constexpr std::int64_t kRowUnit = 12;
 constexpr std::int64_t kColumnUnit = 32;
+
+std::int64_t units_of(std::int64_t size, std::int64_t unit) { return (size + unit - 1) / unit; }
 
 /// Into how many parts rows and columns are cut, one part for each thread. Every part copies its
 /// rows of a and its columns of b, so the parts are as square as they can be.
@@ -25,22 +27,31 @@ struct Grid {
   std::int64_t rows = 1;
   std::int64_t columns = 1;
 
-  static Grid of(std::int64_t m, std::int64_t n, std::int64_t parts) {
-    Grid best{parts, 1};
-    const auto copied = [&](const Grid& grid) { return m / grid.rows + n / grid.columns; };
-    for (std::int64_t rows = 1; rows <= parts; ++rows) {
-      const Grid grid{rows, parts / rows};
-      if (parts % rows == 0 && copied(grid) < copied(best)) best = grid;
+  static Grid of(std::int64_t m, std::int64_t n, std::int64_t threads) {
+    const std::int64_t row_units = units_of(m, kRowUnit);
+    const std::int64_t column_units = units_of(n, kColumnUnit);
+    Grid best;
+    for (std::int64_t rows = 1; rows <= std::min(threads, row_units); ++rows) {
+      const Grid grid{rows, std::min(threads / rows, column_units)};
+      if (grid.cost(row_units, column_units) < best.cost(row_units, column_units)) best = grid;
     }
     return best;
+  }
+
+ private:
+  /// Of the largest part, in about multiplications: those themselves, and what it copies.
+  std::int64_t cost(std::int64_t row_units, std::int64_t column_units) const {
+    constexpr std::int64_t kCopy = 32;
+    const std::int64_t m = units_of(row_units, rows) * kRowUnit;
+    const std::int64_t n = units_of(column_units, columns) * kColumnUnit;
+    return m * n + kCopy * (m + n);
   }
 };
 
 /// Where part `index` of `parts` begins, in whole units.
 std::int64_t begin_of(std::int64_t index, std::int64_t parts, std::int64_t size,
                       std::int64_t unit) {
-  const std::int64_t units = (size + unit - 1) / unit;
-  return std::min(size, units * index / parts * unit);
+  return std::min(size, units_of(size, unit) * index / parts * unit);
 }
 
 template <class T, class W>
@@ -64,9 +75,10 @@ MatrixProduct<T, W> part_of(const MatrixProduct<T, W>& whole, const Grid& grid,
 template <class T, class W>
 void run(void (*kernel)(const MatrixProduct<T, W>&), MatrixProduct<T, W> whole,
          const at::Tensor& like) {
-  const std::int64_t work = whole.m * whole.n * whole.k;
   const std::int64_t threads =
-      at::in_parallel_region() ? 1 : std::min<std::int64_t>(at::get_num_threads(), work / kGrain);
+      at::in_parallel_region()
+          ? 1
+          : std::min<std::int64_t>(at::get_num_threads(), whole.m * whole.n * whole.k / kPartWork);
   const Grid grid = Grid::of(whole.m, whole.n, std::max<std::int64_t>(1, threads));
   const std::int64_t parts = grid.rows * grid.columns;
   const at::Tensor workspace = scratch_empty({parts, kMatrixWorkspace}, like);
@@ -102,38 +114,22 @@ void run(void (*kernel)(const MatrixProduct<T, W>&), const at::Tensor& c, const 
   run(kernel, whole, c);
 }
 
-template <class T>
-void multiply(void (*kernel)(const MatrixProduct<T, T>&), const MatrixView<T>& c,
-              const MatrixView<const T>& a, const MatrixView<const T>& b, bool add, T* workspace) {
-  kernel({a.rows, b.columns, a.columns, a.data, a.row_stride, a.column_stride, b.data, b.row_stride,
-          b.column_stride, c.data, c.row_stride, add ? c.data : nullptr, c.row_stride, T(1),
-          workspace});
-}
-
 }  // namespace
 
 void matrix_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,
                     const at::Tensor& add, double scale) {
   TORCH_INTERNAL_ASSERT(a.size(1) == b.size(0) && c.size(0) == a.size(0) &&
                         c.size(1) == b.size(1) && c.stride(1) == 1);
+  TORCH_INTERNAL_ASSERT(!add.defined() || (add.stride(-1) == 1 && add.size(-1) == c.size(1) &&
+                                           (add.dim() == 1 || add.size(0) == c.size(0))));
   const RowKernels& kernels = row_kernels();
   if (c.scalar_type() == at::ScalarType::Double) {
-    run(kernels.multiply_double, c, a, b.const_data_ptr<double>(), b, add, scale);
+    run(kernels.float64.multiply, c, a, b.const_data_ptr<double>(), b, add, scale);
   } else if (b.scalar_type() == at::ScalarType::BFloat16) {
     run(kernels.multiply_bfloat16, c, a, &b.const_data_ptr<at::BFloat16>()->x, b, add, scale);
   } else {
-    run(kernels.multiply_float, c, a, b.const_data_ptr<float>(), b, add, scale);
+    run(kernels.float32.multiply, c, a, b.const_data_ptr<float>(), b, add, scale);
   }
-}
-
-void multiply(const MatrixView<float>& c, const MatrixView<const float>& a,
-              const MatrixView<const float>& b, bool add, float* workspace) {
-  multiply(row_kernels().multiply_float, c, a, b, add, workspace);
-}
-
-void multiply(const MatrixView<double>& c, const MatrixView<const double>& a,
-              const MatrixView<const double>& b, bool add, double* workspace) {
-  multiply(row_kernels().multiply_double, c, a, b, add, workspace);
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -20,7 +20,7 @@ constexpr int kPanelColumns = 2 * static_cast<int>(kVec<T>);
 /// What is copied at a time: a's block stays in the second cache, a panel of b's in the first.
 constexpr std::int64_t kBlockRows = 192;
 constexpr std::int64_t kBlockColumns = 1024;
-constexpr std::int64_t kBlockDepth = 256;
+constexpr std::int64_t kBlockDepth = 192;
 static_assert(kMatrixWorkspace == kBlockDepth * (kBlockRows + kBlockColumns));
 static_assert(kBlockRows % kPanelRows == 0 && kBlockColumns % kPanelColumns<float> == 0);
 
@@ -52,9 +52,9 @@ float widened(std::uint16_t upper_half) {
   return number;
 }
 
-/// Four lanes of four numbers that lie in order, as four numbers of four lanes.
+/// Four lanes of four numbers that lie in order, as four numbers of four lanes, times `factor`.
 template <int Lanes, class W>
-void transpose_quad(const W* from, std::int64_t lane_stride, float* to) {
+void transpose_quad(const W* from, std::int64_t lane_stride, float factor, float* to) {
   const Quad r0 = load_quad(from);
   const Quad r1 = load_quad(from + lane_stride);
   const Quad r2 = load_quad(from + 2 * lane_stride);
@@ -67,7 +67,10 @@ void transpose_quad(const W* from, std::int64_t lane_stride, float* to) {
                            __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
                            __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
                            __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
-  for (int i = 0; i < 4; ++i) __builtin_memcpy(to + i * Lanes, &columns[i], sizeof columns[i]);
+  for (int i = 0; i < 4; ++i) {
+    const Quad scaled = columns[i] * factor;
+    __builtin_memcpy(to + i * Lanes, &scaled, sizeof scaled);
+  }
 }
 
 /// One matrix as the packing sees it: `lanes` are rows of a or columns of b.
@@ -82,21 +85,21 @@ struct Operand {
   }
 };
 
-/// Copies `lanes` lanes of `depth` numbers to to[number * Lanes + lane]; lanes that are missing are
-/// zeros.
+/// Copies `lanes` lanes of `depth` numbers, times `factor`, to to[number * Lanes + lane]; lanes
+/// that are missing are zeros.
 template <int Lanes, class T, class W>
-void pack_panel(const Operand<W>& from, std::int64_t lanes, std::int64_t depth, T* to) {
+void pack_panel(const Operand<W>& from, std::int64_t lanes, std::int64_t depth, T factor, T* to) {
   std::int64_t lane = 0;
   if constexpr (sizeof(T) == sizeof(float)) {
     const std::int64_t quads = depth / 4 * 4;
     for (; from.depth_stride == 1 && lane + 4 <= lanes; lane += 4) {
       const W* rows = from.data + lane * from.lane_stride;
       for (std::int64_t p = 0; p < quads; p += 4) {
-        transpose_quad<Lanes>(rows + p, from.lane_stride, to + p * Lanes + lane);
+        transpose_quad<Lanes>(rows + p, from.lane_stride, factor, to + p * Lanes + lane);
       }
       for (std::int64_t p = quads; p < depth; ++p) {
         for (int i = 0; i < 4; ++i) {
-          to[p * Lanes + lane + i] = widened(rows[i * from.lane_stride + p]);
+          to[p * Lanes + lane + i] = factor * widened(rows[i * from.lane_stride + p]);
         }
       }
     }
@@ -104,14 +107,14 @@ void pack_panel(const Operand<W>& from, std::int64_t lanes, std::int64_t depth, 
   if (from.lane_stride == 1 && lanes == Lanes) {
     for (std::int64_t p = 0; p < depth; ++p) {
       const W* row = from.data + p * from.depth_stride;
-      for (int i = 0; i < Lanes; ++i) to[p * Lanes + i] = widened(row[i]);
+      for (int i = 0; i < Lanes; ++i) to[p * Lanes + i] = factor * widened(row[i]);
     }
     return;
   }
   for (; lane < lanes; ++lane) {
     const W* row = from.data + lane * from.lane_stride;
     for (std::int64_t p = 0; p < depth; ++p) {
-      to[p * Lanes + lane] = widened(row[p * from.depth_stride]);
+      to[p * Lanes + lane] = factor * widened(row[p * from.depth_stride]);
     }
   }
   for (; lane < Lanes; ++lane) {
@@ -121,9 +124,10 @@ void pack_panel(const Operand<W>& from, std::int64_t lanes, std::int64_t depth, 
 
 /// All panels of a block, one behind the other.
 template <int Lanes, class T, class W>
-void pack(const Operand<W>& from, std::int64_t lanes, std::int64_t depth, T* to) {
+void pack(const Operand<W>& from, std::int64_t lanes, std::int64_t depth, T factor, T* to) {
   for (std::int64_t lane = 0; lane < lanes; lane += Lanes, to += Lanes * depth) {
-    pack_panel<Lanes>(from.from(lane, 0), lanes - lane < Lanes ? lanes - lane : Lanes, depth, to);
+    const std::int64_t count = lanes - lane < Lanes ? lanes - lane : Lanes;
+    pack_panel<Lanes>(from.from(lane, 0), count, depth, factor, to);
   }
 }
 
@@ -134,23 +138,17 @@ struct Target {
   std::int64_t c_row;
   const T* add;
   std::int64_t add_row;
-  T scale;
 
   Target at(std::int64_t row, std::int64_t column) const {
     return {c + row * c_row + column, c_row,
-            add == nullptr ? nullptr : add + row * add_row + column, add_row, scale};
+            add == nullptr ? nullptr : add + row * add_row + column, add_row};
   }
 };
 
 template <class T>
-void store(const Vec<T>& sum, T* c, const T* add, T scale, std::int64_t count) {
-  Vec<T> result = sum * scale;
-  if (add != nullptr) result += load_some<T>(add, count);
-  if (count >= kVec<T>) {
-    __builtin_memcpy(c, &result, sizeof result);
-  } else {
-    __builtin_memcpy(c, &result, static_cast<std::size_t>(count) * sizeof(T));
-  }
+void store(Vec<T> sum, T* c, const T* add, std::int64_t count) {
+  if (add != nullptr) sum += load_some<T>(add, count);
+  store_some<T>(sum, c, count);
 }
 
 /// A panel of a times a panel of b. Each element has one accumulator, which takes the products in
@@ -172,10 +170,10 @@ void multiply_panels(const T* a, const T* b, std::int64_t depth, const Target<T>
   for (int r = 0; r < kPanelRows; ++r) {
     if (r >= rows) break;
     const Target<T> row = to.at(r, 0);
-    store<T>(sums[r][0], row.c, row.add, row.scale, columns);
+    store<T>(sums[r][0], row.c, row.add, columns);
     if (columns <= kVec<T>) continue;
     const T* add = row.add == nullptr ? nullptr : row.add + kVec<T>;
-    store<T>(sums[r][1], row.c + kVec<T>, add, row.scale, columns - kVec<T>);
+    store<T>(sums[r][1], row.c + kVec<T>, add, columns - kVec<T>);
   }
 }
 
@@ -195,18 +193,19 @@ void multiply(const MatrixProduct<T, W>& x) {
   T* b = x.workspace + kBlockRows * kBlockDepth;
   const Operand<T> left{x.a, x.a_row, x.a_column};
   const Operand<W> right{x.b, x.b_column, x.b_row};
-  const std::int64_t blocks = (x.k + kBlockDepth - 1) / kBlockDepth;
-  const std::int64_t step = (x.k + blocks - 1) / blocks;
   for (std::int64_t j = 0; j < x.n; j += kBlockColumns) {
     const std::int64_t columns = x.n - j < kBlockColumns ? x.n - j : kBlockColumns;
-    for (std::int64_t p = 0; p < x.k; p += step) {
-      const std::int64_t depth = x.k - p < step ? x.k - p : step;
-      pack<kPanelColumns<T>>(right.from(j, p), columns, depth, b);
-      const Target<T> to = p == 0 ? Target<T>{x.c, x.c_row, x.add, x.add_row, x.scale}
-                                  : Target<T>{x.c, x.c_row, x.c, x.c_row, x.scale};
+    // Once for a k of 0, too, which leaves what is added.
+    for (std::int64_t p = 0; p == 0 || p < x.k; p += kBlockDepth) {
+      const std::int64_t depth = x.k - p < kBlockDepth ? x.k - p : kBlockDepth;
+      pack<kPanelColumns<T>>(right.from(j, p), columns, depth, T(1), b);
+      const Target<T> to = p == 0 ? Target<T>{x.c, x.c_row, x.add, x.add_row}
+                                  : Target<T>{x.c, x.c_row, x.c, x.c_row};
       for (std::int64_t i = 0; i < x.m; i += kBlockRows) {
         const std::int64_t rows = x.m - i < kBlockRows ? x.m - i : kBlockRows;
-        pack<kPanelRows>(left.from(i, p), rows, depth, a);
+        // The scale goes in here: behind the sum, some copies of the code would multiply and add in
+        // one step, others in two.
+        pack<kPanelRows>(left.from(i, p), rows, depth, x.scale, a);
         multiply_blocks<T>(a, rows, b, columns, depth, to.at(i, j));
       }
     }

@@ -6,6 +6,7 @@
 
 #include "torch_ext/local/decoder.h"
 #include "torch_ext/local/head.h"
+#include "torch_ext/local/scratch.h"
 #include "torch_ext/local/thread_limit.h"
 #include "torch_ext/local/token_picker.h"
 
@@ -55,6 +56,8 @@ Result<Prefilled> prefill(const BaseModel& model, const AdapterViews& adapter,
                           const std::atomic<bool>* cancelled, SampleResponse& response) {
   const std::int64_t length = plan.prompt_length();
   const SingleThread threads(!worth_threads(model.config(), length));
+  ScratchPool pool;
+  const ScratchScope scope(pool);
   auto cache = std::make_shared<KvCache>(model.config(), length, model.compute_dtype());
   const at::Tensor stream =
       decoder_forward(model, adapter, token_tensor(plan.prompt), length, nullptr, cache.get());

@@ -28,12 +28,13 @@ struct RowProduct {
 };
 
 /// Elements of MatrixProduct::workspace.
-inline constexpr std::int64_t kMatrixWorkspace = 256 * (192 + 1024);
+inline constexpr std::int64_t kMatrixWorkspace = 192 * (192 + 1024);
 
-/// c = scale * a b + add, where a is (m, k), b is (k, n), all at least 1, and c and `add` are (m,
-/// n); `add` may be c itself, or null for zeros. Strides are in elements, those of columns of c and
-/// `add` are 1; a row stride of 0 adds the same row everywhere. W as in RowProduct. The order of
-/// summation depends on k alone.
+/// c = (scale * a) b + add, where a is (m, k), b is (k, n), and c and `add` are (m, n), m and n at
+/// least 1; `add` may be c itself, or null for zeros. Strides are in elements, those of columns of
+/// c and `add` are 1; a row stride of 0 adds the same row everywhere. W as in RowProduct. An
+/// element depends on its row of a and its column of b alone, and zeros behind both change no bit
+/// of it.
 template <class T, class W>
 struct MatrixProduct {
   std::int64_t m, n, k;
@@ -90,49 +91,58 @@ struct GatedRowGradient {
   T* d_up;
 };
 
-/// Of a query of attention: turns `size` scores into probabilities exp(score - logsumexp), and
-/// their gradients in `d_scores` into those of the scores, p * (dp - sum of out * d_out), where
-/// `out` and `d_out` are what the query gave, `dim` elements, and its gradient. What is left of
-/// `width` elements becomes 0 in both.
+/// Rows of scores that softmax works on are so many elements long, or a multiple: whole vectors.
+inline constexpr std::int64_t kScoreUnit = 16;
+
+/// What made probabilities of scores: p = exp(score - largest) * factor. In one number, as the
+/// logarithm of a sum, the digits of the factor would be lost beside large scores.
+template <class T>
+struct SoftmaxFactors {
+  T largest;
+  T factor;
+};
+
+/// Of a query of attention: turns `size` scores into probabilities once more, and their gradients
+/// in `d_scores` into those of the scores, p * (dp - sum of out * d_out), where `out` and `d_out`
+/// are what the query gave, `dim` elements, and its gradient. What is left of `width` elements, a
+/// multiple of kScoreUnit, becomes 0 in both.
 template <class T>
 struct SoftmaxGradientRow {
   T* scores;
   T* d_scores;
   std::int64_t size;
   std::int64_t width;
-  T logsumexp;
+  SoftmaxFactors<T> factors;
   const T* out;
   const T* d_out;
   std::int64_t dim;
 };
 
+/// What is there for numbers of one type.
+template <class T>
+struct KernelsOf {
+  void (*product)(const RowProduct<T, T>&);
+  void (*attend)(const AttentionRow<T>&);
+  void (*gate)(const GatedRow<T>&);
+  void (*gate_gradient)(const GatedRowGradient<T>&);
+  /// row[i] -= log(sum of exp(row)).
+  void (*log_softmax)(T* row, std::int64_t size);
+  /// row[i] = factor * exp(row[i]), for numbers that are not above 0.
+  void (*scaled_exp)(T* row, std::int64_t size, T factor);
+  /// row[i] = exp(row[i]) / sum of exp(row) for the first `size` elements, at least 1. The rest of
+  /// `width`, a multiple of kScoreUnit, becomes 0; how many those are changes no bit.
+  SoftmaxFactors<T> (*softmax)(T* row, std::int64_t size, std::int64_t width);
+  void (*softmax_gradient)(const SoftmaxGradientRow<T>&);
+  void (*multiply)(const MatrixProduct<T, T>&);
+};
+
 /// The implementations for one instruction set.
 struct RowKernels {
   const char* name;
-  void (*product_float)(const RowProduct<float, float>&);
+  KernelsOf<float> float32;
+  KernelsOf<double> float64;
   void (*product_bfloat16)(const RowProduct<float, std::uint16_t>&);
-  void (*product_double)(const RowProduct<double, double>&);
-  void (*attend_float)(const AttentionRow<float>&);
-  void (*attend_double)(const AttentionRow<double>&);
-  void (*gate_float)(const GatedRow<float>&);
-  void (*gate_double)(const GatedRow<double>&);
-  void (*gate_gradient_float)(const GatedRowGradient<float>&);
-  void (*gate_gradient_double)(const GatedRowGradient<double>&);
-  /// row[i] -= log(sum of exp(row)).
-  void (*log_softmax_float)(float* row, std::int64_t size);
-  void (*log_softmax_double)(double* row, std::int64_t size);
-  /// row[i] = factor * exp(row[i]), for numbers that are not above 0.
-  void (*scaled_exp_float)(float* row, std::int64_t size, float factor);
-  void (*scaled_exp_double)(double* row, std::int64_t size, double factor);
-  /// row[i] = exp(row[i]) / sum of exp(row); gives the logarithm of that sum. The rest of `width`
-  /// elements becomes 0.
-  float (*softmax_float)(float* row, std::int64_t size, std::int64_t width);
-  double (*softmax_double)(double* row, std::int64_t size, std::int64_t width);
-  void (*softmax_gradient_float)(const SoftmaxGradientRow<float>&);
-  void (*softmax_gradient_double)(const SoftmaxGradientRow<double>&);
-  void (*multiply_float)(const MatrixProduct<float, float>&);
   void (*multiply_bfloat16)(const MatrixProduct<float, std::uint16_t>&);
-  void (*multiply_double)(const MatrixProduct<double, double>&);
 };
 
 /// For any x86-64 or ARM machine; for AVX2 with FMA; for AVX-512F. The latter two are null where
@@ -143,5 +153,15 @@ const RowKernels* avx512_row_kernels();
 
 /// The fastest that this machine can run.
 const RowKernels& row_kernels();
+
+/// Those for T.
+template <class T>
+const KernelsOf<T>& kernels_of(const RowKernels& kernels = row_kernels()) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return kernels.float32;
+  } else {
+    return kernels.float64;
+  }
+}
 
 }  // namespace tinkex::torch_ext::local

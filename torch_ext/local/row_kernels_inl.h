@@ -187,27 +187,22 @@ void attend(const AttentionRow<T>& row) {
   });
 }
 
-constexpr RowKernels kKernels{TINKEX_KERNELS_NAME,
-                              product<float, float>,
-                              product<float, std::uint16_t>,
-                              product<double, double>,
-                              attend<float>,
-                              attend<double>,
-                              gate<float>,
-                              gate<double>,
-                              gate_gradient<float>,
-                              gate_gradient<double>,
-                              log_softmax<float>,
-                              log_softmax<double>,
-                              scaled_exp<float>,
-                              scaled_exp<double>,
-                              softmax<float>,
-                              softmax<double>,
-                              softmax_gradient<float>,
-                              softmax_gradient<double>,
-                              multiply<float, float>,
-                              multiply<float, std::uint16_t>,
-                              multiply<double, double>};
+template <class T>
+constexpr KernelsOf<T> kKernelsOf{.product = product<T, T>,
+                                  .attend = attend<T>,
+                                  .gate = gate<T>,
+                                  .gate_gradient = gate_gradient<T>,
+                                  .log_softmax = log_softmax<T>,
+                                  .scaled_exp = scaled_exp<T>,
+                                  .softmax = softmax<T>,
+                                  .softmax_gradient = softmax_gradient<T>,
+                                  .multiply = multiply<T, T>};
+
+constexpr RowKernels kKernels{.name = TINKEX_KERNELS_NAME,
+                              .float32 = kKernelsOf<float>,
+                              .float64 = kKernelsOf<double>,
+                              .product_bfloat16 = product<float, std::uint16_t>,
+                              .multiply_bfloat16 = multiply<float, std::uint16_t>};
 
 }  // namespace
 }  // namespace tinkex::torch_ext::local

@@ -1,6 +1,5 @@
 #include "torch_ext/local/row_ops.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/BFloat16.h>
 
@@ -8,21 +7,12 @@
 #include <cmath>
 #include <vector>
 
+#include "torch_ext/local/parallel.h"
 #include "torch_ext/local/row_kernels.h"
 #include "torch_ext/local/scratch.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
-
-/// Multiplications that are worth a second thread: a third of a millisecond where memory is slow.
-constexpr std::int64_t kGrain = std::int64_t{1} << 19;
-
-/// What an exponential, or the memory that it waits for, costs in multiplications.
-constexpr std::int64_t kElementWork = 8;
-
-std::int64_t grain_for(std::int64_t work_of_one) {
-  return std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, work_of_one));
-}
 
 template <class T, class W>
 void multiply(void (*kernel)(const RowProduct<T, W>&), at::Tensor& y, const at::Tensor& x,
@@ -47,33 +37,26 @@ void multiply(void (*kernel)(const RowProduct<T, W>&), at::Tensor& y, const at::
                    });
 }
 
-template <class F>
-void for_each_row(std::int64_t rows, std::int64_t row_size, const F& f) {
-  at::parallel_for(0, rows, grain_for(kElementWork * row_size),
-                   [&f](std::int64_t begin, std::int64_t end) {
-                     for (std::int64_t row = begin; row < end; ++row) f(row);
-                   });
-}
-
 template <class T>
-void gate(void (*kernel)(const GatedRow<T>&), const at::Tensor& gate_up, at::Tensor& out) {
+void gate(const at::Tensor& gate_up, at::Tensor& out) {
+  const auto kernel = kernels_of<T>().gate;
   const std::int64_t inner = out.size(1);
   const T* from = gate_up.const_data_ptr<T>();
   T* to = out.mutable_data_ptr<T>();
-  for_each_row(out.size(0), inner, [=](std::int64_t row) {
+  for_each_row(out.size(0), kExponentialWork * inner, [=](std::int64_t row) {
     const T* gates = from + row * 2 * inner;
     kernel({gates, gates + inner, inner, to + row * inner});
   });
 }
 
 template <class T>
-void gate_gradient(void (*kernel)(const GatedRowGradient<T>&), const at::Tensor& gate_up,
-                   const at::Tensor& d_out, at::Tensor& d_gate_up) {
+void gate_gradient(const at::Tensor& gate_up, const at::Tensor& d_out, at::Tensor& d_gate_up) {
+  const auto kernel = kernels_of<T>().gate_gradient;
   const std::int64_t inner = d_out.size(1);
   const T* from = gate_up.const_data_ptr<T>();
   const T* d_from = d_out.const_data_ptr<T>();
   T* to = d_gate_up.mutable_data_ptr<T>();
-  for_each_row(d_out.size(0), inner, [=](std::int64_t row) {
+  for_each_row(d_out.size(0), kExponentialWork * inner, [=](std::int64_t row) {
     const T* gates = from + row * 2 * inner;
     T* d_gates = to + row * 2 * inner;
     kernel({gates, gates + inner, d_from + row * inner, inner, d_gates, d_gates + inner});
@@ -81,18 +64,21 @@ void gate_gradient(void (*kernel)(const GatedRowGradient<T>&), const at::Tensor&
 }
 
 template <class T>
-void log_softmax(void (*kernel)(T*, std::int64_t), at::Tensor& rows) {
+void log_softmax(at::Tensor& rows) {
+  const auto kernel = kernels_of<T>().log_softmax;
   T* data = rows.mutable_data_ptr<T>();
   const std::int64_t size = rows.size(1);
-  for_each_row(rows.size(0), size, [=](std::int64_t row) { kernel(data + row * size, size); });
+  for_each_row(rows.size(0), kExponentialWork * size,
+               [=](std::int64_t row) { kernel(data + row * size, size); });
 }
 
 template <class T>
-void logit_gradient(void (*kernel)(T*, std::int64_t, T), at::Tensor& rows,
-                    const std::int64_t* targets, const double* g, std::int64_t columns) {
+void logit_gradient(at::Tensor& rows, const std::int64_t* targets, const double* g,
+                    std::int64_t columns) {
+  const auto kernel = kernels_of<T>().scaled_exp;
   T* data = rows.mutable_data_ptr<T>();
   const std::int64_t size = rows.size(1);
-  for_each_row(rows.size(0), size, [=](std::int64_t row) {
+  for_each_row(rows.size(0), kExponentialWork * size, [=](std::int64_t row) {
     T* out = data + row * size;
     const double* own = g + row * columns;
     double sum = 0;
@@ -105,9 +91,9 @@ void logit_gradient(void (*kernel)(T*, std::int64_t, T), at::Tensor& rows,
 }
 
 template <class T>
-void attend(void (*kernel)(const AttentionRow<T>&), const at::Tensor& qkv,
-            std::span<SequenceCache* const> caches, std::size_t layer, const ModelConfig& config,
-            at::Tensor& out) {
+void attend(const at::Tensor& qkv, std::span<SequenceCache* const> caches, std::size_t layer,
+            const ModelConfig& config, at::Tensor& out) {
+  const auto kernel = kernels_of<T>().attend;
   const std::int64_t heads = config.num_attention_heads;
   const std::int64_t group = heads / config.num_key_value_heads;
   const std::int64_t dim = config.head_dim;
@@ -137,13 +123,13 @@ void row_product(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, d
                  bool add) {
   const RowKernels& kernels = row_kernels();
   if (x.scalar_type() == at::ScalarType::Double) {
-    return multiply(kernels.product_double, y, x, weight.const_data_ptr<double>(), scale, add);
+    return multiply(kernels.float64.product, y, x, weight.const_data_ptr<double>(), scale, add);
   }
   if (weight.scalar_type() == at::ScalarType::BFloat16) {
     const auto* halves = &weight.const_data_ptr<at::BFloat16>()->x;
     return multiply(kernels.product_bfloat16, y, x, halves, scale, add);
   }
-  multiply(kernels.product_float, y, x, weight.const_data_ptr<float>(), scale, add);
+  multiply(kernels.float32.product, y, x, weight.const_data_ptr<float>(), scale, add);
 }
 
 void add_row_linear(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight,
@@ -165,49 +151,29 @@ void add_row_linear(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight
 
 at::Tensor gated_rows(const at::Tensor& gate_up) {
   at::Tensor out = scratch_empty({gate_up.size(0), gate_up.size(1) / 2}, gate_up);
-  if (out.scalar_type() == at::ScalarType::Double) {
-    gate(row_kernels().gate_double, gate_up, out);
-  } else {
-    gate(row_kernels().gate_float, gate_up, out);
-  }
+  with_type(out, [&](auto zero) { gate<decltype(zero)>(gate_up, out); });
   return out;
 }
 
 at::Tensor gated_rows_backward(const at::Tensor& gate_up, const at::Tensor& d_out) {
   at::Tensor d_gate_up = scratch_empty(gate_up.sizes(), gate_up);
-  if (gate_up.scalar_type() == at::ScalarType::Double) {
-    gate_gradient(row_kernels().gate_gradient_double, gate_up, d_out, d_gate_up);
-  } else {
-    gate_gradient(row_kernels().gate_gradient_float, gate_up, d_out, d_gate_up);
-  }
+  with_type(gate_up, [&](auto zero) { gate_gradient<decltype(zero)>(gate_up, d_out, d_gate_up); });
   return d_gate_up;
 }
 
 void log_softmax_rows(at::Tensor& rows) {
-  if (rows.scalar_type() == at::ScalarType::Double) {
-    log_softmax(row_kernels().log_softmax_double, rows);
-  } else {
-    log_softmax(row_kernels().log_softmax_float, rows);
-  }
+  with_type(rows, [&](auto zero) { log_softmax<decltype(zero)>(rows); });
 }
 
 void logprobs_to_logit_gradient(at::Tensor& rows, const std::int64_t* targets, const double* g,
                                 std::int64_t columns) {
-  if (rows.scalar_type() == at::ScalarType::Double) {
-    logit_gradient(row_kernels().scaled_exp_double, rows, targets, g, columns);
-  } else {
-    logit_gradient(row_kernels().scaled_exp_float, rows, targets, g, columns);
-  }
+  with_type(rows, [&](auto zero) { logit_gradient<decltype(zero)>(rows, targets, g, columns); });
 }
 
 at::Tensor attend_rows(const at::Tensor& qkv, std::span<SequenceCache* const> caches,
                        std::size_t layer, const ModelConfig& config) {
   at::Tensor out = at::empty({qkv.size(0), config.query_size()}, qkv.options());
-  if (out.scalar_type() == at::ScalarType::Double) {
-    attend(row_kernels().attend_double, qkv, caches, layer, config, out);
-  } else {
-    attend(row_kernels().attend_float, qkv, caches, layer, config, out);
-  }
+  with_type(out, [&](auto zero) { attend<decltype(zero)>(qkv, caches, layer, config, out); });
   return out;
 }
 

@@ -44,6 +44,17 @@ Vec<T> load_some(const T* from, std::int64_t count) {
   return load(static_cast<const T*>(filled));
 }
 
+/// The first `count` elements.
+template <class T>
+void store_some(const Vec<T>& vec, T* to, std::int64_t count) {
+  // Whole vectors apart: with a size that varies each store would be a call of memcpy.
+  if (count >= kVec<T>) {
+    __builtin_memcpy(to, &vec, sizeof vec);
+  } else {
+    __builtin_memcpy(to, &vec, static_cast<std::size_t>(count) * sizeof(T));
+  }
+}
+
 /// The vector turned by `Half` lanes.
 template <class T, int Half, int... Lane>
 Vec<T> turned(const Vec<T>& vec, std::integer_sequence<int, Lane...> /*lanes*/) {
@@ -93,14 +104,8 @@ DoubleVec exponential(DoubleVec x) {
 template <class T, class F>
 void for_each_vec(std::int64_t size, T* out, const F& f) {
   std::int64_t i = 0;
-  // Whole vectors apart: with a size that varies each store would be a call of memcpy.
-  for (; i + kVec<T> <= size; i += kVec<T>) {
-    const Vec<T> result = f(i, kVec<T>);
-    __builtin_memcpy(out + i, &result, sizeof result);
-  }
-  if (i == size) return;
-  const Vec<T> result = f(i, size - i);
-  __builtin_memcpy(out + i, &result, static_cast<std::size_t>(size - i) * sizeof(T));
+  for (; i + kVec<T> <= size; i += kVec<T>) store_some<T>(f(i, kVec<T>), out + i, kVec<T>);
+  if (i < size) store_some<T>(f(i, size - i), out + i, size - i);
 }
 
 }  // namespace

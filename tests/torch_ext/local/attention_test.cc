@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace tinkex::torch_ext::local {
@@ -19,7 +20,8 @@ struct Shape {
 /// One sequence and many, blocks that are whole, begun and missing, all groupings of heads.
 std::vector<Shape> shapes() {
   return {{1, 1, 1, 1, 2},   {1, 7, 4, 2, 8},    {2, 32, 6, 2, 16}, {1, 33, 3, 1, 5},
-          {13, 40, 4, 4, 8}, {5, 100, 9, 3, 16}, {1, 65, 7, 1, 24}, {3, 64, 2, 2, 64}};
+          {13, 40, 4, 4, 8}, {5, 100, 9, 3, 16}, {1, 65, 7, 1, 24}, {3, 64, 2, 2, 64},
+          {1, 430, 4, 2, 8}, {1, 9, 2, 1, 96}};
 }
 
 ModelConfig config_of(const Shape& shape) {
@@ -79,7 +81,7 @@ TEST_P(AttentionTest, ResultAndGradientAreThoseOfTheDefinition) {
 
 TEST_P(AttentionTest, AnotherThreadChangesNoBit) {
   const int before = at::get_num_threads();
-  for (const Shape& shape : {Shape{5, 100, 9, 3, 16}, Shape{1, 65, 7, 1, 24}}) {
+  for (const Shape& shape : {Shape{5, 100, 9, 3, 16}, Shape{1, 265, 7, 1, 24}}) {
     const ModelConfig config = config_of(shape);
     const at::Tensor rows = random_rows(shape, shape.heads + 2 * shape.kv_heads, GetParam());
     const at::Tensor d_out = random_rows(shape, shape.heads, GetParam());
@@ -109,14 +111,30 @@ TEST_P(AttentionTest, ASequenceIsComputedAlikeWhateverIsBesideIt) {
   }
 }
 
-TEST_P(AttentionTest, WhatComesLaterChangesNothing) {
-  const Shape shape{1, 70, 4, 2, 16};
+TEST_P(AttentionTest, WhatComesLaterChangesNoBit) {
+  const Shape shape{1, 270, 4, 2, 16};
   const at::Tensor rows = random_rows(shape, 8, GetParam());
   const at::Tensor whole = attention(rows, config_of(shape), shape.length).out;
   at::Tensor changed = rows.clone();
-  changed.narrow(0, 40, 30).fill_(1e3);
+  changed.narrow(0, 200, 70).fill_(1e3);
   const at::Tensor out = attention(changed, config_of(shape), shape.length).out;
-  EXPECT_LT(difference(out.narrow(0, 0, 40), whole.narrow(0, 0, 40)), tolerance());
+  EXPECT_TRUE(at::equal(out.narrow(0, 0, 200), whole.narrow(0, 0, 200)));
+  for (const std::int64_t length : {1, 40, 200}) {
+    const at::Tensor own = rows.narrow(0, 0, length).clone();
+    EXPECT_TRUE(
+        at::equal(attention(own, config_of(shape), length).out, whole.narrow(0, 0, length)));
+  }
+}
+
+TEST_P(AttentionTest, LargeScoresKeepTheirGradient) {
+  const Shape shape{1, 4, 1, 1, 4};
+  at::Tensor rows = random_rows(shape, 3, GetParam());
+  rows.narrow(1, 0, 8).fill_(2e3);  // All scores are the same, 8e6.
+  const at::Tensor d_out = random_rows(shape, 1, GetParam());
+  const AttentionRecord record = attention(rows, config_of(shape), shape.length);
+  const at::Tensor dv =
+      attention_backward(d_out, rows, record, config_of(shape), shape.length).narrow(1, 8, 4);
+  EXPECT_LT(difference(dv.narrow(0, 3, 1), d_out.narrow(0, 3, 1) / 4), tolerance());
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, AttentionTest, ::testing::Values(at::kFloat, at::kDouble),

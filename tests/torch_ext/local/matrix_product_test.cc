@@ -54,23 +54,41 @@ TEST_F(MatrixProductTest, Bfloat16IsMultipliedAsTheFloatsThatItStandsFor) {
   EXPECT_TRUE(at::equal(c, expected));
 }
 
+/// Large enough for six parts, in rows, in columns, and in both.
 TEST_F(MatrixProductTest, ThreadsChangeNoBit) {
   struct Shape {
     std::int64_t m, n, k;
   };
-  for (const auto& [m, n, k] : {Shape{300, 200, 64}, Shape{13, 3000, 96}, Shape{500, 20, 400}}) {
-    const at::Tensor a = at::randn({m, k});
-    const at::Tensor b = at::randn({n, k}).t();
-    at::set_num_threads(1);
-    const at::Tensor alone = at::empty({m, n});
-    matrix_product(alone, a, b);
-    for (const int threads : {2, 3, 4, 6}) {
-      at::set_num_threads(threads);
-      const at::Tensor c = at::zeros({m, n});
-      matrix_product(c, a, b);
-      EXPECT_TRUE(at::equal(c, alone)) << threads;
+  for (const auto& [m, n, k] : {Shape{300, 700, 90}, Shape{13, 3000, 400}, Shape{700, 20, 700}}) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      const at::Tensor a = at::randn({m, k});
+      const at::Tensor b = at::randn({n, k}).to(dtype).t();
+      const at::Tensor start = at::randn({m, n});
+      const at::Tensor bias = at::randn({n});
+      at::set_num_threads(1);
+      const at::Tensor alone = start.clone();
+      const at::Tensor biased = at::empty({m, n});
+      matrix_product(alone, a, b, alone, 0.3);
+      matrix_product(biased, a, b, bias);
+      for (const int threads : {2, 3, 4, 6}) {
+        at::set_num_threads(threads);
+        const at::Tensor c = start.clone();
+        matrix_product(c, a, b, c, 0.3);
+        EXPECT_TRUE(at::equal(c, alone)) << threads;
+        matrix_product(c, a, b, bias);
+        EXPECT_TRUE(at::equal(c, biased)) << threads;
+      }
     }
   }
+}
+
+TEST_F(MatrixProductTest, WhatIsAddedMustFit) {
+  const at::Tensor a = at::randn({4, 5});
+  const at::Tensor b = at::randn({5, 6});
+  const at::Tensor c = at::empty({4, 6});
+  EXPECT_THROW(matrix_product(c, a, b, at::zeros({1, 6})), c10::Error);
+  EXPECT_THROW(matrix_product(c, a, b, at::zeros({6, 4}).t()), c10::Error);
+  EXPECT_THROW(matrix_product(c, a, at::randn({4, 6})), c10::Error);
 }
 
 }  // namespace

@@ -29,9 +29,9 @@ TEST_P(RowKernelsTest, ProductIsTheSumOfProducts) {
     const auto w = random_numbers<float>(static_cast<std::size_t>(outs * in), 2);
     std::vector<float> y(static_cast<std::size_t>(rows * outs), 0.25F);
     std::vector<float> scaled(y.size());
-    GetParam()->product_float(
+    GetParam()->float32.product(
         {x.data(), stride, rows, in, w.data(), outs, y.data(), outs, 1, true});
-    GetParam()->product_float(
+    GetParam()->float32.product(
         {x.data(), stride, rows, in, w.data(), outs, scaled.data(), outs, 0.5F, false});
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t o = 0; o < outs; ++o) {
@@ -79,8 +79,8 @@ TEST_P(RowKernelsTest, RowGetsTheSameBitsAloneAndAmongOthers) {
     }
     for (const bool add : {false, true}) {
       expect_the_same_bits(shape, [&](auto rows, auto row, auto first, auto count, float* y) {
-        GetParam()->product_float({x.data() + row * in, in, rows, in, w.data() + first * in, count,
-                                   y, outs, 2.667F, add});
+        GetParam()->float32.product({x.data() + row * in, in, rows, in, w.data() + first * in,
+                                     count, y, outs, 2.667F, add});
       });
       expect_the_same_bits(shape, [&](auto rows, auto row, auto first, auto count, float* y) {
         GetParam()->product_bfloat16({x.data() + row * in, in, rows, in, halves.data() + first * in,
@@ -104,7 +104,7 @@ TEST_P(RowKernelsTest, Bfloat16WeightsAreWidenedExactly) {
   }
   std::vector<float> y(60), expected(60);
   GetParam()->product_bfloat16({x.data(), 50, 3, 50, halves.data(), 20, y.data(), 20, 1, false});
-  GetParam()->product_float(
+  GetParam()->float32.product(
       {x.data(), 50, 3, 50, widened.data(), 20, expected.data(), 20, 1, false});
   for (std::size_t i = 0; i < y.size(); ++i) EXPECT_NEAR(y[i], expected[i], 2e-5);
   // A single one among zeros picks out a weight.
@@ -125,7 +125,7 @@ TEST_P(RowKernelsTest, LogSoftmaxIsThatOfDouble) {
       double sum = 0;
       for (float& x : row) sum += std::exp(double{x += shift} - double{shift});
       std::vector<float> result = row;
-      GetParam()->log_softmax_float(result.data(), static_cast<std::int64_t>(size));
+      GetParam()->float32.log_softmax(result.data(), static_cast<std::int64_t>(size));
       for (std::size_t i = 0; i < size; ++i) {
         ASSERT_NEAR(result[i], double{row[i]} - double{shift} - std::log(sum), 4e-6)
             << size << " " << i;
@@ -138,7 +138,7 @@ TEST_P(RowKernelsTest, LogSoftmaxOfWhatIsNotFiniteIsNotFinite) {
   for (const float bad : {NAN, INFINITY}) {
     std::vector<float> row = random_numbers<float>(40, 8);
     row[37] = bad;
-    GetParam()->log_softmax_float(row.data(), 40);
+    GetParam()->float32.log_softmax(row.data(), 40);
     EXPECT_FALSE(std::isfinite(row[0]));
   }
 }
@@ -147,7 +147,7 @@ TEST_P(RowKernelsTest, ScaledExpIsTheExponentialTimesAFactor) {
   std::vector<float> row = random_numbers<float>(37, 9);
   for (float& x : row) x = -10 * std::abs(x);
   std::vector<float> result = row;
-  GetParam()->scaled_exp_float(result.data(), 37, -0.75F);
+  GetParam()->float32.scaled_exp(result.data(), 37, -0.75F);
   for (std::size_t i = 0; i < row.size(); ++i) {
     EXPECT_NEAR(result[i], -0.75 * std::exp(double{row[i]}), 1e-7);
   }
@@ -160,7 +160,7 @@ TEST_P(RowKernelsTest, TheGradientOfAGateIsThatOfItsFormula) {
   const auto up = random_numbers<float>(37, 11);
   const auto d = random_numbers<float>(37, 12);
   std::vector<float> d_gate(37), d_up(37);
-  GetParam()->gate_gradient_float(
+  GetParam()->float32.gate_gradient(
       {gate.data(), up.data(), d.data(), 37, d_gate.data(), d_up.data()});
   for (std::size_t i = 0; i < 37; ++i) {
     const double sigmoid = 1 / (1 + std::exp(-double{gate[i]}));
@@ -199,7 +199,8 @@ TEST_P(RowKernelsTest, AttentionIsTheSoftmaxAverageOverAllSegments) {
         {k.data() + 13 * dim, v.data() + 13 * dim, 31},
         {k.data() + 44 * dim, v.data() + 44 * dim, 1}};
     std::vector<float> scores(45), out(size);
-    GetParam()->attend_float({q.data(), dim, segments.data(), 3, 0.3F, scores.data(), out.data()});
+    GetParam()->float32.attend(
+        {q.data(), dim, segments.data(), 3, 0.3F, scores.data(), out.data()});
     const std::vector<double> expected = attention(q, k, v, 0.3F);
     for (std::size_t i = 0; i < size; ++i) EXPECT_NEAR(out[i], expected[i], 1e-6) << dim;
   }
@@ -211,7 +212,7 @@ TEST_P(RowKernelsTest, AttentionInDoubleIsExact) {
   const auto v = random_numbers<double>(6 * 5, 9);
   const KeyValueSegment<double> segment{k.data(), v.data(), 5};
   std::vector<double> scores(5), out(6);
-  GetParam()->attend_double({q.data(), 6, &segment, 1, 0.3, scores.data(), out.data()});
+  GetParam()->float64.attend({q.data(), 6, &segment, 1, 0.3, scores.data(), out.data()});
   const std::vector<double> expected = attention(q, k, v, 0.3);
   for (std::size_t i = 0; i < 6; ++i) EXPECT_NEAR(out[i], expected[i], 1e-14);
 }
@@ -223,7 +224,7 @@ TEST_P(RowKernelsTest, GateIsSiluTimesUpOverTheWholeRange) {
     up.push_back(static_cast<float>(1.5 - x / 100));
   }
   std::vector<float> out(gate.size());
-  GetParam()->gate_float(
+  GetParam()->float32.gate(
       {gate.data(), up.data(), static_cast<std::int64_t>(gate.size()), out.data()});
   for (std::size_t i = 0; i < gate.size(); ++i) {
     const double expected = double{gate[i]} / (1 + std::exp(-double{gate[i]})) * double{up[i]};
@@ -235,10 +236,10 @@ TEST_P(RowKernelsTest, GateOfAnElementDoesNotDependOnItsPlace) {
   const auto gate = random_numbers<float>(67, 10);
   const auto up = random_numbers<float>(67, 11);
   std::vector<float> whole(67);
-  GetParam()->gate_float({gate.data(), up.data(), 67, whole.data()});
+  GetParam()->float32.gate({gate.data(), up.data(), 67, whole.data()});
   for (std::size_t i = 0; i < 67; ++i) {
     float alone = 0;
-    GetParam()->gate_float({gate.data() + i, up.data() + i, 1, &alone});
+    GetParam()->float32.gate({gate.data() + i, up.data() + i, 1, &alone});
     EXPECT_EQ(alone, whole[i]);
   }
 }

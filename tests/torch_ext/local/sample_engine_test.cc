@@ -147,6 +147,7 @@ std::shared_ptr<const BaseModel> large_model() {
   config.hidden_size = 256;
   config.intermediate_size = 1024;
   config.num_hidden_layers = 4;
+  config.max_position_embeddings = 128;
   return BaseModel::random(config, 3).value();
 }
 

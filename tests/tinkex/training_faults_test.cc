@@ -56,6 +56,10 @@ TEST_F(TrainingFaultsTest, X3_T8_ABrokenPollNeverHangsAndTheClientGoesOn) {
     auto output = client->forward_backward(batch(1), loss::kCrossEntropy).get();
     ASSERT_FALSE(output.ok()) << reply.body;
     EXPECT_EQ(output.error().code(), ErrorCode::kDecode) << output.error().what();
+    EXPECT_EQ(output.error().request_id(), tinker.operations("forward_backward").back().request_id);
+    for (const char* word : {"exception", "nlohmann", "parse_error"}) {
+      EXPECT_EQ(output.error().message().find(word), std::string::npos) << output.error().what();
+    }
     EXPECT_EQ(tinker.operations("forward_backward").back().polls, 1);
   }
   EXPECT_TRUE(

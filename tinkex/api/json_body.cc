@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tinkex/base/bounded_json.h"
+#include "tinkex/base/json_problem.h"
 
 namespace tinkex::api {
 namespace {
@@ -15,7 +16,8 @@ constexpr std::size_t kLongestId = 1'024;
 Result<ReplyJson> parse_object(std::string_view body, std::string_view what) {
   auto json = internal::parse_bounded<ReplyJson>(body, kMaxDepth);
   if (!json.is_object()) {
-    return Error(ErrorCode::kDecode, std::string(what) + ": the reply is not a JSON object");
+    const std::string why = json.is_discarded() ? ": " + internal::json_problem(body) : "";
+    return Error(ErrorCode::kDecode, std::string(what) + ": the reply is not a JSON object" + why);
   }
   return json;
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tinkex/base/bounded_json.h"
+#include "tinkex/base/json_problem.h"
 #include "tinkex/base/text.h"
 #include "tinkex/retry/classify.h"
 
@@ -78,10 +79,11 @@ PollReply interpret_success(const HttpResponse& response, const PollQuestion& qu
   if (!object.is_object()) {
     PollReply reply;
     reply.kind = PollReply::Kind::kFailed;
-    reply.error =
-        Error(ErrorCode::kDecode, question.what + ": the reply to a poll is not a JSON object")
-            .with_http_status(response.status)
-            .with_request_id(question.request_id);
+    const std::string why = object.is_discarded() ? ": " + json_problem(response.body) : "";
+    reply.error = Error(ErrorCode::kDecode,
+                        question.what + ": the reply to a poll is not a JSON object" + why)
+                      .with_http_status(response.status)
+                      .with_request_id(question.request_id);
     return reply;
   }
   const std::string status = string_at(object, "status");

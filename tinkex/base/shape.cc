@@ -3,14 +3,15 @@
 namespace tinkex::internal {
 
 std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape) noexcept {
-  std::size_t count = 1;
+  std::int64_t count = 1;
+  bool empty = false;
   for (const std::int64_t extent : shape) {
     if (extent < 0) return std::nullopt;
-    if (__builtin_mul_overflow(count, static_cast<std::size_t>(extent), &count)) {
-      return std::nullopt;
-    }
+    empty = empty || extent == 0;
+    // Of an empty array, too: strides are products of the other extents.
+    if (extent > 0 && __builtin_mul_overflow(count, extent, &count)) return std::nullopt;
   }
-  return count;
+  return empty ? 0 : static_cast<std::size_t>(count);
 }
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {

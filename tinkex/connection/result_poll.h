@@ -44,7 +44,7 @@ void poll_into(const std::shared_ptr<const ServiceContext>& service, const std::
   target.max_failing = service->options.max_poll_failing;
   auto loop =
       PollLoop::start(service->runtime, service->polls, std::move(target),
-                      [cell, decode = spec.decode,
+                      [cell, request_id, decode = spec.decode,
                        transport = service->runtime->transport](Result<HttpResponse> reply) {
                         if (!reply.ok()) {
                           cell->set(std::move(reply).error());
@@ -53,6 +53,10 @@ void poll_into(const std::shared_ptr<const ServiceContext>& service, const std::
                         const auto decode_reply = [&decode, &reply] { return decode(*reply); };
                         Result<T> result = invoke_guarded<T>(decode_reply);
                         transport->recycle(std::move(reply->body));
+                        // By its id the server's operators find what could not be read.
+                        if (!result.ok() && result.error().code() == ErrorCode::kDecode) {
+                          result = std::move(result).error().with_request_id(request_id);
+                        }
                         cell->set(std::move(result));
                       });
   const bool pending = cell->on_cancel(

@@ -23,8 +23,10 @@ auto decode_guarded(Decode&& decode) noexcept -> Result<decltype(decode())> {
     return error;
   } catch (const std::bad_alloc&) {
     return Error(ErrorCode::kInternal, "out of memory while decoding");
-  } catch (const std::exception& error) {
-    return Error(ErrorCode::kDecode, error.what());
+  } catch (const std::exception&) {  // of protozero: a field that ends behind the end
+    return Error(ErrorCode::kDecode,
+                 "its bytes are damaged, or break off: a part was lost on the way, or never sent; "
+                 "call again");
   }
 }
 

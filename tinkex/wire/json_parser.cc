@@ -7,7 +7,7 @@
 #include <system_error>
 #include <utility>
 
-#include "tinkex/base/text.h"
+#include "tinkex/base/json_problem.h"
 #include "tinkex/wire/boundary.h"
 
 namespace tinkex::wire::json {
@@ -236,36 +236,9 @@ class TreeBuilder final : public nlohmann::json_sax<Json> {
   Json* slot_ = nullptr;  // value of the object's latest key
 };
 
-/// Reads for the error alone.
-class ErrorFinder final : public nlohmann::json_sax<Json> {
- public:
-  std::string message;
-
-  bool null() override { return true; }
-  bool boolean(bool /*value*/) override { return true; }
-  bool number_integer(number_integer_t /*value*/) override { return true; }
-  bool number_unsigned(number_unsigned_t /*value*/) override { return true; }
-  bool number_float(number_float_t /*value*/, const string_t& /*text*/) override { return true; }
-  bool string(string_t& /*value*/) override { return true; }
-  bool binary(binary_t& /*value*/) override { return true; }
-  bool start_object(std::size_t /*size*/) override { return true; }
-  bool key(string_t& /*name*/) override { return true; }
-  bool end_object() override { return true; }
-  bool start_array(std::size_t /*size*/) override { return true; }
-  bool end_array() override { return true; }
-  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
-                   const nlohmann::detail::exception& error) override {
-    message = error.what();
-    return false;
-  }
-};
-
-// The envelope's positions are not the text's, so the text itself is read for the message. What
-// nlohmann quotes after the position may be as long as the body, and is not always UTF-8.
+// The envelope's positions are not the text's, so the text itself is read for the message.
 [[noreturn]] void fail_syntax(std::string_view text) {
-  ErrorFinder finder;
-  Json::sax_parse(text.begin(), text.end(), &finder);
-  fail_decode("not valid JSON: " + internal::printable(finder.message, 160));
+  fail_decode("not valid JSON: " + internal::json_problem(text));
 }
 
 template <class T>

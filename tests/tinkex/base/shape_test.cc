@@ -18,6 +18,7 @@ TEST(ShapeTest, TheElementsOfAnArrayAreCounted) {
 TEST(ShapeTest, WhatCannotBeCountedHasNoCount) {
   EXPECT_EQ(element_count({2, -1}), std::nullopt);
   EXPECT_EQ(element_count({kMost, 3}), std::nullopt);
+  EXPECT_EQ(element_count({0, std::int64_t{1} << 62, 8}), std::nullopt);
 }
 
 TEST(ShapeTest, ALongShapeIsCutInText) {

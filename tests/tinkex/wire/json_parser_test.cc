@@ -115,7 +115,7 @@ TEST(JsonParserTest, WhatJsonForbidsIsRefused) {
 }
 
 TEST(JsonParserTest, ErrorGivesThePlaceInTheTextItself) {
-  EXPECT_NE(error_of(R"({"a":[1,2,3,4,5],"b":x})").find("column 22"), std::string::npos)
+  EXPECT_NE(error_of(R"({"a":[1,2,3,4,5],"b":x})").find("byte 22"), std::string::npos)
       << error_of(R"({"a":[1,2,3,4,5],"b":x})");
 }
 

@@ -98,6 +98,11 @@ class TrainingClient {
   /// snapshot contains exactly the steps submitted before it.
   Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions& call = {});
 
+  /// Lets the server forget the model, before its session ends, which lets go of it in any case: a
+  /// server has room for so many. What was saved stays, and so do sampling clients. Outside of the
+  /// order: results that are under way end with an error, and every later call does.
+  Future<Unit> unload(const CallOptions& call = {});
+
  private:
   std::shared_ptr<TrainingConnection> connection_;
 };

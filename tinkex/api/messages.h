@@ -75,6 +75,10 @@ Result<ModelInfo> parse_model_info(std::string_view body);
 
 // Training; all of these are open for the sequence id.
 
+Body unload_request(std::string_view model_id);
+/// Servers differ in what they say beside that it is done.
+Status parse_unload(std::string_view body);
+
 Body optim_step_request(std::string_view model_id, const AdamParams& params);
 Result<OptimStepResponse> parse_optim_step(std::string_view body);
 Body save_weights_request(std::string_view model_id, std::string_view name, bool overwrite);

@@ -135,6 +135,16 @@ Body get_info_request(std::string_view model_id) {
   return to_body({{"model_id", model_id}, {"type", "get_info"}});
 }
 
+Body unload_request(std::string_view model_id) {
+  return to_body({{"model_id", model_id}, {"type", "unload_model"}});
+}
+
+Status parse_unload(std::string_view body) {
+  const Result<ReplyJson> json = parse_object(body, "unload_model");
+  if (!json.ok()) return json.error();
+  return ok_status();
+}
+
 Result<ModelInfo> parse_model_info(std::string_view body) {
   const Result<ReplyJson> json = parse_object(body, "get_info");
   if (!json.ok()) return json.error();

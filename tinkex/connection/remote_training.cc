@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "tinkex/api/messages.h"
+#include "tinkex/base/call_stop.h"
 #include "tinkex/batch_plan.h"
 #include "tinkex/connection/batch_request.h"
+#include "tinkex/connection/call.h"
 #include "tinkex/connection/deadline.h"
 #include "tinkex/connection/remote_sampling.h"
 #include "tinkex/connection/result_poll.h"
@@ -40,6 +42,10 @@ std::vector<Future<T>> results_of(const std::shared_ptr<const ServiceContext>& s
     results.emplace_back(std::move(cell));
   }
   return results;
+}
+
+Error cancelled_by_caller() {
+  return Error(ErrorCode::kCancelled, "the caller cancelled this request");
 }
 
 std::size_t estimated_bytes(std::span<const Datum> data) {
@@ -114,10 +120,13 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
   }
   auto cell = std::make_shared<OutputCell>(service_->runtime->executor);
   Future<ForwardBackwardOutput> future(cell);
+  // Until it returns nobody has a future to cancel.
+  const CallStop::Part stoppable([cell] { cell->cancel(); });
   if (Status valid = validate(data, loss_fn, config, validation()); !valid.ok()) {
     cell->set(std::move(valid).error());
     return future;
   }
+  if (cell->is_over()) return future;
   const std::vector<ChunkRange> chunks = chunks_of(data);
   const wire::Codec& codec = service_->codec();
   const wire::ForwardBackwardInput input{.model_id = info_.model_id,
@@ -180,7 +189,7 @@ std::function<void()> RemoteTraining::aborter(
     const auto strand = weak_strand.lock();
     const auto queued = weak_submission.lock();
     if (strand && queued) {
-      strand->abort(queued, Error(ErrorCode::kCancelled, "the caller cancelled this request"));
+      strand->abort(queued, cancelled_by_caller());
     }
   };
 }
@@ -194,7 +203,8 @@ std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec,
   const std::size_t total = spec.filler ? 1 : spec.total_chunks;
   const LastWordPtr last_word = spec.last_word;
   auto submission = strand_->open(std::move(spec));
-  cell->on_cancel(aborter(submission));
+  // Stopped before there was anything to abort.
+  if (!cell->on_cancel(aborter(submission))) strand_->abort(submission, cancelled_by_caller());
   if (call == nullptr) return submission;
   arm_deadline(*service_, cell, *call, what, last_word,
                [strand = strand_, submission, total](Error error) {
@@ -362,6 +372,21 @@ Future<SamplingClient> RemoteTraining::save_weights_and_get_sampling_client(
         }
         return make_sampling_client(service, *std::move(saved->sampling_session_id));
       });
+}
+
+Future<Unit> RemoteTraining::unload(const CallOptions& call) {
+  if (Status here = service_->check_process(); !here.ok()) {
+    return Future<Unit>::ready_with(std::move(here).error());
+  }
+  const LastWordPtr last_word = last_word_for(*service_, call);
+  Call<Unit> request{
+      .what = "unload_model",
+      .http = service_->request("unload_model"),
+      .decode = [](const HttpResponse& reply) { return api::parse_unload(reply.body); },
+      .last_word = last_word};
+  request.http.body = api::unload_request(info_.model_id);
+  return with_deadline(*service_, send_call_and_poll(service_, std::move(request), "UnloadModel"),
+                       call, "unload_model", last_word);
 }
 
 }  // namespace tinkex::internal

@@ -42,6 +42,7 @@ class RemoteTraining final : public TrainingConnection,
   Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string name,
                                                                  const CallOptions& call) override;
   Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions& call) override;
+  Future<Unit> unload(const CallOptions& call) override;
 
  private:
   using OutputCell = ResultCell<ForwardBackwardOutput>;

@@ -50,9 +50,10 @@ Reply create_model(Service& service, const Call& call) {
   const auto config = service.models().config(asked);
   if (!config) return error_reply(404, "base_model: " + config.error().message());
   if (service.registry().model_count() >= service.options().max_models) {
-    return error_reply(400, std::to_string(service.options().max_models) +
-                                " models are loaded, which is the limit; unload one or finish a "
-                                "session");
+    return error_reply(400,
+                       std::to_string(service.options().max_models) +
+                           " models are loaded, which is the limit; call unload() of a training "
+                           "client, or close a service");
   }
   wanted.result = {{"type", "create_model"}};
   wanted.make = [&service, base_model = config->name,

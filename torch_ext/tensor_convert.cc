@@ -1,5 +1,6 @@
 #include "torch_ext/tensor_convert.h"
 
+#include <ATen/EmptyTensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sparse_csr_tensor.h>
 
@@ -21,6 +22,17 @@ std::string name_of(at::ScalarType type) {
   return "dtype " + text;
 }
 
+/// That all elements lie in the storage: it may have been resized, as FSDP frees parameters.
+std::string reason_without_memory(const at::Tensor& tensor) {
+  const std::size_t needed =
+      at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(), tensor.element_size(),
+                                       static_cast<std::size_t>(tensor.storage_offset()));
+  const std::size_t there = tensor.storage().nbytes();
+  if (tensor.numel() == 0 || needed <= there) return {};
+  return "needs " + std::to_string(needed) + " bytes of a storage that has " +
+         std::to_string(there) + ": it was resized or freed";
+}
+
 /// Why the tensor's elements cannot be read, or an empty text.
 std::string reason_without_data(const at::Tensor& tensor) {
   if (!tensor.defined()) return "is undefined";
@@ -35,6 +47,7 @@ std::string reason_without_data(const at::Tensor& tensor) {
   if (tensor.layout() == c10::kStrided && !has_storage) {
     return "holds no data of its own (is it batched by vmap, or inside a functorch transform?)";
   }
+  if (tensor.layout() == c10::kStrided) return reason_without_memory(tensor);
   return {};
 }
 

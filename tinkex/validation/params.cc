@@ -73,6 +73,11 @@ void check_sampling(const SamplingParams& params, std::int64_t num_samples, Prob
 void check_options(const SampleOptions& options, Problems& problems) {
   check_count(0, options.topk_prompt_logprobs, "topk_prompt_logprobs", "0 switches it off",
               problems);
+  // More than any vocabulary has: results would take memory without end.
+  constexpr std::int64_t kMostCandidates = std::int64_t{1} << 20;
+  check(options.topk_prompt_logprobs <= kMostCandidates, "topk_prompt_logprobs",
+        "at most " + std::to_string(kMostCandidates), std::to_string(options.topk_prompt_logprobs),
+        "ask for the likeliest few", problems);
 }
 
 }  // namespace
@@ -92,6 +97,8 @@ Status validate(const AdamParams& params) {
 Status validate(const LoraConfig& config) {
   Problems problems;
   check_count(1, config.rank, "rank", "the default is 32", problems);
+  check(config.seed.value_or(0) >= 0, "seed", "at least 0", std::to_string(config.seed.value_or(0)),
+        "leave it out for a random one", problems);
   check(config.train_attn || config.train_mlp || config.train_unembed,
         "train_attn, train_mlp, train_unembed", "at least one of them true", "none",
         "without any of them there is nothing to train", problems);

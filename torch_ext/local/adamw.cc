@@ -43,9 +43,11 @@ Result<AdamWResult> adamw(const at::Tensor& parameters, const at::Tensor& gradie
                         fresh ? at::zeros_like(parameters) : state.exp_avg_sq};
   AdamTensors next = adam_step(old, gradient, step_of(params, norm, state.step + 1));
   if (!std::isfinite(sum_of_squares(next.theta)) || !std::isfinite(sum_of_squares(next.v))) {
-    return refuse("this step would make parameters infinite or NaN (gradient norm " +
-                  std::to_string(norm) + ", learning rate " + std::to_string(params.learning_rate) +
-                  "); nothing was changed. Lower learning_rate or set grad_clip_norm");
+    return refuse(
+        "this step would make parameters infinite or NaN (gradient norm " + std::to_string(norm) +
+        ", learning rate " + std::to_string(params.learning_rate) +
+        "); nothing was changed, and the gradient is still held: lower learning_rate or set "
+        "grad_clip_norm, and step again");
   }
   return AdamWResult{
       std::move(next.theta), {std::move(next.m), std::move(next.v), state.step + 1}, norm};

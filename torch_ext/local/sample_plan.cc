@@ -33,6 +33,11 @@ Result<SamplePlan> SamplePlan::of(const SampleRequest& request, const ModelConfi
     return refuse("num_samples is " + std::to_string(request.num_samples) + ", expected 1 to " +
                   std::to_string(kMaxSamples));
   }
+  if (request.options.topk_prompt_logprobs > model.vocab_size) {
+    return refuse("topk_prompt_logprobs is " +
+                  std::to_string(request.options.topk_prompt_logprobs) + ", but '" + model.name +
+                  "' has " + std::to_string(model.vocab_size) + " tokens");
+  }
   Result<std::vector<std::int64_t>> prompt = checked_tokens(request.prompt, "prompt", model);
   if (!prompt) return prompt.error();
   const auto limit = token_limit(request, model, static_cast<std::int64_t>(prompt->size()));

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "torch_ext/no_gradient.h"
 #include "torch_ext/remote/explain.h"
 #include "torch_ext/remote/graph.h"
 #include "torch_ext/remote/model_calls.h"
@@ -38,6 +39,7 @@ Error cannot_be_cloned() {
 
 /// The batch as Datums that borrow its tensors.
 std::vector<Datum> datums_of(const LossBatch& batch) {
+  check_no_gradient(batch.inputs).value();
   return borrow_datums(batch.tokens, batch.inputs).value();
 }
 

@@ -97,10 +97,26 @@ class ClientTest(unittest.TestCase):
                     tokens, dict(inputs, weights=[object()])),
                 r"loss_fn_inputs\['weights'\] has 0": lambda: client.forward(
                     tokens, dict(inputs, weights=[])),
+                r"tokens\[0\] is a masked array": lambda: client.forward(
+                    [numpy.ma.array([1, 2], mask=[0, 1])], {}),
+                r"learning_rate is 'a'": lambda: client.optim_step("a"),
+                r"loss_fn_config\['x'\] is 'y'": lambda: client.forward(
+                    tokens, inputs, "ppo", {"x": "y"}),
+                r"name has half of a surrogate pair at index 1": lambda: client.save_state("a\ud800"),
+                r"seed is beyond 64 bits": lambda: self.client(seed=1 << 63),
+                r"seed: expected at least 0, got -1": lambda: self.client(seed=-1),
+                r"timeout is NaN": lambda: client.forward_async(tokens, inputs).wait(float("nan")),
                 r"give exactly one": self.service.create_sampling_client}.items():
             with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\] .*" + told) as e:
                 call()
             self.assertIsInstance(e.exception, tinkex_torch.InvalidArgument)
+
+    def test_models_that_are_unloaded_make_room(self):
+        for _ in range(70):  # the embedded backend has room for 64
+            client = self.client()
+            client.unload()
+        with self.assertRaisesRegex(tinkex_torch.Error, "unload"):
+            client.optim_step()
 
     def test_values_of_another_type_are_type_errors(self):
         client = self.client()

@@ -16,7 +16,7 @@ torch.ops.load_library(LIBRARY)
 ops = torch.ops.tinkex
 
 BEGIN = """
-import ctypes, os, signal, sys, torch
+import ctypes, os, signal, sys, time, torch
 signal.alarm(60)
 torch.ops.load_library(sys.argv[1])
 ops = torch.ops.tinkex
@@ -88,6 +88,42 @@ class ProcessTest(unittest.TestCase):
                 os._exit(0)
             print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         """), "child 0")
+
+    def test_a_service_made_in_a_forked_child_is_closed_there(self):
+        self.check(run("""
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)
+                own = ops.connect()
+                before = len(os.listdir("/proc/self/task"))
+                del own
+                for _ in range(1000):
+                    if len(os.listdir("/proc/self/task")) < before:
+                        os._exit(0)
+                    time.sleep(0.01)
+                os._exit(1)
+            print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """), "child 0")
+
+    def test_process_may_exit_while_daemon_threads_wait(self):
+        for wait in ("pending.wait()", "pending.wait_for(60)", "ops.sample(sampler, tokens, 64, 1000)",
+                     "sampler.sample(tokens, 64, 1000)"):
+            self.check(run("""
+                import threading
+                pending = ops.sample_async(sampler, tokens, 64, 1000, stop_tokens=[])
+
+                def wait():
+                    while True:
+                        try:
+                            %s
+                        except RuntimeError:
+                            pass
+
+                for _ in range(4):
+                    threading.Thread(target=wait, daemon=True).start()
+                time.sleep(0.05)
+                print("leaving")
+            """ % wait), "leaving")
 
     def test_process_may_exit_with_work_of_every_kind_in_flight(self):
         self.check(run("""

@@ -151,6 +151,9 @@ class RaggedTest(unittest.TestCase):
 
     def test_prompt_logprobs_and_likeliest_tokens_come_with_samples(self):
         prompts = batch()[0]
+        for absurd in (1000, 10**9):
+            with self.assertRaisesRegex(Exception, r"topk_prompt_logprobs( is %d|.* got %d)" % (absurd, absurd)):
+                ops.sample_ragged(self.sampler, prompts, max_tokens=1, topk_prompt_logprobs=absurd)
         result = ops.sample_ragged(self.sampler, prompts, max_tokens=1, topk_prompt_logprobs=3)
         values, offsets = ops.compute_logprobs_ragged(self.sampler, prompts)
         self.assertTrue(torch.equal(result["prompt_offsets"], offsets))

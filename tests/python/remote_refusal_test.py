@@ -6,12 +6,13 @@ import os
 import pickle
 import re
 import unittest
+from unittest import mock
 
 import torch
 
 import tinkex_torch
 from remote_models import MODEL, ServiceTest, lists, padded, total
-from tinkex_torch import InvalidArgument, RemoteAdamW, RemoteModel
+from tinkex_torch import InvalidArgument, RemoteAdamW, RemoteModel, _waiting
 
 
 class RefusalTest(ServiceTest):
@@ -36,6 +37,8 @@ class RefusalTest(ServiceTest):
         optimizer = RemoteAdamW(model)
         other = torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
         self.refused(r"lacks grad_clip_norm", optimizer.load_state_dict, other.state_dict())
+        self.refused(r"lacks 'param_groups'", optimizer.load_state_dict, {})
+        self.refused(r"lr is 'fast', expected a number", RemoteAdamW, model, "fast")
         self.refused("one group", optimizer.add_param_group, {"params": [torch.zeros(1)]})
 
     def test_a_gradient_that_the_server_cannot_discard_or_change(self):
@@ -81,6 +84,58 @@ class RefusalTest(ServiceTest):
         loss.backward()
         with self.assertRaisesRegex(RuntimeError, "second time"):
             loss.backward()
+
+    def test_an_input_of_the_servers_loss_that_requires_a_gradient(self):
+        model = self.model()
+        tokens, targets = lists()
+        weights = [torch.ones(t.numel(), requires_grad=True) for t in targets]
+        inputs = {"target_tokens": targets, "weights": [each * 2 for each in weights]}
+        for call in (model.loss, model.explain_loss):
+            self.refused(r"loss_fn_inputs\['weights'\]\[0\] requires a gradient", call,
+                         "cross_entropy", tokens, inputs)
+        with torch.no_grad():
+            model.loss("cross_entropy", tokens, inputs)
+
+    def test_a_load_counts_from_when_it_is_sent(self):
+        model, optimizer, tokens, targets = self.prepared()
+        path = model.client.save_state("before", overwrite=True)
+        for end in (lambda handle: handle.cancel(), lambda handle: handle.wait(),
+                    lambda handle: None):
+            loss = total(model(tokens, targets))
+            end(model.client.load_state_async(path))
+            with self.assertRaisesRegex(RuntimeError, r"step\(\) or load_state\(\) came between"):
+                loss.backward()
+            model.client.load_state(path)  # ends all doubt
+            total(model(tokens, targets)).backward()
+            optimizer.step()
+        cancelled = ""
+        while cancelled != "cancelled":  # it may have been faster
+            handle = model.client.load_state_async(path)
+            handle.cancel()
+            cancelled = handle.state()
+        self.refused(r"unknown what gradient.*load_state\(\)", self.trained_step, model, optimizer)
+
+    def trained_step(self, model, optimizer):
+        with tinkex_torch.translate_errors():
+            total(model(*lists())).backward()
+        optimizer.step()
+
+    def test_a_failure_that_ctrl_c_has_kept_from_the_caller_is_raised_by_the_next_call(self):
+        def leave_after_it(call):
+            call._finished.wait()
+            raise KeyboardInterrupt
+
+        def leave_before_it(call):
+            raise KeyboardInterrupt
+
+        for leave in (leave_after_it, leave_before_it):
+            model = self.model(pipelined=True)
+            total(model(*lists())).backward()
+            RemoteAdamW(model, lr=1e300).step()
+            with mock.patch.object(_waiting._Call, "result", leave):
+                with self.assertRaises(KeyboardInterrupt):
+                    model.synchronize()
+            self.refused("infinite", model.synchronize, kind=tinkex_torch.Error)
 
     def test_an_optimizer_of_pytorchs_is_noticed(self):
         model, _, tokens, targets = self.prepared()

@@ -137,6 +137,15 @@ class TrainingTest(ServiceTest):
         model.requires_grad_(False)
         self.assertFalse(model(*padded()).requires_grad)
 
+    def test_a_model_that_was_made_in_inference_mode_trains(self):
+        with torch.inference_mode():
+            model = self.model()
+        optimizer = RemoteAdamW(model, lr=1e-2)
+        for _ in range(3):
+            (-total(model(*lists()))).backward()
+            optimizer.step()
+        self.expect_trained_alike(model, self.directly())
+
     def test_graphs_made_on_any_thread_train(self):
         model, optimizer, tokens, targets = self.prepared(lr=1e-2)
         for _ in range(3):

@@ -103,6 +103,15 @@ class RemoteOpsUnderTracersTest(unittest.TestCase):
                 with self.assertRaisesRegex(ValueError, "hold no data"):
                     getattr(ops, "compute_logprobs" + form)(self.sampler, fake)
 
+    def test_transforms_of_functions_are_refused_in_our_words(self):
+        rows = torch.arange(6).reshape(2, 3)
+        client = ops.create_lora_training_client(self.service, self.model, 4)
+        for call in (lambda row: ops.compute_logprobs(self.sampler, row),
+                     lambda row: ops.sample_ragged(self.sampler, [row])["tokens"],
+                     lambda row: ops.forward(client, [row], {})[1]["loss:sum"]):
+            with self.assertRaisesRegex(ValueError, "inside a transform of torch.func"):
+                torch.func.vmap(call)(rows)
+
     def test_compiled_function_with_a_graph_break_calls_once(self):
         def twice(prompt):
             return ops.compute_logprobs(self.sampler, prompt + 1) * 2

@@ -131,6 +131,25 @@ class WaitingTest(unittest.TestCase):
         self.assertTrue(was_given_up.wait(60))
         self.assertEqual(given_up, ["late"])
 
+    def test_ctrl_c_stops_a_call_that_has_not_read_its_tensors_yet(self):
+        client = self.service.create_lora_training_client(MODEL, 4)
+        given_up, was_given_up, go_on = [], threading.Event(), threading.Event()
+
+        def op():
+            go_on.wait()
+            return torch.ops.tinkex.forward_backward_async(
+                client.native, [self.prompt], {"target_tokens": [self.prompt]})
+
+        with self.assertRaises(KeyboardInterrupt):
+            _waiting.call_interruptibly(lambda: os.kill(os.getpid(), signal.SIGINT) or op(),
+                                        lambda late: given_up.append(late) or was_given_up.set())
+        go_on.set()
+        self.assertTrue(was_given_up.wait(60))
+        with self.assertRaisesRegex(RuntimeError, "cancelled"):
+            given_up[0].wait()
+        with self.assertRaisesRegex(tinkex_torch.Error, "gradient"):  # nothing was sent
+            client.optim_step()
+
     def test_the_interpreter_is_free_while_a_thread_waits(self):
         handle = self.long_work()
         said = []

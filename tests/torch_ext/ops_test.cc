@@ -1,5 +1,6 @@
 // The registered ops, called through the dispatcher, on connections that remember what they saw.
 
+#include <ATen/ops/_nested_tensor_from_tensor_list.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
@@ -161,13 +162,13 @@ TEST_F(OpsTest, SamplePassesItsSettingsAndReturnsTensorsAndStopReasons) {
 }
 
 TEST_F(OpsTest, SampleWithoutSettingsLeavesThemToTheModel) {
-  call("sample", {sampler_, tokens_of({5})});
+  call("sample", {sampler_, tokens_of({5}), 2});
   EXPECT_FALSE(sampling_fake_->params.max_tokens);
   EXPECT_FALSE(sampling_fake_->params.seed);
   EXPECT_FALSE(sampling_fake_->params.stop);
   EXPECT_EQ(sampling_fake_->params.temperature, 1.0);
   EXPECT_EQ(sampling_fake_->params.top_k, -1);
-  call("sample", {sampler_, tokens_of({5}), 1, IValue(), IValue(), 1.0, -1, 1.0,
+  call("sample", {sampler_, tokens_of({5}), 2, IValue(), IValue(), 1.0, -1, 1.0,
                   IValue(c10::List<std::int64_t>())});
   EXPECT_THAT(sampling_fake_->params.stop.value(), IsEmpty());
 }
@@ -234,9 +235,44 @@ TEST_F(OpsTest, ServerErrorKeepsItsCodeAndIsNotAValueError) {
 }
 
 TEST_F(OpsTest, OutputsThatDoNotMatchAreADecodeError) {
+  const auto error = [&] { return thrown_by([&] { call("forward_backward", one_datum()); }).text; };
   fake_->output->loss_fn_outputs.emplace_back();
-  EXPECT_THAT(thrown_by([&] { call("forward_backward", one_datum()); }).text,
-              StartsWith("tinkex: [decode] the server's output of datum 1 lacks 'logprobs'"));
+  EXPECT_THAT(error(), StartsWith("tinkex: [decode] the server sent 2 outputs, expected 1"));
+  fake_->output->loss_fn_outputs = {{{"logprobs", TensorData::from(std::vector<float>{-1, -2})}}};
+  EXPECT_THAT(error(), StartsWith("tinkex: [decode] the server sent 2 logprobs of datum 0, which "
+                                  "has 3 targets, expected 3"));
+}
+
+TEST_F(OpsTest, SamplesThatWereNotAskedForAreADecodeError) {
+  const auto error = [&](int samples, int max_tokens) {
+    return thrown_by([&] { call("sample", {sampler_, tokens_of({5}), samples, max_tokens}); }).text;
+  };
+  EXPECT_THAT(error(1, 16), StartsWith("tinkex: [decode] the server sent 2 samples, expected 1"));
+  EXPECT_THAT(error(2, 1), StartsWith("tinkex: [decode] the server sent 2 tokens of sample 0, "
+                                      "expected at most max_tokens, which is 1"));
+}
+
+TEST_F(OpsTest, TensorsWithoutDataOfTheirOwnAreRefusedInOurWords) {
+  const at::Tensor freed = tokens_of({1, 2, 3});
+  freed.storage().unsafeGetStorageImpl()->set_nbytes(8);
+  EXPECT_THAT(thrown_by([&] {
+                call("forward_backward", {client_, tensor_list({freed}), inputs_of({})});
+              }).text,
+              HasSubstr("tokens[0] needs 24 bytes of a storage that has 8"));
+  freed.storage().unsafeGetStorageImpl()->set_nbytes(24);
+  const at::Tensor nested =
+      at::_nested_tensor_from_tensor_list({tokens_of({1}), tokens_of({2, 3})});
+  for (const std::string form : {"", "_async", "_future"}) {
+    EXPECT_THAT(thrown_by([&] {
+                  call("forward_backward" + form, {client_, tensor_list({nested}), inputs_of({})});
+                }).text,
+                HasSubstr("nested tensor; pass its parts as a list"));
+    EXPECT_THAT(thrown_by([&] {
+                  call("compute_logprobs" + form, {sampler_, nested});
+                }).text,
+                HasSubstr("nested tensor; pass its parts as a list"));
+  }
+  EXPECT_EQ(fake_->calls + sampling_fake_->calls, 0);
 }
 
 TEST_F(OpsTest, HandleWaitsAndMayBeAskedTwice) {
@@ -280,7 +316,7 @@ TEST_F(OpsTest, EveryOtherFutureFormCompletes) {
   EXPECT_EQ(metric(call("optim_step_future", {client_}).toFuture()->value(), "grad_norm"), 2.5);
   EXPECT_EQ(call("save_state_future", {client_, "a"}).toFuture()->value().toStringRef(),
             "tinker://run/weights/a");
-  const IValue sample = call("sample_future", {sampler_, tokens_of({5})}).toFuture()->value();
+  const IValue sample = call("sample_future", {sampler_, tokens_of({5}), 2}).toFuture()->value();
   EXPECT_EQ(sample.toTupleRef().elements()[0].toTensorVector().size(), 2u);
   EXPECT_EQ(call("compute_logprobs_future", {sampler_, tokens_of({5, 6})})
                 .toFuture()
@@ -307,7 +343,7 @@ TEST_F(OpsTest, MethodsOfTheClassesDoWhatTheOpsDo) {
   EXPECT_EQ(metric(result.toTupleRef().elements()[1], "loss:sum"), 6.0);
   EXPECT_EQ(metric(method(client_, "optim_step"), "grad_norm"), 2.5);
   EXPECT_EQ(method(client_, "model_id").toStringRef(), "model-1");
-  EXPECT_EQ(method(sampler_, "sample", {tokens_of({5})})
+  EXPECT_EQ(method(sampler_, "sample", {tokens_of({5}), 2})
                 .toTupleRef()
                 .elements()[0]
                 .toTensorVector()

@@ -103,14 +103,19 @@ TEST_F(RaggedOpsTest, SamplesOfAllPromptsFollowEachOther) {
 
 TEST_F(RaggedOpsTest, LikeliestTokensAreRowsWithGapsMarked) {
   sampling_->response.prompt_logprobs = {NAN, -1.5f};
-  sampling_->response.topk_prompt_logprobs = {{}, {{4, -0.5f}}};
-  const IValue result =
-      call("sample_ragged", {sampler_, tensor_list({tokens_of({1, 2})}), 2, IValue(), IValue(), 1.0,
-                             -1, 1.0, IValue(), IValue(), false, 2});
+  sampling_->response.topk_prompt_logprobs = {{{3, -0.5f}}, {{4, -0.5f}, {2, -1.5f}}};
+  const auto likeliest = [&](int k) {
+    return call("sample_ragged", {sampler_, tensor_list({tokens_of({1, 2})}), 2, IValue(), IValue(),
+                                  1.0, -1, 1.0, IValue(), IValue(), false, k});
+  };
+  const IValue result = likeliest(2);
   EXPECT_EQ(sampling_->options.topk_prompt_logprobs, 2);
-  EXPECT_TRUE(at::equal(field(result, "topk_tokens"), tokens_of({-1, -1, 4, -1}).view({2, 2})));
+  EXPECT_TRUE(at::equal(field(result, "topk_tokens"), tokens_of({3, -1, 4, 2}).view({2, 2})));
   EXPECT_EQ(field(result, "topk_logprobs")[1][0].item<float>(), -0.5f);
-  EXPECT_TRUE(std::isnan(field(result, "topk_logprobs")[1][1].item<float>()));
+  EXPECT_TRUE(std::isnan(field(result, "topk_logprobs")[0][1].item<float>()));
+  EXPECT_EQ(field(likeliest(1), "topk_tokens").sizes(), at::IntArrayRef({2, 1}));
+  EXPECT_EQ(field(likeliest(1'000'000), "topk_tokens").sizes(), at::IntArrayRef({2, 2}));
+  EXPECT_THAT(thrown_by([&] { likeliest(1'000'000'000); }).text, HasSubstr("at most 1048576"));
   EXPECT_TRUE(at::equal(field(result, "prompt_offsets"), tokens_of({0, 2})));
 }
 

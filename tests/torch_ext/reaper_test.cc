@@ -15,15 +15,18 @@
 namespace tinkex::torch_ext {
 namespace {
 
-TEST(ReaperTest, ForkedChildGivesObjectsUpInsteadOfWaitingForThreadsItDoesNotHave) {
+TEST(ReaperTest, ForkedChildGivesUpWhatItsParentMadeAndDropsWhatItMade) {
+  const tinkex::internal::ProcessMark parent;
   drop_later(std::make_shared<int>(0));  // starts the thread, in the parent
   wait_until_dropped();
   GTEST_FLAG_SET(death_test_style, "fast");
   EXPECT_EXIT(
       {
-        drop_later(std::shared_ptr<int>(new int(0), [](int*) { _exit(1); }));
+        drop_later(std::shared_ptr<int>(new int(0), [](int*) { _exit(1); }), parent);
         wait_until_dropped();
-        _exit(0);
+        drop_later(std::shared_ptr<int>(new int(0), [](int*) { _exit(0); }));  // made here
+        wait_until_dropped();
+        _exit(2);
       },
       testing::ExitedWithCode(0), "");
 }

@@ -28,7 +28,8 @@ const char* const kClasses[] = {"Service",
                                 "PendingTrainingClient",
                                 "PendingForwardBackwardRagged",
                                 "PendingSampleRagged",
-                                "PendingLogprobsRagged"};
+                                "PendingLogprobsRagged",
+                                "CallStop"};
 /// Without an effect on a server.
 const std::set<std::string> kPureOps = {"tinkex::encode_text", "tinkex::decode_text",
                                         "tinkex::to_lists",    "tinkex::from_lists",

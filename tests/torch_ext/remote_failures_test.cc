@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/torch_ext/remote_model_double.h"
+#include "torch_ext/remote/training_state.h"
 
 namespace tinkex::torch_ext {
 namespace {
@@ -167,6 +168,59 @@ TEST_F(RemoteModelTest, ALoadedCheckpointMakesGraphsStaleAndEndsAnyDoubt) {
   EXPECT_EQ(server_->calls.back(), "step");
 }
 
+TEST_F(RemoteModelTest, ALoadOfUnknownEndMakesGraphsStaleAndStopsTheStep) {
+  const at::Tensor stale = logprobs();
+  logprobs().sum().backward();
+  server_->failure = Error(ErrorCode::kTimeout, "no answer");
+  EXPECT_THAT(thrown_by([&] { model_->load_state("tinker://run/weights/a"); }),
+              HasSubstr("no answer"));
+  EXPECT_THAT(thrown_by([&] { stale.sum().backward(); }),
+              HasSubstr("a step() or load_state() came between"));
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
+              AllOf(HasSubstr("unknown what gradient"), HasSubstr("load_state(): no answer")));
+  model_->load_state("tinker://run/weights/a");
+  logprobs().sum().backward();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
+TEST_F(RemoteModelTest, ALoadThatTheServerRefusedChangesNothing) {
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  const at::Tensor graph = logprobs();
+  const at::Tensor theirs = model_->loss(loss::kCrossEntropy, batch);
+  logprobs().sum().backward();
+  server_->failure = refusal();
+  EXPECT_THAT(thrown_by([&] { model_->load_state("tinker://run/weights/a"); }),
+              HasSubstr("too many"));
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("1 loss() whose backward()"));
+  graph.sum().backward();
+  theirs.backward();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+  EXPECT_THAT(thrown_by([&] { logprobs(); }), "nothing");
+}
+
+TEST_F(RemoteModelTest, AGradientFromBeforeALoadIsVoid) {
+  logprobs().sum().backward();
+  model_->client().load_state("tinker://run/weights/a").get().value();  // unknown to the model
+  model_->load_state("tinker://run/weights/b");
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "load tinker://run/weights/b");  // there is no gradient
+}
+
+TEST_F(RemoteModelTest, AnInputOfTheServersLossThatRequiresAGradientIsRefused) {
+  const at::Tensor weights = torch::ones({2}, torch::requires_grad());
+  const LossBatch batch{{ints({1, 2})},
+                        {{"target_tokens", {ints({3, 4})}}, {"weights", {weights * 2}}}};
+  const auto told = HasSubstr("loss_fn_inputs['weights'][0] requires a gradient");
+  EXPECT_THAT(thrown_by([&] { model_->loss(loss::kCrossEntropy, batch); }), told);
+  EXPECT_THAT(thrown_by([&] { (void)model_->forward_backward(loss::kCrossEntropy, batch); }), told);
+  EXPECT_THAT(thrown_by([&] { (void)model_->explain_loss(loss::kCrossEntropy, batch); }), told);
+  EXPECT_TRUE(server_->calls.empty());
+  const torch::NoGradGuard no_grad;
+  model_->loss(loss::kCrossEntropy, batch);
+}
+
 TEST_F(RemoteModelTest, AnOptimizerOfLibTorchsIsForgivenOnceItIsSaidSo) {
   torch::optim::SGD local(model_->parameters(), 0.1);
   logprobs().sum().backward();
@@ -214,5 +268,24 @@ TEST_F(PipelinedTest, AFailureIsThrownByTheNextCall) {
   EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("unknown what gradient"));
   EXPECT_EQ(server_->calls.back(), "train cross_entropy 1");
 }
+
+TEST_F(PipelinedTest, AFailureWhoseCallerHasLeftIsThrownAgain) {
+  server_->failure = refusal();
+  logprobs().sum().backward();
+  server_->answer_all();
+  std::string told;
+  try {
+    model_->synchronize();
+  } catch (const Error& error) {
+    told = error.what();
+  }
+  remote::GradientLedger& ledger = model_->state()->ledger();
+  ledger.tell_again("something else");
+  model_->synchronize();
+  ledger.tell_again("RuntimeError: " + told);
+  EXPECT_THAT(thrown_by([&] { model_->synchronize(); }), HasSubstr("too many"));
+  model_->synchronize();  // told
+}
+
 }  // namespace
 }  // namespace tinkex::torch_ext

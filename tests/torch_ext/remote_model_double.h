@@ -25,8 +25,8 @@ class Server final : public TrainingConnection {
   std::vector<std::string> calls;
   std::vector<SeenDatum> trained;  ///< Of the last forward_backward.
   AdamParams adam;
-  std::optional<Error> failure;  ///< Of the next forward_backward or optim_step.
-  bool later = false;            ///< Whether those two answer when answer_all() is called.
+  std::optional<Error> failure;  ///< Of the next forward_backward, optim_step or load_state.
+  bool later = false;            ///< Whether those answer when answer_all() is called.
 
   const ModelInfo& info() const override { return info_; }
 
@@ -71,7 +71,7 @@ class Server final : public TrainingConnection {
   }
   Future<LoadWeightsResponse> load_state(std::string path, bool, const CallOptions&) override {
     calls.push_back("load " + path);
-    return Future<LoadWeightsResponse>::ready_with(LoadWeightsResponse{path, "model-1"});
+    return answer<LoadWeightsResponse>(LoadWeightsResponse{path, "model-1"});
   }
   Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string,
                                                                  const CallOptions&) override {

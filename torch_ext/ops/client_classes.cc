@@ -8,6 +8,7 @@
 
 #include "torch_ext/connect.h"
 #include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/reaper.h"
 #include "torch_ext/ops/remote_op.h"
 #include "torch_ext/ops/sampling_ops.h"
@@ -30,6 +31,7 @@ ServiceState settings_of(const ServicePtr& service) {
 
 ServicePtr service_from(ServiceState state) {
   auto& [embedded, base_url, data_dir] = state;
+  leave_python_at_its_exit();
   ConnectOptions options;
   options.where = embedded ? Backend::kEmbedded : Backend::kServer;
   options.client.base_url = base_url;
@@ -195,6 +197,7 @@ void register_training_client_class(torch::Library& library) {
       .def("load_state_async", &RemoteOp<&start_load_state>::async, "", path_arguments())
       .def("save_weights_for_sampler", &SaveSampler::blocking, "", {arg("name")})
       .def("save_weights_for_sampler_async", &SaveSampler::async, "", {arg("name")})
+      .def("unload", &unload)
       .def("save_weights_and_get_sampling_client", &Snapshot::blocking)
       .def("save_weights_and_get_sampling_client_async", &Snapshot::async)
       .def_pickle([](const TrainingPtr& self) { return refuse_to_save(self); },
@@ -236,9 +239,10 @@ void make_traceable() {
 ScriptService::ScriptService(Connection connection)
     : connection_(std::make_shared<Connection>(std::move(connection))) {
   prepare_to_drop();
+  close_at_python_exit(connection_);
 }
 
-ScriptService::~ScriptService() { drop_later(std::move(connection_)); }
+ScriptService::~ScriptService() { drop_later(std::move(connection_), process_); }
 
 ServiceClient& ScriptService::client() { return connection_->service; }
 
@@ -249,7 +253,7 @@ ScriptTrainingClient::ScriptTrainingClient(TrainingClient client, std::shared_pt
 }
 
 ScriptTrainingClient::~ScriptTrainingClient() {
-  drop_later(std::make_pair(std::move(lease_), std::move(client_)));
+  drop_later(std::make_pair(std::move(lease_), std::move(client_)), process_);
 }
 
 ScriptSamplingClient::ScriptSamplingClient(SamplingClient client, std::shared_ptr<const void> lease)
@@ -258,7 +262,7 @@ ScriptSamplingClient::ScriptSamplingClient(SamplingClient client, std::shared_pt
 }
 
 ScriptSamplingClient::~ScriptSamplingClient() {
-  drop_later(std::make_pair(std::move(lease_), std::move(client_)));
+  drop_later(std::make_pair(std::move(lease_), std::move(client_)), process_);
 }
 
 }  // namespace tinkex::torch_ext

@@ -16,6 +16,7 @@
 #include <string>
 #include <utility>
 
+#include "tinkex/base/process_mark.h"
 #include "tinkex/options.h"
 #include "tinkex/sampling_client.h"
 #include "tinkex/service_client.h"
@@ -39,6 +40,7 @@ class ScriptService final : public torch::CustomClassHolder {
   std::shared_ptr<const void> lease() const { return connection_; }
 
  private:
+  const internal::ProcessMark process_;
   std::shared_ptr<Connection> connection_;
 };
 
@@ -57,6 +59,7 @@ class ScriptTrainingClient final : public torch::CustomClassHolder {
   const std::shared_ptr<remote::GradientLedger>& ledger() const { return ledger_; }
 
  private:
+  const internal::ProcessMark process_;
   TrainingClient client_;
   std::shared_ptr<const void> lease_;
   ChunkLimits limits_;
@@ -72,6 +75,7 @@ class ScriptSamplingClient final : public torch::CustomClassHolder {
   SamplingClient& client() { return client_; }
 
  private:
+  const internal::ProcessMark process_;
   SamplingClient client_;
   std::shared_ptr<const void> lease_;
 };

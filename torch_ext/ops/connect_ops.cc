@@ -7,6 +7,7 @@
 
 #include "torch_ext/connect.h"
 #include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/remote_op.h"
 
 namespace tinkex::torch_ext {
@@ -22,6 +23,7 @@ Result<ServicePtr> make_service(ConnectOptions options) {
 
 Future<ServicePtr> start_connect(const std::string& base_url, const std::string& api_key,
                                  const std::string& data_dir) {
+  leave_python_at_its_exit();
   ConnectOptions options;
   options.client.base_url = base_url;
   options.client.api_key = api_key;
@@ -41,6 +43,7 @@ Future<ServicePtr> start_connect(const std::string& base_url, const std::string&
 }
 
 ServicePtr connect_embedded(const std::string& data_dir) {
+  leave_python_at_its_exit();
   ConnectOptions options;
   options.where = Backend::kEmbedded;
   options.embedded.data_dir = data_dir;

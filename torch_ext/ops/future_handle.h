@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -26,7 +27,7 @@ template <class T>
 class Pending final : public torch::CustomClassHolder {
  public:
   explicit Pending(Future<T> future) : future_(std::move(future)) { prepare_to_drop(); }
-  ~Pending() override { drop_later(std::move(future_)); }
+  ~Pending() override { drop_later(std::move(future_), process_); }
 
   bool done() const { return future_.ready(); }
 
@@ -41,7 +42,7 @@ class Pending final : public torch::CustomClassHolder {
   /// Blocks until the result is there; throws the error that took its place.
   typename Script<T>::type wait() {
     refuse_in_child();
-    const Result<T>& result = future_.get();
+    const Result<T>& result = get();
     if (!result) throw_error(result.error());
     return Script<T>::from(*result);
   }
@@ -50,7 +51,11 @@ class Pending final : public torch::CustomClassHolder {
   bool wait_for(double seconds) const {
     refuse_in_child();
     constexpr double kLongest = 1e9;  // about 30 years: what a steady_clock can add
+    if (std::isnan(seconds)) {
+      throw_error(invalid_argument("seconds is NaN, expected how long to wait"));
+    }
     seconds = seconds > 0 ? std::min(seconds, kLongest) : 0;
+    const WaitPass pass;
     return future_.wait_for(std::chrono::duration<double>(seconds));
   }
 
@@ -58,6 +63,11 @@ class Pending final : public torch::CustomClassHolder {
   void cancel() { future_.cancel(); }
 
  private:
+  const Result<T>& get() {
+    const WaitPass pass;
+    return future_.get();
+  }
+
   /// In a child of fork nobody would ever settle what is pending.
   void refuse_in_child() const {
     if (future_.ready() || !process_.in_forked_child()) return;
@@ -96,7 +106,6 @@ void settle(IValueFuture target, const Result<T>& result) noexcept {
 /// A LibTorch future that the executor settles; its callbacks run there.
 template <class T>
 IValueFuture to_ivalue_future(Future<T> future) {
-  stop_callbacks_at_python_exit();
   auto target =
       c10::make_intrusive<c10::ivalue::Future>(c10::getTypePtrCopy<typename Script<T>::type>());
   (void)std::move(future).then([held = IValueFuture(target)](Result<T> result) mutable {

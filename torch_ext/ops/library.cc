@@ -9,12 +9,16 @@
 #include <torch/library.h>
 
 #include <deque>
+#include <string>
+#include <vector>
 
+#include "torch_ext/ops/call_stop_class.h"
 #include "torch_ext/ops/client_classes.h"
 #include "torch_ext/ops/connect_ops.h"
 #include "torch_ext/ops/future_handle.h"
 #include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/remote_model_ops.h"
+#include "torch_ext/ops/remote_op.h"
 #include "torch_ext/ops/sampling_ops.h"
 #include "torch_ext/ops/service_ops.h"
 #include "torch_ext/ops/tensor_ops.h"
@@ -125,6 +129,7 @@ constexpr const char* kRemoteOps[] = {
     "save_weights_for_sampler" SAVE_SAMPLER " -> str",
     "save_weights_for_sampler_async" SAVE_SAMPLER " -> " CLASS("PendingPath"),
     "save_weights_for_sampler_future" SAVE_SAMPLER " -> Future(str)",
+    "unload" SNAPSHOT " -> ()",
     "save_weights_and_get_sampling_client" SNAPSHOT " -> " SAMPLING,
     "save_weights_and_get_sampling_client_async" SNAPSHOT " -> " CLASS("PendingSamplingClient"),
     "save_weights_and_get_sampling_client_future" SNAPSHOT " -> Future(" SAMPLING ")",
@@ -161,10 +166,10 @@ constexpr const char* kRemoteOps[] = {
     "compute_logprobs_ragged_async" LOGPROBS_RAGGED " -> " CLASS("PendingLogprobsRagged"),
     "compute_logprobs_ragged_future" LOGPROBS_RAGGED " -> Future((Tensor, Tensor))",
 
-    // For the Python package: torch_ext/python/tinkex_torch/_tracing.py.
+    // For the Python package: _tracing.py and _remote_model.py in torch_ext/python/tinkex_torch.
     "make_traceable() -> ()",
-    // Once Python begins to exit; registered as its exit handler by the first op that gives a
-    // Future.
+    "tell_again(" TRAINING " client, str failure) -> ()",
+    // Once Python begins to exit; registered as its exit handler by the first op that connects.
     "stop_callbacks() -> ()",
 };
 
@@ -187,6 +192,7 @@ void define(torch::Library& library) {
   register_pending_training_client_class(library);
   register_service_class(library);
   register_pending_service_class(library);
+  register_call_stop_class(library);
   for (const char* schema : kRemoteOps) {
     library.def(torch::schema(schema, c10::AliasAnalysisKind::CONSERVATIVE));
   }
@@ -201,7 +207,36 @@ void implement_for_every_device(torch::Library& library) {
   register_tensor_kernels(library);
   register_remote_model_kernels(library);
   library.impl("make_traceable", TORCH_FN(make_traceable));
-  library.impl("stop_callbacks", TORCH_FN(stop_callbacks));
+  library.impl("stop_callbacks", TORCH_FN(leave_python));
+}
+
+/// Ops that take tensors other than a remote model's anchor, and send what is in them.
+const std::vector<std::string>& data_ops() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all{"logprobs", "logprobs_list", "loss",
+                                 "explain",  "explain_list",  "explain_loss"};
+    for (const std::string call :
+         {"forward", "forward_backward", "forward_ragged", "forward_backward_ragged", "sample",
+          "sample_ragged", "compute_logprobs", "compute_logprobs_ragged"}) {
+      for (const char* form : {"", "_async", "_future"}) all.push_back(call + form);
+    }
+    return all;
+  }();
+  return names;
+}
+
+// Where LibTorch would say that it lacks a kernel, or that it contradicts itself.
+void refuse_nested_tensors(torch::Library& library) {
+  for (const std::string& op : data_ops()) refuse_nested(library, op);
+}
+void refuse_batched_tensors(torch::Library& library) {
+  for (const std::string& op : data_ops()) refuse_batched(library, op);
+}
+// LibTorch does not get as far as that if there is a Dict among the arguments.
+void refuse_transforms(torch::Library& library) {
+  for (const std::string& op : data_ops()) {
+    if (op.starts_with("forward") || op.ends_with("loss")) refuse_batched(library, op);
+  }
 }
 
 void implement_for_tracers(torch::Library& library) {
@@ -232,6 +267,12 @@ class Registration {
          implement_for_every_device);
     open(torch::Library::IMPL, c10::DispatchKey::Autograd, register_remote_model_autograd_kernels);
     open(torch::Library::IMPL, c10::DispatchKey::Meta, implement_for_tracers);
+    for (const auto key : {c10::DispatchKey::NestedTensorCPU, c10::DispatchKey::NestedTensorCUDA,
+                           c10::DispatchKey::AutogradNestedTensor}) {
+      open(torch::Library::IMPL, key, refuse_nested_tensors);
+    }
+    open(torch::Library::IMPL, c10::DispatchKey::FuncTorchBatched, refuse_batched_tensors);
+    open(torch::Library::IMPL, c10::DispatchKey::FuncTorchDynamicLayerFrontMode, refuse_transforms);
     open(torch::Library::IMPL, c10::DispatchKey::CompositeImplicitAutograd,
          register_composite_kernels);
   }

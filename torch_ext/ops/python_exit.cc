@@ -2,10 +2,17 @@
 
 #include <dlfcn.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "tinkex/base/mutex.h"
+#include "tinkex/base/process_mark.h"
+#include "torch_ext/connect.h"
 
 namespace tinkex::torch_ext {
 namespace {
@@ -15,41 +22,110 @@ using tinkex::internal::Mutex;
 using tinkex::internal::MutexLock;
 
 constexpr std::chrono::seconds kPatience{5};
+/// For a thread that has left its wait, to take Python's lock.
+constexpr std::chrono::milliseconds kWayBack{20};
 
+/// Counts the threads in a place that nobody may enter any more once it is closed: those that came
+/// in before begin_closing() (0), and those that came later (1).
 class Gate {
  public:
-  /// Never destroyed: the executor's threads may outlive static variables.
-  static Gate& instance() {
-    static Gate* const gate = new Gate;
-    return *gate;
+  /// Absent once it is closed.
+  std::optional<int> enter() TINKEX_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    if (closed_) return std::nullopt;
+    ++inside_[group_];
+    return group_;
   }
 
-  bool enter() TINKEX_EXCLUDES(mutex_) {
+  void leave(int group) TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    if (!closed_) ++inside_;
-    return !closed_;
+    if (--inside_[group] == 0) changed_.notify_all();
   }
 
-  void leave() TINKEX_EXCLUDES(mutex_) {
+  /// Whether somebody is inside.
+  bool begin_closing() TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    if (--inside_ == 0) changed_.notify_all();
+    group_ = 1;
+    return inside_[0] > 0;
   }
 
   void close() TINKEX_EXCLUDES(mutex_) {
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
     MutexLock lock(mutex_);
     closed_ = true;
-    while (inside_ > 0) {
+  }
+
+  /// Lets the thread go on after so long; without an argument never.
+  void pause(std::optional<std::chrono::milliseconds> duration = {}) TINKEX_EXCLUDES(mutex_) {
+    const auto end = std::chrono::steady_clock::now() + duration.value_or(std::chrono::hours(1));
+    MutexLock lock(mutex_);
+    while (!duration || std::chrono::steady_clock::now() < end) changed_.wait_until(mutex_, end);
+  }
+
+  /// In a child of fork, which has none of the threads, it does not wait.
+  void wait_until_gone(int group) TINKEX_EXCLUDES(mutex_) {
+    if (process_.in_forked_child()) return;
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    MutexLock lock(mutex_);
+    while (inside_[group] > 0) {
       if (!changed_.wait_until(mutex_, deadline)) return;
     }
   }
 
  private:
+  const tinkex::internal::ProcessMark process_;
   Mutex mutex_;
   CondVar changed_;
   bool closed_ TINKEX_GUARDED_BY(mutex_) = false;
-  int inside_ TINKEX_GUARDED_BY(mutex_) = 0;
+  int group_ TINKEX_GUARDED_BY(mutex_) = 0;
+  std::array<int, 2> inside_ TINKEX_GUARDED_BY(mutex_) = {0, 0};
 };
+
+// Never destroyed: the executor's threads may outlive static variables.
+Gate& settling() {
+  static Gate* const gate = new Gate;
+  return *gate;
+}
+Gate& waiting() {
+  static Gate* const gate = new Gate;
+  return *gate;
+}
+
+/// The services that are open, with the processes that they belong to.
+class OpenServices {
+ public:
+  static OpenServices& instance() {
+    static OpenServices* const services = new OpenServices;
+    return *services;
+  }
+
+  void add(std::weak_ptr<Connection> connection) TINKEX_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    std::erase_if(entries_, [](const Entry& entry) { return entry.connection.expired(); });
+    entries_.push_back({std::move(connection), {}});
+  }
+
+  void close_all() TINKEX_EXCLUDES(mutex_) {
+    std::vector<Entry> entries;
+    {
+      MutexLock lock(mutex_);
+      entries.swap(entries_);
+    }
+    for (const Entry& entry : entries) {
+      if (entry.process.in_forked_child()) continue;
+      if (const auto connection = entry.connection.lock()) connection->service.close();
+    }
+  }
+
+ private:
+  struct Entry {
+    std::weak_ptr<Connection> connection;
+    tinkex::internal::ProcessMark process;
+  };
+  Mutex mutex_;
+  std::vector<Entry> entries_ TINKEX_GUARDED_BY(mutex_);
+};
+
+std::atomic<std::thread::id> leaving_thread;
 
 template <class Function>
 Function* find(const char* name) {
@@ -58,15 +134,42 @@ Function* find(const char* name) {
 
 }  // namespace
 
-SettlePass::SettlePass() : given_(Gate::instance().enter()) {}
+SettlePass::SettlePass() : given_(settling().enter().has_value()) {}
 
 SettlePass::~SettlePass() {
-  if (given_) Gate::instance().leave();
+  if (given_) settling().leave(0);
 }
 
-void stop_callbacks() { Gate::instance().close(); }
+WaitPass::WaitPass() {
+  while (!(group_ = waiting().enter())) {
+    if (leaving_thread.load() == std::this_thread::get_id()) return;
+    waiting().pause();  // the process ends meanwhile
+  }
+}
 
-void stop_callbacks_at_python_exit() {
+WaitPass::~WaitPass() {
+  if (group_) waiting().leave(*group_);
+}
+
+void leave_python() {
+  leaving_thread = std::this_thread::get_id();
+  settling().close();
+  const bool expected = waiting().begin_closing();
+  OpenServices::instance().close_all();
+  settling().wait_until_gone(0);
+  // Who was in a wait may still tell what came of it.
+  waiting().wait_until_gone(0);
+  if (expected) waiting().pause(kWayBack);
+  waiting().close();
+  waiting().wait_until_gone(1);
+  if (expected) waiting().pause(kWayBack);
+}
+
+void close_at_python_exit(std::weak_ptr<Connection> connection) {
+  OpenServices::instance().add(std::move(connection));
+}
+
+void leave_python_at_its_exit() {
   static std::atomic<bool> asked{false};
   if (asked.exchange(true)) return;
   // The library does not link Python, so that C++ programs can do without it. These four have been

@@ -1,11 +1,18 @@
 #pragma once
 
-// Futures and the end of Python. A Future may have callbacks that are Python functions. The
-// executor settles it, and takes Python's interpreter lock for them. Once Python is finalising,
-// taking that lock ends the thread by an unwinding that noexcept functions turn into the end of the
-// process. So from the moment when Python begins to exit no Future is settled.
+#include <memory>
+#include <optional>
+
+// What happens to threads at the end of Python. A thread that takes Python's interpreter lock while
+// Python is finalising ends by an unwinding that noexcept functions turn into the end of the
+// process. Two kinds of threads would: the executor, which settles a Future whose callbacks are
+// Python functions, and Python's own daemon threads that come back from a wait in an op. So from
+// the moment when Python begins to exit no Future is settled, what is waited for ends, and no
+// thread comes back from a wait that it begins then.
 
 namespace tinkex::torch_ext {
+
+struct Connection;
 
 /// Held while a Future is being settled.
 class SettlePass {
@@ -15,19 +22,36 @@ class SettlePass {
   SettlePass(const SettlePass&) = delete;
   SettlePass& operator=(const SettlePass&) = delete;
 
-  /// False after stop_callbacks(): then the Future must be left alone, and not be destroyed either.
+  /// False after leave_python(): then the Future must be left alone, and not be destroyed either.
   explicit operator bool() const noexcept { return given_; }
 
  private:
   const bool given_;
 };
 
-/// Ends the settling of Futures in this process, for good; waits, five seconds at most, for
-/// callbacks that are running. An op calls it, so that Python's lock is free meanwhile.
-void stop_callbacks();
+/// Held while an op waits for a result. After leave_python() it does not let the thread go on,
+/// unless it is the one that called that.
+class WaitPass {
+ public:
+  WaitPass();
+  ~WaitPass();
+  WaitPass(const WaitPass&) = delete;
+  WaitPass& operator=(const WaitPass&) = delete;
 
-/// Makes Python call stop_callbacks() as one of its exit handlers, if this process runs Python and
+ private:
+  std::optional<int> group_;
+};
+
+/// Ends the settling of Futures in this process, for good, and closes the services that are open.
+/// Waits, a few seconds at most, for callbacks that are running and for threads that come back from
+/// their waits. An op calls it, so that Python's lock is free meanwhile.
+void leave_python();
+
+/// Makes Python call leave_python() as one of its exit handlers, if this process runs Python and
 /// has not been asked before.
-void stop_callbacks_at_python_exit();
+void leave_python_at_its_exit();
+
+/// What leave_python() closes.
+void close_at_python_exit(std::weak_ptr<Connection> connection);
 
 }  // namespace tinkex::torch_ext

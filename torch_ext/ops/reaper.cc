@@ -1,9 +1,11 @@
 #include "torch_ext/ops/reaper.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
 #include <deque>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -21,18 +23,26 @@ constexpr std::chrono::seconds kExitPatience{5};
 
 class Reaper {
  public:
-  /// Never destroyed: objects may still be dropped while the process exits.
+  /// That of this process: a child of fork has a thread of its own. Never destroyed: objects may
+  /// still be dropped while the process exits.
   static Reaper& instance() {
-    static Reaper* const reaper = new Reaper;
-    return *reaper;
+    Reaper* current = latest().load();
+    while (current == nullptr || current->in_forked_child()) {
+      auto made = std::make_unique<Reaper>();
+      made->start();
+      Reaper* const mine = made.release();  // its thread does not end
+      if (latest().compare_exchange_strong(current, mine)) return *mine;
+    }
+    return *current;
+  }
+
+  /// Waits for the one of this process, if there is one.
+  static void drain_if_there(std::chrono::steady_clock::duration patience) {
+    Reaper* const current = latest().load();
+    if (current != nullptr && !current->in_forked_child()) (void)current->drain(patience);
   }
 
   void add(std::shared_ptr<const void> object) TINKEX_EXCLUDES(mutex_) {
-    if (in_forked_child()) {
-      // The threads that the object would join were not copied by fork: it is given up.
-      new std::shared_ptr<const void>(std::move(object));
-      return;
-    }
     MutexLock lock(mutex_);
     queue_.push_back(std::move(object));
     ++added_;
@@ -41,7 +51,6 @@ class Reaper {
 
   /// False if that took longer than `patience`.
   bool drain(std::chrono::steady_clock::duration patience) TINKEX_EXCLUDES(mutex_) {
-    if (in_forked_child()) return true;
     const auto deadline = std::chrono::steady_clock::now() + patience;
     MutexLock lock(mutex_);
     const std::size_t target = added_;
@@ -52,12 +61,18 @@ class Reaper {
   }
 
  private:
-  Reaper() {
-    std::thread([this] { run(); }).detach();
-    std::atexit([] { (void)instance().drain(kExitPatience); });
+  static std::atomic<Reaper*>& latest() {
+    static std::atomic<Reaper*> reaper{nullptr};
+    return reaper;
   }
 
   bool in_forked_child() const { return process_.in_forked_child(); }
+
+  void start() {
+    std::thread([this] { run(); }).detach();
+    static const int registered = std::atexit([] { drain_if_there(kExitPatience); });
+    (void)registered;
+  }
 
   [[noreturn]] void run() TINKEX_EXCLUDES(mutex_) {
     for (;;) {
@@ -90,14 +105,18 @@ class Reaper {
 
 void prepare_to_drop() { (void)Reaper::instance(); }
 
-void drop_later(std::shared_ptr<const void> object) noexcept {
+void drop_later(std::shared_ptr<const void> object, internal::ProcessMark made_in) noexcept {
   try {
-    Reaper::instance().add(std::move(object));
+    if (made_in.in_forked_child()) {
+      new std::shared_ptr<const void>(std::move(object));
+    } else {
+      Reaper::instance().add(std::move(object));
+    }
   } catch (...) {
     // No thread or no memory: the object is dropped here, which may wait, but loses nothing.
   }
 }
 
-void wait_until_dropped() { (void)Reaper::instance().drain(std::chrono::hours(1)); }
+void wait_until_dropped() { Reaper::drain_if_there(std::chrono::hours(1)); }
 
 }  // namespace tinkex::torch_ext

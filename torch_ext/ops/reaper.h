@@ -1,12 +1,14 @@
 #pragma once
 
 #include <memory>
+#include <utility>
+
+#include "tinkex/base/process_mark.h"
 
 namespace tinkex::torch_ext {
 
 /// Starts the thread of drop_later, if this process has none. Who makes an object that will be
-/// dropped later calls it first: a child of fork knows itself only by a thread that it lacks.
-/// Throws if there is no memory or no thread to be had.
+/// dropped later calls it first. Throws if there is no memory or no thread to be had.
 void prepare_to_drop();
 
 /// Drops `object` on a thread of the library's own, soon; does not wait.
@@ -16,15 +18,16 @@ void prepare_to_drop();
 /// may need that lock. So the classes give their handles away here.
 ///
 /// One thread per process, started on first use or by prepare_to_drop. At exit the process waits up
-/// to five seconds for what is queued, so that connections are closed in order. In a child of fork,
-/// which has none of the library's threads, the object is given up instead.
-void drop_later(std::shared_ptr<const void> object) noexcept;
+/// to five seconds for what is queued, so that connections are closed in order. An object that a
+/// child of fork has from its parent, without the threads that the end of it would join, is given
+/// up instead. `made_in` is where it was made.
+void drop_later(std::shared_ptr<const void> object, internal::ProcessMark made_in = {}) noexcept;
 
 /// The same for a value.
 template <class T>
-void drop_later(T value) noexcept {
+void drop_later(T value, internal::ProcessMark made_in = {}) noexcept {
   try {
-    drop_later(std::shared_ptr<const void>(std::make_shared<T>(std::move(value))));
+    drop_later(std::shared_ptr<const void>(std::make_shared<T>(std::move(value))), made_in);
   } catch (...) {
     // Out of memory: `value` is dropped here, which may wait, but loses nothing.
   }

@@ -4,6 +4,8 @@
 
 #include "torch_ext/datum_convert.h"
 #include "torch_ext/error_bridge.h"
+#include "torch_ext/no_gradient.h"
+#include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/reaper.h"
 #include "torch_ext/ops/remote_op.h"
 #include "torch_ext/remote/explain.h"
@@ -24,15 +26,22 @@ auto with_state(const TrainingPtr& client, const at::Tensor& anchor, bool pipeli
         "torch.nn.Parameter(torch.zeros(1, dtype=torch.float64)) and keep it with the client"));
   }
   // The last of a graph may be dropped under Python's lock, which the end of a service must not be.
-  std::shared_ptr<const void> lease(client->lease().get(), [held = client->lease()](auto) mutable {
-    drop_later(std::move(held));
-  });
+  std::shared_ptr<const void> lease(
+      client->lease().get(), [held = client->lease(), here = tinkex::internal::ProcessMark()](
+                                 auto) mutable { drop_later(std::move(held), here); });
+  const WaitPass pass;
   try {
     return use(std::make_shared<remote::TrainingState>(client->client(), anchor, pipelined,
                                                        std::move(lease), client->ledger()));
   } catch (const Error& error) {
     throw_error(error);
   }
+}
+
+/// The batch of a loss that the server computes, as Datums that borrow the tensors of `lists`.
+std::vector<Datum> datums_of(const std::vector<at::Tensor>& tokens, const NamedTensorLists& lists) {
+  value_or_throw(check_no_gradient(lists));
+  return value_or_throw(borrow_datums(tokens, lists));
 }
 
 /// The text of what `explain` makes of the model's settings.
@@ -65,7 +74,7 @@ at::Tensor remote_loss(const TrainingPtr& client, const at::Tensor& anchor,
                        const std::vector<at::Tensor>& tokens, const TensorListDict& loss_fn_inputs,
                        const std::string& loss_fn, const Optional<LossConfigDict>& loss_fn_config) {
   const NamedTensorLists lists = to_named_lists(loss_fn_inputs);
-  const std::vector<Datum> data = value_or_throw(borrow_datums(tokens, lists));
+  const std::vector<Datum> data = datums_of(tokens, lists);
   return with_state(client, anchor, /*pipelined=*/false, [&](const remote::StatePtr& state) {
     return remote::loss_of(state, data, loss_fn, to_loss_config(loss_fn_config));
   });
@@ -95,6 +104,10 @@ void remote_accept_server_gradient(const TrainingPtr& client, const at::Tensor& 
              [](const remote::StatePtr& state) { state->accept_server_gradient(); });
 }
 
+void tell_again(const TrainingPtr& client, const std::string& failure) {
+  client->ledger()->tell_again(failure);
+}
+
 TensorDict remote_metrics(const TrainingPtr& client, const at::Tensor& anchor) {
   return with_state(client, anchor, /*pipelined=*/false, [](const remote::StatePtr& state) {
     return to_tensor_dict(state->ledger().backward_metrics());
@@ -120,7 +133,7 @@ std::string explain_remote_loss(const TrainingPtr& client, const at::Tensor& anc
                                 const std::vector<at::Tensor>& tokens,
                                 const TensorListDict& loss_fn_inputs, const std::string& loss_fn) {
   const NamedTensorLists lists = to_named_lists(loss_fn_inputs);
-  const std::vector<Datum> data = value_or_throw(borrow_datums(tokens, lists));
+  const std::vector<Datum> data = datums_of(tokens, lists);
   return explained(client, anchor, [&](const remote::Explained& how) {
     return remote::explain_loss(how, data, loss_fn);
   });
@@ -134,6 +147,7 @@ void register_remote_model_kernels(torch::Library& library) {
   library.impl("synchronize", TORCH_FN(remote_synchronize));
   library.impl("accept_server_gradient", TORCH_FN(remote_accept_server_gradient));
   library.impl("metrics", TORCH_FN(remote_metrics));
+  library.impl("tell_again", TORCH_FN(tell_again));
   library.impl("explain", TORCH_FN(explain_logprobs));
   library.impl("explain_list", TORCH_FN(explain_logprobs_list));
   library.impl("explain_loss", TORCH_FN(explain_remote_loss));

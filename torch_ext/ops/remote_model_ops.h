@@ -34,6 +34,9 @@ TensorDict remote_step(const TrainingPtr& client, const at::Tensor& anchor, doub
                        bool pipelined);
 void remote_synchronize(const TrainingPtr& client, const at::Tensor& anchor);
 void remote_accept_server_gradient(const TrainingPtr& client, const at::Tensor& anchor);
+/// The next call throws `failure` again, if it is what an earlier call left and the last call
+/// threw: for a call whose caller has left.
+void tell_again(const TrainingPtr& client, const std::string& failure);
 /// RemoteModelImpl::metrics.
 TensorDict remote_metrics(const TrainingPtr& client, const at::Tensor& anchor);
 /// The texts of RemoteModelImpl::explain, explain_list and explain_loss. Nothing is sent.

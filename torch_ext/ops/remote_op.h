@@ -23,7 +23,7 @@ struct RemoteOp<start, Future<T> (*)(Args...)> {
   using Output = typename Script<T>::type;
 
   static Output blocking(Args... args) {
-    return Script<T>::from(value_or_throw(start(std::forward<Args>(args)...).get()));
+    return Script<T>::from(value_or_throw(wait(start(std::forward<Args>(args)...))));
   }
 
   static c10::intrusive_ptr<Pending<T>> async(Args... args) {
@@ -38,6 +38,11 @@ struct RemoteOp<start, Future<T> (*)(Args...)> {
   }
 
  private:
+  static Result<T> wait(Future<T> future) {
+    const WaitPass pass;
+    return std::move(future).get();
+  }
+
   template <std::size_t... I>
   static auto from_stack(torch::jit::Stack& stack, std::index_sequence<I...>) {
     return to_ivalue_future(
@@ -62,5 +67,10 @@ void refuse_to_trace(const c10::OperatorHandle& op, torch::jit::Stack* stack);
 /// Registers `refuse_to_trace` as the kernel of one op, and of the three forms.
 void refuse_meta(torch::Library& library, const std::string& op);
 void refuse_meta_forms(torch::Library& library, const std::string& name);
+
+/// Registers kernels that refuse nested tensors, and those of functorch, for whose keys `library`
+/// is.
+void refuse_nested(torch::Library& library, const std::string& op);
+void refuse_batched(torch::Library& library, const std::string& op);
 
 }  // namespace tinkex::torch_ext

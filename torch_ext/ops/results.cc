@@ -80,8 +80,19 @@ void add_prompt_logprobs(const SampleBatch& batch, TensorDict& dict) {
   dict.insert("prompt_offsets", std::move(joined.offsets));
 }
 
+/// As many as were asked for, or fewer if no position has as many.
+std::int64_t topk_columns(const SampleBatch& batch) {
+  std::size_t longest = 0;
+  for (const SampleResponse& response : batch.responses) {
+    for (const auto& candidates : response.topk_prompt_logprobs) {
+      longest = std::max(longest, candidates.size());
+    }
+  }
+  return std::min(batch.options.topk_prompt_logprobs, static_cast<std::int64_t>(longest));
+}
+
 void add_topk(const SampleBatch& batch, TensorDict& dict) {
-  const std::int64_t k = batch.options.topk_prompt_logprobs;
+  const std::int64_t k = topk_columns(batch);
   std::int64_t positions = 0;
   for (const SampleResponse& response : batch.responses) {
     positions += static_cast<std::int64_t>(response.prompt_logprobs.size());

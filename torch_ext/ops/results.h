@@ -78,7 +78,7 @@ struct SampleBatch {
 ///   prompt_logprobs (float32, NaN for the first token of a prompt): [tokens of all prompts]
 ///   prompt_offsets (int64): [prompts + 1]
 ///   topk_tokens (int64, -1 where there is none), topk_logprobs (float32, NaN there):
-///   [tokens of all prompts, k]
+///   [tokens of all prompts, k, or fewer if no token has so many]
 template <>
 struct Script<SampleBatch> {
   using type = TensorDict;

@@ -10,6 +10,7 @@
 #include "torch_ext/error_bridge.h"
 #include "torch_ext/host_copies.h"
 #include "torch_ext/ops/remote_op.h"
+#include "torch_ext/ops/reply_checks.h"
 
 namespace tinkex::torch_ext {
 namespace {
@@ -62,32 +63,10 @@ void check_prompts(const std::vector<ModelInput>& prompts, std::int64_t num_samp
   }
 }
 
-/// Results that have the wrong number of values would fall among those of other prompts.
-Status check_count(std::size_t actual, std::size_t expected, const char* what) {
-  if (actual == expected) return ok_status();
-  return Error(ErrorCode::kDecode, "the server sent " + std::to_string(actual) + " " + what +
-                                       ", expected " + std::to_string(expected));
-}
-
-Result<std::vector<float>> checked_logprobs(Result<std::vector<float>> logprobs,
-                                            std::size_t tokens) {
-  if (!logprobs) return logprobs;
-  if (Status count = check_count(logprobs->size(), tokens, "logprobs of the prompt"); !count) {
-    return count.error();
-  }
-  return logprobs;
-}
-
-Result<SampleResponse> checked_samples(Result<SampleResponse> response, std::size_t samples,
-                                       std::size_t prompt_logprobs) {
-  if (!response) return response;
-  Status count = check_count(response->sequences.size(), samples, "samples");
-  if (count) {
-    count =
-        check_count(response->prompt_logprobs.size(), prompt_logprobs, "logprobs of the prompt");
-  }
-  if (!count) return count.error();
-  return response;
+AskedSamples asked_for(std::int64_t num_samples, const SamplingParams& params) {
+  AskedSamples asked{.samples = static_cast<std::size_t>(num_samples)};
+  if (params.max_tokens) asked.max_tokens = static_cast<std::size_t>(*params.max_tokens);
+  return asked;
 }
 
 /// Gives the error the prompt's name.
@@ -135,7 +114,11 @@ Future<SampleResponse> start_sample(const SamplingPtr& client, const at::Tensor&
   const SamplingParams params =
       to_params(max_tokens, seed, temperature, top_k, top_p, stop_tokens, stop);
   const ModelInput input = value_or_throw(borrow_prompt(prompt, "prompt"));
-  return client->client().sample(input, num_samples, params);
+  return client->client()
+      .sample(input, num_samples, params)
+      .then([asked = asked_for(num_samples, params)](Result<SampleResponse> response) {
+        return checked_samples(std::move(response), asked);
+      });
 }
 
 Future<SampleBatch> start_sample_ragged(const SamplingPtr& client,
@@ -158,13 +141,13 @@ Future<SampleBatch> start_sample_ragged(const SamplingPtr& client,
   const bool scored = prompt_logprobs || topk_prompt_logprobs > 0;
   std::vector<Future<SampleResponse>> samples;
   samples.reserve(inputs.size());
+  AskedSamples asked = asked_for(num_samples, params);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (scored) asked.prompt_logprobs = inputs[i].length().value_or(0);
     samples.push_back(client->client()
                           .sample(inputs[i], num_samples, params, options)
-                          .then([i, count = static_cast<std::size_t>(num_samples),
-                                 tokens = scored ? inputs[i].length().value_or(0)
-                                                 : 0](Result<SampleResponse> response) {
-                            return named(checked_samples(std::move(response), count, tokens), i);
+                          .then([i, asked](Result<SampleResponse> response) {
+                            return named(checked_samples(std::move(response), asked), i);
                           }));
   }
   return when_all(std::move(samples), OnFailure::kStopAtFirst)

@@ -5,12 +5,14 @@
 
 #include "torch_ext/connect.h"
 #include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/remote_op.h"
 
 namespace tinkex::torch_ext {
 namespace {
 
 std::vector<SupportedModel> models_of(const ServicePtr& service) {
+  const WaitPass pass;
   return value_or_throw(service->client().get_supported_models().get());
 }
 
@@ -35,6 +37,7 @@ Future<LeasedSampler> leased(Future<SamplingClient> client, const ServicePtr& se
 
 ServicePtr connect_service(const std::string& base_url, const std::string& api_key,
                            const std::string& data_dir) {
+  leave_python_at_its_exit();
   ConnectOptions options;
   options.client.base_url = base_url;
   options.client.api_key = api_key;

@@ -1,7 +1,5 @@
 #include "torch_ext/ops/training_ops.h"
 
-#include <c10/core/GradMode.h>
-
 #include <span>
 #include <string>
 #include <utility>
@@ -9,7 +7,10 @@
 #include "torch_ext/datum_convert.h"
 #include "torch_ext/error_bridge.h"
 #include "torch_ext/host_copies.h"
+#include "torch_ext/no_gradient.h"
+#include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/remote_op.h"
+#include "torch_ext/ops/reply_checks.h"
 #include "torch_ext/ragged.h"
 
 namespace tinkex::torch_ext {
@@ -17,19 +18,13 @@ namespace {
 
 std::string loss_input(const std::string& name) { return "loss_fn_inputs['" + name + "']"; }
 
-void refuse_grad(const at::Tensor& tensor, TensorName name) {
-  if (!tensor.defined() || !tensor.requires_grad() || !at::GradMode::is_enabled()) return;
-  throw_error(invalid_argument(
-      name.text() +
-      " requires a gradient, but none flows through the inputs of this op; pass .detach(), "
-      "or call it inside torch.no_grad()"));
-}
-
-void refuse_grad(const NamedTensorLists& inputs) {
-  for (const auto& [name, list] : inputs) {
-    const std::string label = loss_input(name);
-    for (std::size_t i = 0; i < list.size(); ++i) refuse_grad(list[i], {label, i});
-  }
+/// Calls `send(datums)`, and checks what comes back.
+template <class Send>
+Future<ForwardBackwardOutput> sent_and_checked(std::span<const Datum> datums, Send& send) {
+  return send(datums).then(
+      [expected = expected_logprobs(datums)](Result<ForwardBackwardOutput> output) {
+        return checked_outputs(std::move(output), expected);
+      });
 }
 
 /// Calls `send(datums)` of sequences that lie one after another.
@@ -39,14 +34,14 @@ Future<RaggedOutput> with_ragged(const at::Tensor& tokens, const at::Tensor& off
   NamedTensorList inputs = to_named_list(loss_fn_inputs);
   for (const auto& [name, tensor] : inputs) {
     const std::string label = loss_input(name);
-    refuse_grad(tensor, TensorName(std::string_view(label)));
+    value_or_throw(check_no_gradient(tensor, TensorName(std::string_view(label))));
   }
   HostCopies copies;
   const at::Tensor tokens_on_host = copies.start(tokens);
   for (auto& input : inputs) input.second = copies.start(input.second);
   copies.finish();
   const RaggedBatch batch = value_or_throw(borrow_ragged_datums(tokens_on_host, offsets, inputs));
-  return send(std::span<const Datum>(batch.datums))
+  return sent_and_checked(batch.datums, send)
       .then([](Result<ForwardBackwardOutput> output) -> Result<RaggedOutput> {
         if (!output) return std::move(output).error();
         return RaggedOutput{*std::move(output)};
@@ -58,7 +53,7 @@ template <class Send>
 Future<ForwardBackwardOutput> with_datums(const std::vector<at::Tensor>& tokens,
                                           const TensorListDict& loss_fn_inputs, Send send) {
   NamedTensorLists lists = to_named_lists(loss_fn_inputs);
-  refuse_grad(lists);
+  value_or_throw(check_no_gradient(lists));
   HostCopies copies;
   for (auto& [name, list] : lists) {
     if (HostCopies::needs_any(list)) list = copies.start(list);
@@ -66,7 +61,7 @@ Future<ForwardBackwardOutput> with_datums(const std::vector<at::Tensor>& tokens,
   const HostTensors prompts(tokens, copies);
   copies.finish();
   const std::vector<Datum> datums = value_or_throw(borrow_datums(prompts.get(), lists));
-  return send(std::span<const Datum>(datums));
+  return sent_and_checked(datums, send);
 }
 
 }  // namespace
@@ -141,11 +136,15 @@ Future<std::string> start_save_state(const TrainingPtr& client, const std::strin
 
 Future<std::string> start_load_state(const TrainingPtr& client, const std::string& path,
                                      bool with_optimizer) {
-  return client->client()
-      .load_state(path, with_optimizer)
-      .then([ledger = client->ledger()](Result<LoadWeightsResponse> loaded) -> Result<std::string> {
+  // Noted when it is sent: the caller may never ask for the result, or give it up.
+  const auto end = [load = client->ledger()->begin_load()](
+                       remote::GradientLedger& ledger, const Result<LoadWeightsResponse>& result) {
+    ledger.end_load(load, result);
+  };
+  return client->ledger()
+      ->watch(client->client().load_state(path, with_optimizer), end)
+      .then([](Result<LoadWeightsResponse> loaded) -> Result<std::string> {
         if (!loaded) return loaded.error();
-        ledger->forget();
         return loaded->path;
       });
 }
@@ -169,7 +168,13 @@ Future<LeasedSampler> start_save_weights_and_get_sampling_client(const TrainingP
       });
 }
 
+void unload(const TrainingPtr& client) {
+  const WaitPass pass;
+  value_or_throw(client->client().unload().get());
+}
+
 void register_training_kernels(torch::Library& library) {
+  library.impl("unload", TORCH_FN(unload));
   register_forms<&start_forward>(library, "forward");
   register_forms<&start_forward_backward>(library, "forward_backward");
   register_forms<&start_forward_ragged>(library, "forward_ragged");

@@ -1,5 +1,6 @@
 #include "torch_ext/remote/gradient_ledger.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -27,7 +28,8 @@ Error gradient_changed(double shown, std::int64_t held) {
   if (whole) {
     return invalid_argument(
         "the gradient here shows more than this model's backward passes have left: it was changed, "
-        "or belongs to another model. Call zero_grad() before backward(). " +
+        "belongs to another model, or load_state() has made it void. Call zero_grad() before "
+        "backward(). " +
         std::string(kRemedy));
   }
   return invalid_argument(
@@ -44,11 +46,11 @@ Status GradientLedger::check_known() const {
   return invalid_argument(
       "an earlier call of this model failed, and it is unknown what gradient the server holds. "
       "Load a checkpoint with load_state(), or say that it does not matter: " +
-      std::string(kRemedy) + ". The failure was: " + unknown_->what());
+      std::string(kRemedy) + ". The failure was: " + unknown_->error.what());
 }
 
 bool GradientLedger::current(const Ticket& ticket) const {
-  return ticket.era == held_.era && ticket.steps == held_.steps;
+  return ticket.era == held_.era && ticket.steps >= oldest_;
 }
 
 void GradientLedger::collect() {
@@ -104,12 +106,24 @@ Result<std::optional<GradientLedger::Ticket>> GradientLedger::begin_step(double 
   if (held_.anchored == 0 && held_.direct == 0) return std::optional<Ticket>();
   const Ticket ticket{held_.era, held_.steps + 1, held_.anchored, held_.direct};
   held_ = {ticket.era, ticket.steps, 0, 0};
+  oldest_ = ticket.steps;
   return std::optional<Ticket>(ticket);
 }
 
+GradientLedger::Load GradientLedger::begin_load() {
+  const MutexLock lock(mutex_);
+  const Load load{held_, oldest_, collected_, unshown_, open_losses_};
+  held_ = {load.held.era, load.held.steps + 1, 0, 0};
+  oldest_ = held_.steps;
+  collected_ = unshown_ = open_losses_ = 0;
+  return load;
+}
+
 void GradientLedger::fail(const Ticket& ticket, const Error& error, Report report) {
-  if (report == Report::kNextCall && !unreported_) unreported_ = error;
-  if (ticket.era == held_.era && !error.not_accepted() && !unknown_) unknown_ = error;
+  const Failure failure{error, ticket.steps};
+  if (report == Report::kNextCall && !unreported_) unreported_ = failure;
+  if (error.not_accepted() || unknown_) return;
+  if (ticket.era == held_.era && ticket.steps >= known_from_) unknown_ = failure;
 }
 
 void GradientLedger::end_backward(const Ticket& ticket, const Result<ForwardBackwardOutput>& result,
@@ -149,6 +163,27 @@ void GradientLedger::end_step(const Ticket& ticket, const Result<OptimStepRespon
   fail(ticket, result.error(), report);
 }
 
+void GradientLedger::end_load(const Load& load, const Result<LoadWeightsResponse>& result) {
+  const MutexLock lock(mutex_);
+  const Ticket ticket{load.held.era, load.held.steps + 1, 0, 0};
+  if (!result) {
+    fail(ticket, Error(result.error()).with_context("load_state()"), Report::kCaller);
+    if (!result.error().not_accepted() || ticket.era != held_.era || ticket.steps != oldest_) {
+      return;  // or a step was sent since then: it applies what there was
+    }
+    oldest_ = load.oldest;
+    held_.anchored += load.held.anchored;
+    held_.direct += load.held.direct;
+    collected_ += load.collected;
+    unshown_ += load.unshown;
+    open_losses_ += load.open_losses;
+    return;
+  }
+  known_from_ = std::max(known_from_, ticket.steps);
+  if (unknown_ && unknown_->steps < known_from_) unknown_.reset();
+  if (unreported_ && unreported_->steps < known_from_) unreported_.reset();
+}
+
 void GradientLedger::add_under_way(Future<Unit> done) {
   const MutexLock lock(mutex_);
   std::erase_if(under_way_, [](const Future<Unit>& earlier) { return earlier.ready(); });
@@ -158,6 +193,7 @@ void GradientLedger::add_under_way(Future<Unit> done) {
 void GradientLedger::start_era() {
   unknown_.reset();
   unreported_.reset();
+  told_.reset();
   open_losses_ = 0;
   collected_ = 0;
   unshown_ = 0;
@@ -169,12 +205,6 @@ void GradientLedger::accept() {
   const bool perhaps = unknown_ || open_losses_ > 0 || held_.anchored > 0 || held_.direct > 0;
   start_era();
   held_.direct = perhaps ? 1 : 0;
-}
-
-void GradientLedger::forget() {
-  const MutexLock lock(mutex_);
-  start_era();
-  ++held_.steps;
 }
 
 Status GradientLedger::wait() {
@@ -195,12 +225,25 @@ Status GradientLedger::wait() {
 
 std::optional<Error> GradientLedger::take_failure() {
   const MutexLock lock(mutex_);
-  return std::exchange(unreported_, std::nullopt);
+  if (!unreported_) return std::nullopt;
+  told_ = std::exchange(unreported_, std::nullopt);
+  return told_->error;
+}
+
+void GradientLedger::tell_again(std::string_view text) {
+  const MutexLock lock(mutex_);
+  if (!told_ || text.find(told_->error.what()) == std::string_view::npos) return;
+  unreported_ = std::exchange(told_, std::nullopt);  // it came before any that waits now
 }
 
 std::int64_t GradientLedger::steps() const {
   const MutexLock lock(mutex_);
   return held_.steps;
+}
+
+bool GradientLedger::is_current(std::int64_t steps) const {
+  const MutexLock lock(mutex_);
+  return steps >= oldest_;
 }
 
 std::int64_t GradientLedger::anchored() const {

@@ -116,7 +116,7 @@ struct RemoteLogprobs : torch::autograd::Function<RemoteLogprobs> {
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     const Kept& kept = kept_by(ctx);
-    if (kept.steps != kept.state->ledger().steps()) {
+    if (!kept.state->ledger().is_current(kept.steps)) {
       throw invalid_argument(
           "a step() or load_state() came between forward() and backward(): the gradient would be "
           "that of other weights than the loss. Call backward() before it, or forward() again");

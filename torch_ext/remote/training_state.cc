@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
 
 namespace tinkex::torch_ext::remote {
 namespace {
@@ -47,7 +48,10 @@ auto end_of_backward(const Ticket& ticket, Report report) {
 
 }  // namespace
 
-at::Tensor new_anchor() { return at::zeros({1}, at::kDouble).requires_grad_(true); }
+at::Tensor new_anchor() {
+  const c10::InferenceMode off(false);  // a tensor that is made within it never has a gradient
+  return at::zeros({1}, at::kDouble).requires_grad_(true);
+}
 
 void TrainingState::check_before() const {
   if (const std::optional<Error> failure = ledger_->take_failure()) throw *failure;
@@ -145,8 +149,11 @@ Future<OptimStepResponse> TrainingState::step_async(const AdamParams& params) {
 }
 
 void TrainingState::load_state(const std::string& path, bool with_optimizer) {
-  client_.load_state(path, with_optimizer).get().value();
-  ledger_->forget();
+  const auto end = [load = ledger_->begin_load()](GradientLedger& ledger,
+                                                  const Result<LoadWeightsResponse>& result) {
+    ledger.end_load(load, result);
+  };
+  wait_for(*ledger_, client_.load_state(path, with_optimizer), end);
   accept_server_gradient();
 }
 

@@ -22,7 +22,31 @@ def to_text(value: object, name: str) -> str:
     """``value`` if it is a str. PyTorch's own error would show it, and it may be a key."""
     if not isinstance(value, str):
         raise TypeError("%s is a %s, expected a str" % (name, type(value).__name__))
+    try:
+        value.encode()
+    except UnicodeEncodeError as problem:
+        raise make_error(
+            "invalid_argument", "%s has half of a surrogate pair at index %d, which UTF-8 cannot "
+            "hold; text.encode('utf-8', 'replace').decode() leaves it out"
+            % (name, problem.start)) from None
     return value
+
+
+def to_int(value: Any, name: str) -> Any:
+    """``value`` if it fits 64 bits; what is no int is left for the op to refuse."""
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise make_error("invalid_argument", "%s is beyond 64 bits" % name)
+    return value
+
+
+def to_float(value: Any, name: str) -> float:
+    """A number. Raises InvalidArgument, which names the argument."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        shown = value if isinstance(value, (str, int)) else type(value)
+        raise make_error("invalid_argument", "%s is %.80r, expected a number"
+                         % (name, shown)) from None
 
 
 def to_tensor(value: Array, name: str) -> torch.Tensor:
@@ -32,6 +56,9 @@ def to_tensor(value: Array, name: str) -> torch.Tensor:
     """
     if isinstance(value, torch.Tensor):
         return value
+    if hasattr(value, "mask") and hasattr(value, "filled"):
+        raise make_error("invalid_argument", "%s is a masked array, whose mask no server sees; give "
+                         "what filled() makes of it, or the parts that count" % name)
     try:
         flags = getattr(value, "flags", None)
         if flags is not None and (not flags.writeable or min(value.strides, default=0) < 0):
@@ -70,4 +97,6 @@ def to_inputs(inputs: Mapping[str, Arrays]) -> dict[str, list[torch.Tensor]]:
 
 def to_config(config: Mapping[str, float] | None) -> dict[str, float] | None:
     """The settings of a loss."""
-    return None if config is None else {name: float(value) for name, value in config.items()}
+    if config is None:
+        return None
+    return {name: to_float(value, "loss_fn_config[%r]" % name) for name, value in config.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, Callable, Generator, Generic, TypeVar
 
@@ -65,7 +66,7 @@ class Handle(Native, Generic[T]):
         if self._state is None:
             try:
                 self._result()
-            except Error:
+            except Exception:  # which wait() raises
                 pass
         return self._state or "failed"
 
@@ -76,6 +77,8 @@ class Handle(Native, Generic[T]):
         result's own error). After that, or after Ctrl-C, the call is still under way: wait again, or
         cancel it. Holds no lock of the interpreter while it waits.
         """
+        if timeout is not None and math.isnan(timeout):
+            raise make_error("invalid_argument", "timeout is NaN, expected seconds or None")
         if not wait_in_slices(self.native.wait_for, timeout):
             raise TimeoutError("the result of %s was not there after %g s; it is still under way: "
                                "wait again, or cancel() it" % (self._what, timeout or 0))

@@ -7,6 +7,7 @@ from typing import Any, Callable, NoReturn
 
 import torch
 
+from ._arguments import to_float
 from ._errors import Error, make_error
 from ._remote_model import RemoteModel
 from ._results import Metrics
@@ -61,10 +62,12 @@ class RemoteAdamW(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         group = self.param_groups[0]
-        settings = (group["lr"], *group["betas"], group["eps"], group["weight_decay"],
-                    group["grad_clip_norm"])
-        self.metrics = self._model._call(torch.ops.tinkex.step, *(float(each) for each in settings),
-                                         self._model.pipelined)
+        beta1, beta2 = group["betas"]
+        settings = dict(lr=group["lr"], beta1=beta1, beta2=beta2, eps=group["eps"],
+                        weight_decay=group["weight_decay"], grad_clip_norm=group["grad_clip_norm"])
+        self.metrics = self._model._call(
+            torch.ops.tinkex.step, *(to_float(value, name) for name, value in settings.items()),
+            self._model.pipelined)
         return loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -83,6 +86,9 @@ class RemoteAdamW(torch.optim.Optimizer):
         """The settings of ``state_dict``. Refuses moments: ``client.load_state`` loads them."""
         if state_dict.get("state"):
             raise _on_the_server("state_dict has moments of a local optimizer")
+        if "param_groups" not in state_dict:
+            raise make_error("invalid_argument", "state_dict lacks 'param_groups', expected what "
+                             "RemoteAdamW.state_dict() gives")
         for i, group in enumerate(state_dict["param_groups"]):
             missing = [name for name in self.defaults if name not in group]
             if missing:
@@ -102,7 +108,7 @@ def _check(settings: dict[str, Any]) -> None:
     except (TypeError, ValueError):
         raise make_error("invalid_argument", "betas is %r, expected two numbers such as (0.9, 0.999)"
                          % (settings["betas"],)) from None
-    numbers = {name: float(value) for name, value in settings.items() if name != "betas"}
+    numbers = {name: to_float(value, name) for name, value in settings.items() if name != "betas"}
     for name, value in numbers.items():
         fits = value > 0 if name == "eps" else value >= 0
         if not fits or math.isinf(value):

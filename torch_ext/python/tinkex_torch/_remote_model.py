@@ -65,7 +65,8 @@ class RemoteModel(torch.nn.Module):
         self._client = client
         self._pipelined = bool(pipelined)
         self._turn = threading.Lock()
-        self.anchor = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        with torch.inference_mode(False):  # what is made within it never has a gradient
+            self.anchor = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
 
     @property
     def client(self) -> TrainingClient:
@@ -186,17 +187,17 @@ class RemoteModel(torch.nn.Module):
             "model.client.native as the client")
 
     def _call(self, op: Callable[..., T], *arguments: Any) -> T:
-        """``op`` of this model. Ctrl-C ends the wait for it; the call then goes on."""
+        """``op`` of this model. Ctrl-C ends the wait for it; the call then goes on.
+
+        In turn, as a call that was given up may still be under way. If that raises what an earlier
+        call left, nobody has heard it: the next call raises it again.
+        """
         native, anchor = self._client.native, self.anchor
         _refuse_transforms()
         with translate_errors():
             return call_interruptibly(
-                _as_here(lambda: self._in_turn(lambda: op(native, anchor, *arguments))),
-                lambda late: None)
-
-    def _in_turn(self, function: Callable[[], T]) -> T:
-        with self._turn:  # a call that was given up may still be under way
-            return function()
+                _as_here(lambda: op(native, anchor, *arguments)), lambda late: None,
+                lambda problem: torch.ops.tinkex.tell_again(native, str(problem)), self._turn)
 
 
 def _are_lists(tokens: Any, targets: Any) -> bool:

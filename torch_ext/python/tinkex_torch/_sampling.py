@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import torch
 
-from ._arguments import Array, to_tensor
+from ._arguments import Array, to_float, to_int, to_tensor, to_text
 from ._errors import translate_errors
 from ._handle import Handle, Native, finish, start
 from ._results import SampleResult
@@ -74,10 +74,14 @@ class SamplingClient(Native):
         """As ``sample``, without waiting. Make many, then wait: the server samples them together."""
         tokens = to_tensor(prompt, "prompt")
         texts = [stop] if isinstance(stop, str) else None if stop is None else list(stop)
-        ids = None if stop_tokens is None else list(stop_tokens)
+        if texts is not None:
+            texts = [to_text(each, "stop[%d]" % i) for i, each in enumerate(texts)]
+        ids = None if stop_tokens is None else [
+            to_int(each, "stop_tokens[%d]" % i) for i, each in enumerate(stop_tokens)]
         return start(torch.ops.tinkex.sample_async, lambda parts: SampleResult(*parts), self.native,
-                     tokens, num_samples, max_tokens, seed, float(temperature), top_k,
-                     float(top_p), ids, texts)
+                     tokens, to_int(num_samples, "num_samples"), to_int(max_tokens, "max_tokens"),
+                     to_int(seed, "seed"), to_float(temperature, "temperature"),
+                     to_int(top_k, "top_k"), to_float(top_p, "top_p"), ids, texts)
 
     def compute_logprobs(self, prompt: Array) -> torch.Tensor:
         """The log probability of each token of ``prompt`` after those before it.

@@ -9,7 +9,7 @@ from typing import Any, Callable, TypeVar
 
 import torch
 
-from ._arguments import to_text
+from ._arguments import to_int, to_text
 from ._errors import translate_errors
 from ._handle import Native, finish, start
 from ._remote_model import RemoteModel
@@ -78,8 +78,8 @@ class Service(Native):
         tinkex/params.h: which layers have adapters, and the seed of their first values.
         """
         native = self._ask(torch.ops.tinkex.create_lora_training_client,
-                           to_text(base_model, "base_model"), rank, seed, train_attn, train_mlp,
-                           train_unembed)
+                           to_text(base_model, "base_model"), to_int(rank, "rank"),
+                           to_int(seed, "seed"), train_attn, train_mlp, train_unembed)
         return TrainingClient(native, self)
 
     def create_remote_model(

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import torch
 
-from ._arguments import Arrays, to_config, to_inputs, to_tensors, to_text
+from ._arguments import Arrays, to_config, to_float, to_inputs, to_tensors, to_text
 from ._errors import translate_errors
 from ._handle import Handle, Native, finish, start, start_interruptibly
 from ._results import BatchResult, Metrics
 from ._sampling import SamplingClient
+from ._waiting import call_interruptibly
 
 if TYPE_CHECKING:
     from ._service import Service
@@ -124,9 +125,10 @@ class TrainingClient(Native):
         grad_clip_norm: float = 0.0,
     ) -> Handle[Metrics]:
         """As ``optim_step``, without waiting."""
-        settings = (learning_rate, beta1, beta2, eps, weight_decay, grad_clip_norm)
+        settings = dict(learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps,
+                        weight_decay=weight_decay, grad_clip_norm=grad_clip_norm)
         return start(torch.ops.tinkex.optim_step_async, _same, self.native,
-                     *(float(value) for value in settings))
+                     *(to_float(value, name) for name, value in settings.items()))
 
     def save_state(self, name: str, *, overwrite: bool = False) -> str:
         """Saves weights and optimizer; gives the ``tinker://`` path to go on from."""
@@ -164,6 +166,16 @@ class TrainingClient(Native):
         service = self._service
         return start(torch.ops.tinkex.save_weights_and_get_sampling_client_async,
                      lambda native: SamplingClient(native, service), self.native)
+
+    def unload(self) -> None:
+        """Lets the server forget the model, before the service is closed, which does so in any case.
+
+        A server has room for so many models; dropping a client unloads none. What was saved stays.
+        Results that are under way end with an error, as does every later call. Waits.
+        """
+        native = self.native
+        with translate_errors():
+            call_interruptibly(lambda: torch.ops.tinkex.unload(native), lambda late: None)
 
     def __repr__(self) -> str:
         return "<tinkex_torch.TrainingClient of %r>" % self._service

@@ -7,9 +7,12 @@ that cannot be asked in slices to a thread of its own.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from typing import Callable, Generic, TypeVar
+from typing import Any, Callable, ContextManager, Generic, TypeVar
+
+import torch
 
 T = TypeVar("T")
 
@@ -71,42 +74,59 @@ def wait_in_slices(wait_for: Callable[[float], bool], timeout: float | None) -> 
 class _Call(Generic[T]):
     """A function that runs on a thread of its own, for a caller who may leave."""
 
-    def __init__(self, function: Callable[[], T], give_up: Callable[[T], None]) -> None:
+    def __init__(self, function: Callable[[], T], give_up: Callable[[T], None],
+                 lose: Callable[[BaseException], None], turn: ContextManager[Any]) -> None:
         self._function = function
         self._give_up = give_up
+        self._lose = lose
+        self._turn = turn
+        self._stop = torch.classes.tinkex.CallStop()
         self._lock = threading.Lock()
         self._abandoned = False
         self._result: list[T] = []
-        self._problem: BaseException | None = None
         self._finished = threading.Event()
+        self.problem: BaseException | None = None
 
     def run(self) -> None:
+        self._stop.announce()
         try:
-            with _Inside():
-                result = self._function()
-            with self._lock:
-                self._result.append(result)
-                abandoned = self._abandoned
-            if abandoned:
-                self._give_up(result)
-        except BaseException as problem:  # raised again by the caller
-            self._problem = problem
+            with _Inside(), self._turn:
+                self._run()
         finally:
             self._finished.set()
+
+    def _run(self) -> None:
+        try:
+            result = self._function()
+        except BaseException as problem:  # raised again by the caller
+            with self._lock:
+                self.problem = problem
+                abandoned = self._abandoned
+            if abandoned:
+                self._lose(problem)
+            return
+        with self._lock:
+            self._result.append(result)
+            abandoned = self._abandoned
+        if abandoned:
+            self._give_up(result)
 
     def abandon(self) -> None:
         with self._lock:
             self._abandoned = True
-            late = bool(self._result)
+            late, problem = self._result[:1], self.problem
+        self._stop.stop()  # it reads no tensor any more: the caller may overwrite them
         if late:
-            self._give_up(self._result[0])
+            self._give_up(late[0])
+        if problem is not None:
+            self._lose(problem)
 
     def result(self) -> T:
         # In slices: a signal that comes just before a wait begins does not wake it.
         while not self._finished.wait(SLICE):
             pass
-        if self._problem is not None:
-            raise self._problem
+        if self.problem is not None:
+            raise self.problem
         return self._result[0]
 
 
@@ -119,21 +139,28 @@ def _start(thread: threading.Thread) -> bool:
     return True
 
 
-def call_interruptibly(function: Callable[[], T], give_up: Callable[[T], None]) -> T:
+def call_interruptibly(
+    function: Callable[[], T],
+    give_up: Callable[[T], None],
+    lose: Callable[[BaseException], None] = lambda problem: None,
+    turn: ContextManager[Any] = contextlib.nullcontext(),
+) -> T:
     """``function()``, which may wait without looking for signals.
 
-    Raises KeyboardInterrupt at once. ``function`` then goes on, and what it returns is given to
-    ``give_up``.
+    Raises KeyboardInterrupt at once. ``function`` then reads no tensors any more but goes on; what
+    it returns is given to ``give_up``, and what it raises to ``lose``. All of that within ``turn``.
     """
     if not is_main_thread():
-        with _Inside():
+        with _Inside(), turn:
             return function()
-    call = _Call(function, give_up)
+    call = _Call(function, give_up, lose, turn)
     thread = threading.Thread(target=call.run, name="tinkex-call", daemon=True)
     try:  # Ctrl-C may come while the thread is being started, too
         if not _start(thread):
-            return function()
+            with turn:
+                return function()
         return call.result()
-    except BaseException:
-        call.abandon()
+    except BaseException as raised:
+        if raised is not call.problem:
+            call.abandon()
         raise

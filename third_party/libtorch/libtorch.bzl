@@ -24,6 +24,7 @@ exports_files([
 
 cc_library(
     name = "headers",
+    defines = {defines},
     hdrs = ["stamp.h"],  # changes with the version, so that everything is rebuilt
     includes = {includes},  # -isystem: no warnings from LibTorch
     textual_hdrs = ["include"],  # one directory instead of nine thousand inputs
@@ -39,10 +40,17 @@ cc_library(
         "-Wl,--as-needed",
         "-ltorch_cpu",
         "-lc10",
-    ],
+    ] + {linkopts},
     deps = [":headers"],
 )
 """
+
+# What is different before 2.1. It has one function for both of these, so that the names mean that one.
+_OLD_DEFINES = ["const_data_ptr=data_ptr", "mutable_data_ptr=data_ptr"]
+
+# Debian's needs many libraries. Where they were unpacked beside it, only an rpath of the old kind, which
+# holds for libraries of libraries too, leads there.
+_OLD_LINKOPTS = ["-Wl,--disable-new-dtags"]
 
 _NOT_FOUND = """
 
@@ -145,9 +153,12 @@ def _write_repository(ctx, prefix, python):
     # A script, not a symbolic link: a linked interpreter would not know its virtual environment.
     script = "#!/bin/sh\nexec \"%s\" \"$@\"\n" % (python or "python3")
     ctx.file("python.sh", script, executable = True)
+    old = _is_older(_series(ctx, prefix), "2.1")
     ctx.file("BUILD.bazel", _BUILD.format(
+        defines = _OLD_DEFINES if old else [],
         includes = ["include", _API],
         libraries = _library_folder(ctx, prefix),
+        linkopts = _OLD_LINKOPTS if old else [],
     ))
 
 def _libtorch(ctx):

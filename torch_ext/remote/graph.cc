@@ -66,11 +66,12 @@ class Batch {
 /// The batch of the backward pass that calls this, for the model of `state`. It ends with its pass,
 /// also with one that fails: only the engine's callback owns it.
 std::shared_ptr<Batch> current_batch(const std::shared_ptr<TrainingState>& state) {
-  using Key = std::pair<int, const GradientLedger*>;
+  using Key = std::pair<const void*, const GradientLedger*>;
   thread_local std::map<Key, std::weak_ptr<Batch>> batches;
   std::erase_if(batches, [](const auto& entry) { return entry.second.expired(); });
-  std::weak_ptr<Batch>& current =
-      batches[{torch::autograd::get_current_graph_task_id(), &state->ledger()}];
+  // Lives as long as the pass. The pass has a number as well, but before LibTorch 2.1 none can ask.
+  const void* pass = torch::autograd::get_current_graph_task_nodes_in_graph();
+  std::weak_ptr<Batch>& current = batches[{pass, &state->ledger()}];
   std::shared_ptr<Batch> batch = current.lock();
   if (batch == nullptr) {
     batch = std::make_shared<Batch>(state);

@@ -11,6 +11,7 @@ import checkout
 
 BAZELW = """#!/bin/sh
 echo "$@" >> called
+echo "${LIBTORCH_HOME:-}" > libtorch
 case "$*" in *--config=werror*) exit 1;; esac
 """
 
@@ -51,8 +52,20 @@ class CheckTest(unittest.TestCase):
     def test_e4_a5_all_checks_are_the_clients_then_all_tests_then_the_analysis(self):
         told = self.check("--help").stdout.split("Checks: ")[1].split()
         self.assertEqual(told, ["clients", "tests", "format", "werror", "thread_safety", "tidy",
-                                "consumers", "asan", "tsan"])
+                                "consumers", "libtorch_1_13", "asan", "tsan"])
         self.assertEqual(self.called(), [])
+
+    # Spec E4.
+    def test_e4_the_oldest_libtorch_is_unpacked_and_tested(self):
+        script = os.path.join(self.folder, "tools/debian_libtorch")
+        for lines, status in (("echo /unpacked/usr", 0), ("exit 1", 1)):
+            with open(script, "w", encoding="utf-8") as file:
+                file.write("#!/bin/sh\n%s\n" % lines)
+            os.chmod(script, 0o755)
+            self.assertEqual(self.check("libtorch_1_13").returncode, status)
+        self.assertEqual(self.called(), ["test --config=libtorch_1_13 //..."])
+        with open(os.path.join(self.folder, "libtorch"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), "/unpacked/usr\n")
 
     def test_what_is_not_there_is_refused_before_anything_runs(self):
         ended = self.check("tests", "tets")

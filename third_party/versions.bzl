@@ -9,7 +9,7 @@ licence: SPDX identifier.
 
 LIBTORCH_VERSION = "2.13.0"
 
-# An older one is passed over, or refused where it was named. This one is Debian 12's; it is tested by
+# An older one is passed over, or refused where it was named. This one is Debian 12's, for
 # `tools/check libtorch_1_13`.
 LIBTORCH_OLDEST = "1.13"
 

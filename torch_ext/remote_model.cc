@@ -118,10 +118,10 @@ void RemoteModelImpl::load(torch::serialize::InputArchive& /*archive*/) {
 }
 
 std::shared_ptr<torch::nn::Module> RemoteModelImpl::clone(
-    const std::optional<torch::Device>& /*device*/) const {
+    const Optional<torch::Device>& /*device*/) const {
   throw cannot_be_cloned();
 }
-void RemoteModelImpl::clone_(Module& /*other*/, const std::optional<torch::Device>& /*device*/) {
+void RemoteModelImpl::clone_(Module& /*other*/, const Optional<torch::Device>& /*device*/) {
   throw cannot_be_cloned();
 }
 

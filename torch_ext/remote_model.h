@@ -59,6 +59,7 @@
 #include "torch_ext/connect.h"
 #include "torch_ext/datum_convert.h"
 #include "torch_ext/explanation.h"
+#include "torch_ext/torch_prelude.h"
 
 namespace tinkex::torch_ext {
 
@@ -152,8 +153,7 @@ class RemoteModelImpl final : public torch::nn::Module {
   void save(torch::serialize::OutputArchive& archive) const override;
   void load(torch::serialize::InputArchive& archive) override;
   /// Refused, also as a part of another module: a copy would be the same model on the server.
-  std::shared_ptr<Module> clone(
-      const std::optional<torch::Device>& device = std::nullopt) const override;
+  std::shared_ptr<Module> clone(const Optional<torch::Device>& device = {}) const override;
   /// Without effect: the model lives on the server, and results follow their targets.
   void to(torch::Device device, torch::Dtype dtype, bool non_blocking = false) override;
   void to(torch::Dtype dtype, bool non_blocking = false) override;
@@ -163,7 +163,7 @@ class RemoteModelImpl final : public torch::nn::Module {
   const std::shared_ptr<remote::TrainingState>& state() const { return state_; }
 
  private:
-  void clone_(Module& other, const std::optional<torch::Device>& device) override;
+  void clone_(Module& other, const Optional<torch::Device>& device) override;
   remote::Explained explained() const;
 
   RemoteModelImpl(TrainingClient client, bool pipelined, ChunkLimits limits,

@@ -47,7 +47,7 @@ tinkex::Status merge(const tinkex::torch_ext::Connection& connection, const RunF
 }
 
 tinkex::Status merge_alone(const RunFolder& run, tinkex::torch_ext::ConnectOptions where) {
-  std::printf("Merging step %lld of %s into %s ...\n", static_cast<long long>(run.step()),
+  std::printf("Merging step %lld of %s with %s ...\n", static_cast<long long>(run.step()),
               run.path().c_str(), run.plan.base_model.c_str());
   std::fflush(stdout);
   where.embedded.base_models.clear();  // Only its checkpoints are asked for.

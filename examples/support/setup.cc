@@ -138,7 +138,8 @@ tinkex::Result<KnownModel> find_model(tinkex::ServiceClient& service,
       base_model.find_first_of("/.") == 0 || base_model.ends_with(".gguf");
   return invalid_argument("--base-model " + base_model +
                           (named_like_a_file ? ": is no file or folder, and" : ":") +
-                          " is unknown here; choose one of: " + names_of(*models));
+                          " is unknown here; choose one of: " + names_of(*models) +
+                          "; or give the path of a folder or a GGUF file");
 }
 
 tinkex::Result<std::shared_ptr<const tinkex::Tokenizer>> open_tokenizer(

@@ -102,7 +102,7 @@ test_merge_later() {
   cp done/state.json done/metrics.jsonl .
   # shellcheck disable=SC2086
   "$sft" $said >out.txt 2>err.txt || fail "to merge later: $(cat err.txt)"
-  grep -q "^Merging step 1 of $PWD/done into $PWD/later " out.txt || fail "began: $(cat out.txt)"
+  grep -q "^Merging step 1 of $PWD/done with $PWD/later " out.txt || fail "began: $(cat out.txt)"
   grep -q "^Merged: *$PWD/done/merged\$" out.txt || fail "where it is: $(cat out.txt)"
   grep -q "rounded to bfloat16" out.txt || fail "no word of bfloat16: $(cat out.txt)"
   grep -q '"dtype":"BF16"' <(head -c 4096 done/merged/model.safetensors) || fail "its weights"

@@ -8,6 +8,7 @@
 #include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/version.h>
 
 #include <cmath>
 #include <memory>
@@ -204,6 +205,7 @@ TEST_F(OpsTest, BadArgumentsAreValueErrorsAndNothingIsSent) {
 }
 
 TEST_F(OpsTest, MetaTensorsNeverReachTheConnection) {
+  if (TORCH_VERSION_MAJOR < 2) GTEST_SKIP() << "1.13 refuses them itself: it has no AutogradMeta";
   const at::Tensor meta = at::empty({3}, at::TensorOptions(at::kLong).device(at::kMeta));
   for (const std::string form : {"", "_async", "_future"}) {
     EXPECT_THAT(thrown_by([&] {

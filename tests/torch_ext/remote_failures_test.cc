@@ -244,11 +244,7 @@ TEST_F(RemoteModelTest, AFailedFutureIsItsHoldersAlone) {
 
 class PipelinedTest : public RemoteModelTest {
  protected:
-  PipelinedTest() {
-    model_ = RemoteModel(TrainingClient(server_), /*pipelined=*/true);
-    optimizer_ = RemoteAdamW(model_, torch::optim::AdamWOptions(1e-4));
-    server_->later = true;
-  }
+  PipelinedTest() : RemoteModelTest(/*pipelined=*/true) { server_->later = true; }
 };
 
 TEST_F(PipelinedTest, BackwardAndStepDoNotWait) {

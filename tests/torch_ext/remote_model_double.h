@@ -110,6 +110,8 @@ inline at::Tensor ints(std::vector<std::int64_t> values) { return torch::tensor(
 
 class RemoteModelTest : public testing::Test {
  protected:
+  explicit RemoteModelTest(bool pipelined = false) : model_(TrainingClient(server_), pipelined) {}
+
   at::Tensor logprobs() { return model_->forward_list({ints({1, 2})}, {ints({3, 4})}).front(); }
 
   /// The message of what `call` throws.
@@ -127,7 +129,7 @@ class RemoteModelTest : public testing::Test {
   }
 
   std::shared_ptr<Server> server_ = std::make_shared<Server>();
-  RemoteModel model_{TrainingClient(server_)};
+  RemoteModel model_;
   RemoteAdamW optimizer_{model_, torch::optim::AdamWOptions(1e-4)};
 };
 

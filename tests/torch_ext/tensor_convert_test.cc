@@ -149,7 +149,8 @@ TEST(TensorConvertTest, SharedDataOutlivesTheTensorWithoutHoldingIt) {
 
 at::Tensor sparse_example() {  // [[0, 5, 0], [0, 0, 0], [7, 0, 8]]
   at::Tensor dense = at::zeros({3, 3});
-  dense.index_put_({at::tensor({0, 2, 2}), at::tensor({1, 0, 2})}, at::tensor({5.f, 7.f, 8.f}));
+  dense.index_put_({at::tensor({0, 2, 2}, at::kLong), at::tensor({1, 0, 2}, at::kLong)},
+                   at::tensor({5.f, 7.f, 8.f}));
   return dense.to_sparse_csr();
 }
 

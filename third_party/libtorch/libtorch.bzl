@@ -48,9 +48,11 @@ cc_library(
 # What is different before 2.1. It has one function for both of these, so that the names mean that one.
 _OLD_DEFINES = ["const_data_ptr=data_ptr", "mutable_data_ptr=data_ptr"]
 
-# Debian's needs many libraries. Where they were unpacked beside it, only an rpath of the old kind, which
-# holds for libraries of libraries too, leads there.
-_OLD_LINKOPTS = ["-Wl,--disable-new-dtags"]
+def _old_linkopts(ctx, libraries):
+    # Debian's needs many libraries. Where they were unpacked beside it, only an rpath of the old kind,
+    # which holds for libraries of libraries too, leads there. And its headers log by glog.
+    glog = ctx.path(libraries + "/libglog.so").exists
+    return ["-Wl,--disable-new-dtags"] + (["-lglog"] if glog else [])
 
 _NOT_FOUND = """
 
@@ -154,11 +156,12 @@ def _write_repository(ctx, prefix, python):
     script = "#!/bin/sh\nexec \"%s\" \"$@\"\n" % (python or "python3")
     ctx.file("python.sh", script, executable = True)
     old = _is_older(_series(ctx, prefix), "2.1")
+    libraries = _library_folder(ctx, prefix)
     ctx.file("BUILD.bazel", _BUILD.format(
         defines = _OLD_DEFINES if old else [],
         includes = ["include", _API],
-        libraries = _library_folder(ctx, prefix),
-        linkopts = _OLD_LINKOPTS if old else [],
+        libraries = libraries,
+        linkopts = _old_linkopts(ctx, libraries) if old else [],
     ))
 
 def _libtorch(ctx):

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): sigset_t is of POSIX
 #include <unistd.h>
 
@@ -58,26 +59,36 @@ void enter_callers_directory() {
   }
 }
 
-/// The first of Ctrl-C and SIGTERM. A thread of its own waits for it, while models load too; in
-/// every thread that is started later the two are blocked.
+/// A semaphore of POSIX, because a signal handler may post it.
+sem_t stop_requested;
+
+/// The first of Ctrl-C and SIGTERM. A thread of its own waits for it, while models load too. In
+/// every other thread that is started later the two are blocked; those that a library of LibTorch's
+/// has started before main, as OpenBLAS does, run the handler like any.
 class StopSignal {
  public:
   StopSignal() {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGINT);
-    sigaddset(&signals_, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-    thread_ = std::thread([this] {
-      int signal = 0;
-      sigwait(&signals_, &signal);
+    sem_init(&stop_requested, /*pshared=*/0, 0);
+    struct sigaction action = {};
+    action.sa_handler = [](int) { sem_post(&stop_requested); };
+    action.sa_flags = SA_RESTART;
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGINT, SIGTERM}) {
+      sigaddset(&signals, signal);
+      sigaction(signal, &action, nullptr);
+    }
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    thread_ = std::thread([this, signals] {
+      pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+      while (sem_wait(&stop_requested) != 0) {  // interrupted by the handler itself
+      }
       came_.request_stop();
       arrival_.release();
     });
   }
-  /// Ends the thread by such a signal.
   ~StopSignal() {
-    // The thread waits for the signal; it is not terminated by it.
-    pthread_kill(thread_.native_handle(), SIGTERM);  // NOLINT(bugprone-bad-signal-to-kill-thread)
+    sem_post(&stop_requested);
     thread_.join();
   }
   StopSignal(const StopSignal&) = delete;
@@ -88,7 +99,6 @@ class StopSignal {
   void wait() { arrival_.acquire(); }
 
  private:
-  sigset_t signals_;
   std::stop_source came_;
   std::binary_semaphore arrival_{0};
   std::thread thread_;

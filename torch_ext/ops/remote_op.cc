@@ -1,5 +1,7 @@
 #include "torch_ext/ops/remote_op.h"
 
+#include <ATen/core/dispatch/Dispatcher.h>
+
 namespace tinkex::torch_ext {
 namespace {
 

@@ -71,9 +71,12 @@ Axes axes_of(const std::vector<LossPoint>& points) {
   return axes;
 }
 
-/// Means of equal runs of steps, so that a long run stays a small file. Skips what is no number.
+/// Steps that are drawn as one point, so that a long run stays a small file.
+std::size_t steps_of_a_point(std::size_t steps) { return steps / kMostPoints + 1; }
+
+/// Means of equal runs of steps. Skips what is no number.
 std::vector<LossPoint> thin_out(const std::vector<LossPoint>& losses) {
-  const std::size_t run = losses.size() / kMostPoints + 1;
+  const std::size_t run = steps_of_a_point(losses.size());
   std::vector<LossPoint> points;
   for (std::size_t begin = 0; begin < losses.size(); begin += run) {
     const std::size_t end = std::min(begin + run, losses.size());
@@ -85,9 +88,12 @@ std::vector<LossPoint> thin_out(const std::vector<LossPoint>& losses) {
   return points;
 }
 
+/// Neighbours on each side in the moving average. With none it would be the points again.
+std::size_t reach_of(const std::vector<LossPoint>& points) { return points.size() / 60; }
+
 /// Mean of each point and its neighbours on both sides, as many of them as exist on both.
 std::vector<LossPoint> smooth(const std::vector<LossPoint>& points) {
-  const std::size_t reach = points.size() / 60;
+  const std::size_t reach = reach_of(points);
   std::vector<LossPoint> smoothed;
   for (std::size_t i = 0; i < points.size(); ++i) {
     const std::size_t side = std::min({reach, i, points.size() - 1 - i});
@@ -98,8 +104,8 @@ std::vector<LossPoint> smooth(const std::vector<LossPoint>& points) {
   return smoothed;
 }
 
-std::string line(const std::vector<LossPoint>& points, const Axes& axes, const char* style) {
-  std::string out = "<polyline fill=\"none\" stroke-linejoin=\"round\" " + std::string(style);
+std::string line(const std::vector<LossPoint>& points, const Axes& axes, const std::string& style) {
+  std::string out = "<polyline fill=\"none\" stroke-linejoin=\"round\" " + style;
   out += " points=\"";
   for (const LossPoint& point : points) {
     out += number(axes.x(static_cast<double>(point.step))) + "," + number(axes.y(point.loss)) + " ";
@@ -143,12 +149,30 @@ std::string draw_axes(const Axes& axes) {
   return out;
 }
 
-std::string summary(const std::vector<LossPoint>& points) {
+std::string summary(const std::vector<LossPoint>& points, std::size_t steps) {
   if (points.empty()) return "no steps yet";
   const LossPoint& last = points.back();
-  return "loss " + number(points.front().loss, "%.3g") + " at step " +
-         std::to_string(points.front().step) + ", " + number(last.loss, "%.3g") + " at step " +
-         std::to_string(last.step) + "; light: each step, dark: moving average";
+  std::string told = "loss " + number(points.front().loss, "%.3g") + " at step " +
+                     std::to_string(points.front().step);
+  if (points.size() == 1) return told;
+  told += ", " + number(last.loss, "%.3g") + " at step " + std::to_string(last.step);
+  const std::size_t run = steps_of_a_point(steps);
+  const std::string each = run == 1 ? "each step" : "means of " + std::to_string(run) + " steps";
+  if (reach_of(points) == 0) return told + "; " + each;
+  return told + "; light: " + each + ", dark: moving average";
+}
+
+/// A dot for one point, of which there is no line; else a line, and the moving average over it
+/// where that is another.
+std::string draw_losses(const std::vector<LossPoint>& points, const Axes& axes) {
+  const std::string dark = "stroke=\"#1f5f99\" stroke-width=\"2\"";
+  if (points.size() == 1) {
+    return "<circle cx=\"" + number(axes.x(static_cast<double>(points.front().step))) + "\" cy=\"" +
+           number(axes.y(points.front().loss)) + "\" r=\"3\" fill=\"#1f5f99\"/>\n";
+  }
+  if (reach_of(points) == 0) return line(points, axes, dark);
+  return line(points, axes, "stroke=\"#9cc3e6\" stroke-width=\"1\"") +
+         line(smooth(points), axes, dark);
 }
 
 }  // namespace
@@ -162,11 +186,9 @@ std::string draw_loss_curve(const std::vector<LossPoint>& losses, const std::str
                     "\" font-family=\"sans-serif\" font-size=\"13\" fill=\"#333\">\n"
                     "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
   svg += text(kLeft, 26, "font-size=\"16\" font-weight=\"bold\"", title);
-  svg += text(kLeft, 46, "fill=\"#666\"", summary(points));
+  svg += text(kLeft, 46, "fill=\"#666\"", summary(points, losses.size()));
   svg += draw_axes(axes);
-  svg += line(points, axes, "stroke=\"#9cc3e6\" stroke-width=\"1\"");
-  svg += line(smooth(points), axes, "stroke=\"#1f5f99\" stroke-width=\"2\"");
-  return svg + "</svg>\n";
+  return svg + draw_losses(points, axes) + "</svg>\n";
 }
 
 }  // namespace sft

@@ -85,12 +85,17 @@ Progress ProgressDisplay::measure(std::int64_t step, double loss) const {
   return Progress{.step = step,
                   .steps = steps_,
                   .loss = loss,
-                  .tokens_per_second = static_cast<double>(tokens_) / elapsed,
+                  .tokens_per_second = throughput_.tokens_per_second(),
                   .seconds_left = elapsed / done * static_cast<double>(steps_ - step)};
 }
 
-void ProgressDisplay::show(std::int64_t step, double loss, std::int64_t tokens) {
-  tokens_ += tokens;
+void ProgressDisplay::show(std::int64_t step, double loss, std::int64_t tokens,
+                           bool behind_a_save) {
+  if (behind_a_save) {
+    throughput_.skip_to(seconds());
+  } else {
+    throughput_.add(tokens, seconds());
+  }
   const Progress now = measure(step, loss);
   if (terminal_) {
     if (step < steps_ && drawn_ >= 0 && seconds() - drawn_ < kRedrawSeconds) return;

@@ -16,6 +16,28 @@ struct Progress {
   double seconds_left = 0;
 };
 
+/// How fast a run learns, without what it spends on saving. Times are seconds of any one clock.
+class Throughput {
+ public:
+  /// What passed until `now` does not count.
+  void skip_to(double now) { since_ = now; }
+  /// A step of so many tokens took the time until `now`.
+  void add(std::int64_t tokens, double now) {
+    tokens_ += tokens;
+    seconds_ += now - since_;
+    since_ = now;
+  }
+  /// 0 if nothing was counted.
+  double tokens_per_second() const {
+    return seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0;
+  }
+
+ private:
+  double since_ = 0;
+  double seconds_ = 0;
+  std::int64_t tokens_ = 0;
+};
+
 /// `1:05`, `2:03:04`.
 std::string format_duration(double seconds);
 /// `950`, `15.2k`, `3.4M`.
@@ -36,8 +58,11 @@ class ProgressDisplay {
   ProgressDisplay(const ProgressDisplay&) = delete;
   ProgressDisplay& operator=(const ProgressDisplay&) = delete;
 
-  /// After each step, with the tokens that it trained on.
-  void show(std::int64_t step, double loss, std::int64_t tokens);
+  /// After each step, with the tokens that it trained on. `behind_a_save` if the server may have
+  /// saved before it, which makes it none to measure the speed by.
+  void show(std::int64_t step, double loss, std::int64_t tokens, bool behind_a_save = false);
+  /// What was done since the last step was saving.
+  void saved() { throughput_.skip_to(seconds()); }
   /// Leaves the bar as it is and goes on below it.
   void finish();
   double seconds() const;
@@ -49,7 +74,7 @@ class ProgressDisplay {
   const std::int64_t steps_;
   const bool terminal_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::int64_t tokens_ = 0;
+  Throughput throughput_;
   double drawn_ = -1;
   bool open_line_ = false;
 };

@@ -69,6 +69,30 @@ TEST(FormatTest, NarrowTerminalsGetTheNumbersAlone) {
   EXPECT_THAT(format_line(progress), HasSubstr("step 1/2  loss 1.0000"));
 }
 
+TEST(ThroughputTest, TheTimeOfSavingDoesNotCount) {
+  Throughput throughput;
+  EXPECT_EQ(throughput.tokens_per_second(), 0);
+  throughput.add(100, 1);  // A second for each step, ...
+  throughput.add(100, 2);
+  throughput.skip_to(9);  // ... and seven for one that waited for a save,
+  throughput.add(100, 10);
+  throughput.skip_to(11);  // and one for the record of it.
+  throughput.add(100, 12);
+  EXPECT_DOUBLE_EQ(throughput.tokens_per_second(), 100);
+}
+
+TEST(ProgressDisplayTest, AStepBehindASaveIsShownButNotMeasured) {
+  ::testing::internal::CaptureStdout();
+  ProgressDisplay display(0, 3);
+  display.show(1, 1, 0);
+  display.show(2, 1, 1'000'000'000, /*behind_a_save=*/true);
+  display.saved();
+  display.show(3, 1, 0);
+  const std::string shown = ::testing::internal::GetCapturedStdout();
+  EXPECT_THAT(shown, HasSubstr("step 2/3  loss 1.0000  0 tokens/s"));
+  EXPECT_THAT(shown, HasSubstr("step 3/3  loss 1.0000  0 tokens/s"));
+}
+
 TEST(SamplingDisplayTest, LogsGetALineWheneverTheIntervalIsOver) {
   ::testing::internal::CaptureStdout();
   {
@@ -143,6 +167,32 @@ TEST(LossCurveTest, DrawsEveryStepWithAxesAndLabels) {
   const std::size_t begin = svg.find("points=\"");
   const std::string points = svg.substr(begin, svg.find('"', begin + 8) - begin);
   EXPECT_EQ(std::count(points.begin(), points.end(), ','), 100);
+}
+
+std::string curve_of(std::int64_t steps) {
+  std::vector<LossPoint> losses;
+  for (std::int64_t step = 1; step <= steps; ++step) losses.push_back({step, 1.0});
+  return draw_loss_curve(losses, "");
+}
+
+std::size_t lines_in(const std::string& svg) {
+  std::size_t lines = 0;
+  for (std::size_t at = 0; (at = svg.find("<polyline", at)) != std::string::npos; ++at) ++lines;
+  return lines;
+}
+
+TEST(LossCurveTest, TheLegendSaysWhatIsDrawn) {
+  const std::string one = curve_of(1);
+  EXPECT_THAT(one, HasSubstr(">loss 1 at step 1</text>"));
+  EXPECT_THAT(one, HasSubstr("<circle "));
+  EXPECT_EQ(lines_in(one), 0u);
+  const std::string few = curve_of(59);
+  EXPECT_THAT(few, HasSubstr("1 at step 59; each step</text>"));
+  EXPECT_EQ(lines_in(few), 1u);
+  const std::string many = curve_of(60);
+  EXPECT_THAT(many, HasSubstr("; light: each step, dark: moving average</text>"));
+  EXPECT_EQ(lines_in(many), 2u);
+  EXPECT_THAT(curve_of(4000), HasSubstr("; light: means of 3 steps, dark: moving average</text>"));
 }
 
 TEST(LossCurveTest, LongRunsStaySmallAndOddInputIsDrawn) {

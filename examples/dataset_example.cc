@@ -3,7 +3,8 @@
 //   ./bazelw run //examples:dataset_example -- notes.jsonl run [STEPS]
 //
 // trains for STEPS steps, or to the end of two epochs, and saves them in the folder `run`; the same
-// command again goes on from there. docs/data.md explains it.
+// command again goes on from there, and says so where nothing is left to do. docs/data.md explains
+// it.
 
 #include <torch/serialize.h>
 #include <torch/types.h>
@@ -30,7 +31,9 @@ constexpr std::size_t kBatchSize = 4;
 constexpr std::uint64_t kEpochs = 2;
 
 /// The model and how far it came, in one file: either both are of the same step, or neither is.
-void save(tinkex::TrainingClient& model, const SeededSampler& done, const std::string& file) {
+/// Gives the model's checkpoint.
+std::string save(tinkex::TrainingClient& model, const SeededSampler& done,
+                 const std::string& file) {
   const std::string name = std::to_string(done.epoch()) + "-" + std::to_string(done.index());
   const std::string path = model.save_state(name).get().value().path;
   torch::serialize::OutputArchive archive;
@@ -38,6 +41,7 @@ void save(tinkex::TrainingClient& model, const SeededSampler& done, const std::s
   done.save(archive);
   archive.save_to(file + ".new");
   std::filesystem::rename(file + ".new", file);
+  return path;
 }
 
 /// Gives the model's checkpoint, and tells the sampler what is done.
@@ -50,24 +54,33 @@ std::string load(SeededSampler& done, const std::string& file) {
   return path.toStringRef();
 }
 
+void say_finished(const std::filesystem::path& folder, const std::string& checkpoint) {
+  std::cout << "finished: " << kEpochs << " epochs are done\n"
+            << "checkpoint " << checkpoint << "\n"
+            << "        in " << (folder / "backend").string() << "\n"
+            << "to start again, name another folder, or remove " << folder.string() << "\n";
+}
+
 void train(const std::string& data, const std::filesystem::path& folder, long steps) {
   const tinkex::ByteTokenizer tokenizer;
   auto dataset = TokenDataset::from_jsonl(data, tokenizer, {.max_tokens = 128}).value();
   SeededSampler done(*dataset.size(), /*seed=*/7);
 
+  std::filesystem::create_directories(folder);  // Only now: bad data leaves nothing behind.
   ConnectOptions where;
   where.embedded.data_dir = folder / "backend";
   auto connection = connect(where).value();
   auto& service = connection.service;
   const std::string file = folder / "progress.pt";
   const bool resumed = std::filesystem::exists(file);
+  const std::string checkpoint = resumed ? load(done, file) : "";
+  if (done.epoch() == kEpochs) return say_finished(folder, checkpoint);
   if (resumed) std::cout << "going on from " << file << "\n";
-  auto model = resumed ? service.create_training_client_from_state(load(done, file)).get().value()
+  auto model = resumed ? service.create_training_client_from_state(checkpoint).get().value()
                        : service.create_lora_training_client("tinkex/tiny", {.rank = 8, .seed = 1})
                              .get()
                              .value();
 
-  if (done.epoch() == kEpochs) return;  // Nothing is left to do.
   auto loader = torch::data::make_data_loader(
       dataset.map(Collate()), done,
       torch::data::DataLoaderOptions().batch_size(kBatchSize).workers(2));
@@ -80,10 +93,13 @@ void train(const std::string& data, const std::filesystem::path& folder, long st
       done.advance(batch.size());
       std::printf("epoch %llu, %zu of %zu examples: loss %.17g\n",
                   static_cast<unsigned long long>(done.epoch()), done.index(), done.size(), loss);
-      if (--steps == 0) return save(model, done, file);
+      if (--steps == 0) {
+        save(model, done, file);
+        return;
+      }
     }
   }
-  save(model, done, file);
+  say_finished(folder, save(model, done, file));
 }
 
 /// A number from 1 on, or nothing.
@@ -106,7 +122,6 @@ int main(int argc, char** argv) try {
     std::cerr << "STEPS is '" << argv[3] << "', expected a whole number from 1 on\n";
     return 2;
   }
-  std::filesystem::create_directories(argv[2]);
   train(argv[1], argv[2], *steps);
 } catch (const std::exception& error) {
   std::cerr << error.what() << "\n";

@@ -23,10 +23,14 @@ losses whole >whole.txt
 { losses part 2 && losses part 1 && losses part 1 && losses part; } >part.txt
 diff whole.txt part.txt
 
-# A run that is done stays so.
+# A run that is done stays so, and says where its result is and how to begin anew.
 "$example" notes.jsonl part >out.txt
-grep -q '^going on' out.txt
-if grep '^epoch' out.txt; then exit 1; fi
+if grep '^epoch\|^going on' out.txt; then exit 1; fi
+grep -q '^finished: 2 epochs are done$' out.txt
+checkpoint=$(sed -n 's,^checkpoint tinker://,,p' out.txt)
+[ -f "part/backend/$checkpoint/adapter_model.safetensors" ]
+grep -q '^        in part/backend$' out.txt
+grep -q '^to start again, name another folder, or remove part$' out.txt
 
 # expect DATA FOLDER TEXT [STEPS]: one line on stderr with the text.
 expect() {
@@ -43,4 +47,4 @@ expect missing.jsonl new "missing.jsonl: No such file or directory"
 for steps in ten 3x 0 -1 99999999999999999999 ""; do
   expect notes.jsonl refused "STEPS is '$steps', expected a whole number from 1 on" "$steps"
 done
-[ ! -e refused ]
+[ ! -e refused ] && [ ! -e new ]

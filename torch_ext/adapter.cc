@@ -5,6 +5,7 @@
 
 #include "torch_ext/local/checkpoint.h"
 #include "torch_ext/local/guard.h"
+#include "torch_ext/local/io_error.h"
 #include "torch_ext/local/router.h"
 
 namespace tinkex::torch_ext {
@@ -19,6 +20,14 @@ Result<std::shared_ptr<local::Backend>> backend_of(const Connection& connection)
   return Error(ErrorCode::kClosed, "connection: its embedded backend has ended");
 }
 
+/// PEFT's own folders have no record of what they belong to.
+Error foreign_adapter(const std::filesystem::path& folder) {
+  return local::file_error(
+      folder,
+      "is an adapter that PEFT saved, expected a checkpoint of the embedded backend, which has a "
+      "metadata.json; import_adapter(connection, folder, name) makes one of it");
+}
+
 }  // namespace
 
 Result<std::filesystem::path> checkpoint_folder(const Connection& connection,
@@ -31,6 +40,7 @@ Result<std::filesystem::path> checkpoint_folder(const Connection& connection,
 Result<AdapterState> load_adapter(const std::filesystem::path& folder) {
   return local::guarded(
       [&]() -> Result<AdapterState> {
+        if (local::is_foreign_adapter(folder)) return foreign_adapter(folder);
         const Result<local::CheckpointInfo> info = local::read_checkpoint_info(folder);
         if (!info) return info.error();
         const Result<local::SafetensorsFile> file = local::open_adapter_file(folder);

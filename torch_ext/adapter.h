@@ -38,7 +38,8 @@ Result<std::filesystem::path> checkpoint_folder(const Connection& connection,
                                                 std::string_view path);
 
 /// The adapter in the folder of a checkpoint of the embedded backend, also of one that has ended.
-/// Its digest is verified. Errors are kIo and name the file; kInternal if memory runs out.
+/// Its digest is verified. Errors are kIo and name the file; kInternal if memory runs out. What
+/// PEFT has saved is refused: import_adapter() makes a checkpoint of it.
 Result<AdapterState> load_adapter(const std::filesystem::path& folder);
 
 /// Makes a checkpoint of the embedded backend from an adapter that PEFT saved (adapter_config.json

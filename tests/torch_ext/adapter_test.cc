@@ -114,6 +114,24 @@ TEST_F(AdapterTest, TheBaseModelIsTheOneThatIsNamed) {
               HasSubstr("unknown base model 'other'"));
 }
 
+TEST_F(AdapterTest, AFolderOfPeftsIsToBeImported) {
+  Connection connection = embedded();
+  const fs::path copy = root_ / "peft";
+  fs::create_directories(root_);
+  fs::copy(checkpoint_folder(connection, trained(connection)).value(), copy);
+  fs::remove(copy / "metadata.json");
+  const auto refused = load_adapter(copy);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kIo);
+  EXPECT_THAT(refused.error().message(),
+              AllOf(HasSubstr("'" + copy.string() + "': is an adapter that PEFT saved"),
+                    HasSubstr("import_adapter(connection, folder, name) makes one of it")));
+  const std::string path = import_adapter(connection, copy, "mine").value();
+  EXPECT_TRUE(load_adapter(checkpoint_folder(connection, path).value()).ok());
+  fs::remove(copy / "adapter_config.json");
+  EXPECT_THAT(load_adapter(copy).error().message(), HasSubstr("metadata.json"));
+}
+
 TEST_F(AdapterTest, WhatIsRefusedLeavesNothing) {
   Connection connection = embedded(root_ / "data");
   const fs::path folder = checkpoint_folder(connection, trained(connection)).value();

@@ -224,6 +224,11 @@ Result<CheckpointInfo> read_checkpoint_info(const fs::path& dir) {
   });
 }
 
+bool is_foreign_adapter(const fs::path& dir) {
+  std::error_code problem;
+  return fs::exists(dir / kAdapterConfigFile, problem) && !fs::exists(dir / kMetadataFile, problem);
+}
+
 Result<SafetensorsFile> open_adapter_file(const fs::path& dir) {
   return reading(dir, [&]() -> Result<SafetensorsFile> {
     const Result<Json> metadata = read_metadata(dir);

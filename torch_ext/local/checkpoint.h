@@ -55,6 +55,9 @@ Status write_checkpoint(const std::filesystem::path& dir, const BaseModel& model
 
 Result<CheckpointInfo> read_checkpoint_info(const std::filesystem::path& dir);
 
+/// Whether a folder has an adapter as PEFT saves it, and no checkpoint's record of it.
+bool is_foreign_adapter(const std::filesystem::path& dir);
+
 /// The adapter of a checkpoint, of its own rank and train flags. It must belong to `model`; sizes
 /// and digests of the files are verified.
 Result<std::shared_ptr<const Adapter>> read_adapter(const std::filesystem::path& dir,

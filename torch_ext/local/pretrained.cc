@@ -84,7 +84,32 @@ ModelResult load_gguf(const fs::path& path, const Request& request) {
   return assemble(path, *gguf, config, *std::move(tokenizer), request);
 }
 
+/// A folder that lacks a part of a model is told what makes one, with every part that it lacks.
+Status check_parts(const fs::path& folder) {
+  std::error_code problem;
+  std::string missing;
+  const auto need = [&](const char* name, const char* or_else) {
+    if (fs::exists(folder / name, problem) || fs::exists(folder / or_else, problem)) return;
+    missing += (missing.empty() ? "" : ", ") + std::string(name);
+  };
+  need("config.json", "config.json");
+  need("model.safetensors", "model.safetensors.index.json");
+  need(kTokenizerFile, kTokenizerFile);
+  if (missing.empty()) return ok_status();
+  std::string remedy = "name such a folder or a .gguf file";
+  for (fs::directory_iterator entry(folder, problem), end; !problem && entry != end;
+       entry.increment(problem)) {
+    if (entry->path().extension() == ".gguf") remedy = "name " + entry->path().string();
+  }
+  return file_error(folder,
+                    "is no folder of a model, it lacks " + missing +
+                        "; expected config.json, *.safetensors and tokenizer.json, as Hugging "
+                        "Face's transformers writes them, or a GGUF file: " +
+                        remedy);
+}
+
 ModelResult load_folder(const fs::path& path, const Request& request) {
+  if (Status whole = check_parts(path); !whole) return whole.error();
   const Result<ModelConfig> config = folder_config(path);
   if (!config) return config.error();
   const Result<FolderWeights> weights = FolderWeights::open(path);

@@ -338,6 +338,23 @@ TEST_F(PretrainedTest, ATokenizerOfMoreThan64MiBIsRefused) {
   EXPECT_THAT(error_of(folder), HasSubstr("more than 67108864 bytes in"));
 }
 
+TEST_F(PretrainedTest, AFolderWithoutAModelIsToldWhatMakesOne) {
+  const fs::path folder = copy_of("llama");
+  for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
+    fs::remove(folder / name);
+  }
+  EXPECT_THAT(error_of(folder),
+              AllOf(HasSubstr("'" + folder.string() +
+                              "': is no folder of a model, it lacks "
+                              "config.json, model.safetensors, tokenizer.json; expected "),
+                    EndsWith("or a GGUF file: name such a folder or a .gguf file")));
+  write(folder / "small.gguf", "");
+  EXPECT_THAT(error_of(folder), EndsWith("GGUF file: name " + (folder / "small.gguf").string()));
+  const fs::path bare = copy_of("qwen3");
+  fs::remove(bare / "tokenizer.json");
+  EXPECT_THAT(error_of(bare), HasSubstr("it lacks tokenizer.json; expected "));
+}
+
 TEST_F(PretrainedTest, FilesThatAreMissingCutOffOrGarbageAreNamed) {
   EXPECT_THAT(error_of(kData / "models"), HasSubstr("config.json"));
   EXPECT_THAT(error_of(kData / "nothing"), HasSubstr("nothing"));

@@ -24,7 +24,7 @@ using LossConfigValue = std::variant<double, std::string>;
 using LossConfig = std::map<std::string, LossConfigValue>;
 
 /// AdamW settings of one optimizer step; nothing is remembered from the step before. The defaults
-/// are the API's own, not PyTorch's.
+/// are the API's own, not PyTorch's, which are those of RemoteAdamW (torch_ext/remote_adamw.h).
 struct AdamParams {
   double learning_rate = 1e-4;
   double beta1 = 0.9;

@@ -13,8 +13,10 @@
 
 namespace tinkex::torch_ext {
 
-/// Settings of RemoteAdamW. The defaults are those of torch::optim::AdamWOptions, not of the API
-/// (AdamParams): an optimizer that was ported keeps its meaning.
+/// Settings of RemoteAdamW. The defaults are those of torch::optim::AdamWOptions, so that an
+/// optimizer that was ported keeps its meaning: lr 1e-3, beta2 0.999, eps 1e-8, weight decay 0.01.
+/// Those of optim_step(AdamParams{}), the API's own, are 1e-4, 0.95, 1e-12 and 0: a loop that goes
+/// from one to the other gives all four.
 struct RemoteAdamWOptions : public torch::optim::OptimizerCloneableOptions<RemoteAdamWOptions> {
   RemoteAdamWOptions(double lr = 1e-3);  // NOLINT(*-explicit-*): as AdamWOptions
   /// The same settings. Throws Error if they ask for amsgrad, which the API does not have.

@@ -125,6 +125,26 @@ Future<SamplingClient> ServiceClient::create_sampling_client(std::optional<std::
                                  last_word);
 }
 
+Future<Unit> ServiceClient::delete_checkpoint(std::string path, const CallOptions& call) {
+  const ServicePtr& service = core_->context();
+  if (Status here = service->check_process(); !here.ok()) {
+    return Future<Unit>::ready_with(here.error());
+  }
+  Status valid = validate_checkpoint_path(path, CheckpointKind::kTraining);
+  if (!valid.ok() && validate_checkpoint_path(path, CheckpointKind::kSampler).ok()) {
+    valid = ok_status();
+  }
+  if (!valid.ok()) return Future<Unit>::ready_with(valid.error(), service->runtime->executor);
+  Call<Unit> request{.what = "delete_checkpoint",
+                     .http = service->request(api::checkpoint_resource(path), "DELETE"),
+                     .decode = [](const HttpResponse&) { return ok_status(); },
+                     .last_word = internal::last_word_for(*service, call)};
+  const internal::LastWordPtr last_word = request.last_word;
+  return internal::with_deadline(*service,
+                                 internal::send_call(ServicePtr(service), std::move(request)), call,
+                                 "delete_checkpoint", last_word);
+}
+
 void ServiceClient::close() { core_->close(); }
 
 }  // namespace tinkex

@@ -50,6 +50,11 @@ class ServiceClient {
                                                 std::optional<std::string> model_path,
                                                 const CallOptions& call = {});
 
+  /// Deletes a checkpoint, of a training or a sampling kind, of any session. What was made from it
+  /// stays. Errors: kInvalidArgument for what is no such path; with http_status() 404 where the
+  /// server has no such checkpoint, or does not offer this.
+  Future<Unit> delete_checkpoint(std::string path, const CallOptions& call = {});
+
   /// Settles everything pending with kClosed, stops the heartbeat and joins the I/O thread; waits
   /// for running tasks for `close_timeout` at most. Idempotent. The destructor of the last handle
   /// does the same.

@@ -68,7 +68,8 @@ TEST_F(ForkTest, EveryCallInTheChildIsRefusedAtOnce) {
         return refused(service->get_supported_models()) &&
                refused(service->create_lora_training_client("base")) &&
                refused(service->create_training_client_from_state("tinker://run/weights/a")) &&
-               refused(service->create_sampling_client("base", std::nullopt));
+               refused(service->create_sampling_client("base", std::nullopt)) &&
+               refused(service->delete_checkpoint("tinker://run/weights/a"));
       }),
       0);
 }

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tinkex/mocks/tinker_script.h"
 
@@ -47,6 +48,35 @@ TEST(ServiceClientTest, H9_TwoTenantsInOneProcessKeepTheirKeysApart) {
   EXPECT_GT(b.server().count(), 0u);
   for (const auto& request : a.server().log()) EXPECT_EQ(request.header("x-api-key"), "tml-a");
   for (const auto& request : b.server().log()) EXPECT_EQ(request.header("x-api-key"), "tml-b");
+}
+
+TEST(ServiceClientTest, ACheckpointIsDeletedByItsRunAndItsId) {
+  TinkerScript tinker;
+  auto service = ServiceClient::connect(tinker.options()).value();
+  const std::string runs = TinkerScript::path("training_runs/");
+  tinker.server().script("DELETE", runs, {mocks::Reply::json("", 204), mocks::Reply::json("{}")});
+  EXPECT_TRUE(service.delete_checkpoint("tinker://s:train:0/weights/a").get().ok());
+  EXPECT_TRUE(service.delete_checkpoint("tinker://run/sampler_weights/what?").get().ok());
+  std::vector<std::string> asked;
+  for (const auto& request : tinker.server().log()) {
+    if (request.method == "DELETE") asked.push_back(request.target);
+  }
+  ASSERT_EQ(asked.size(), 2u);
+  EXPECT_EQ(asked[0], runs + "s:train:0/checkpoints/weights/a");
+  EXPECT_EQ(asked[1], runs + "run/checkpoints/sampler_weights/what%3F");
+}
+
+TEST(ServiceClientTest, WhatCannotBeDeletedIsAnError) {
+  TinkerScript tinker;
+  auto service = ServiceClient::connect(tinker.options()).value();
+  const std::size_t before = tinker.server().count();
+  const auto no_path = service.delete_checkpoint("step-1").get();
+  ASSERT_FALSE(no_path.ok());
+  EXPECT_EQ(no_path.error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(tinker.server().count(), before);  // It is not even asked for.
+  const auto unknown = service.delete_checkpoint("tinker://run/weights/a").get();
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_EQ(unknown.error().http_status(), 404);
 }
 
 }  // namespace

@@ -75,6 +75,9 @@ Result<ModelInfo> parse_model_info(std::string_view body);
 
 // Training; all of these are open for the sequence id.
 
+/// `training_runs/<run>/checkpoints/<id>`, percent-encoded, of a `tinker://<run>/<id>`.
+std::string checkpoint_resource(std::string_view path);
+
 Body unload_request(std::string_view model_id);
 /// Servers differ in what they say beside that it is done.
 Status parse_unload(std::string_view body);

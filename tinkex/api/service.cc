@@ -15,6 +15,23 @@ std::optional<std::size_t> positive(const ReplyJson& object, const char* key) {
   return value > 0 ? std::optional(static_cast<std::size_t>(value)) : std::nullopt;
 }
 
+/// Percent-encoded for a URL's path, but for the slashes and the colons of runs' ids.
+std::string escaped(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/";
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    if (kPlain.find(c) != std::string_view::npos) {
+      out += c;
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    out += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
+  }
+  return out;
+}
+
 }  // namespace
 
 void append_seq_id(std::int64_t seq_id, ByteBuffer& body) {
@@ -133,6 +150,13 @@ Result<std::string> parse_model_id(std::string_view body) {
 
 Body get_info_request(std::string_view model_id) {
   return to_body({{"model_id", model_id}, {"type", "get_info"}});
+}
+
+std::string checkpoint_resource(std::string_view path) {
+  path.remove_prefix(std::min(std::string_view("tinker://").size(), path.size()));
+  const std::size_t slash = std::min(path.find('/'), path.size());
+  const std::string_view id = path.substr(std::min(slash + 1, path.size()));
+  return "training_runs/" + escaped(path.substr(0, slash)) + "/checkpoints/" + escaped(id);
 }
 
 Body unload_request(std::string_view model_id) {

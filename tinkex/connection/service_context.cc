@@ -27,7 +27,8 @@ HttpRequest ServiceContext::request(std::string_view path, std::string_view meth
   request.url = options.base_url + "/api/v1/" + std::string(path);
   request.headers = {
       {"Accept", "application/json"}, {"User-Agent", kUserAgent}, {"x-sdk-version", kSdkVersion}};
-  if (method == "POST") request.headers.emplace_back("Content-Type", "application/json");
+  // Of a body that is empty, too: libcurl would call it a form.
+  if (method != "GET") request.headers.emplace_back("Content-Type", "application/json");
   if (!options.api_key.empty()) {
     request.headers.emplace_back("X-API-Key", std::string(options.api_key.reveal()));
   }

@@ -1,4 +1,4 @@
-// Saving, loading and asking about checkpoints.
+// Saving, loading and asking about checkpoints; run_handlers.cc lists and deletes them.
 
 #include <cstdio>
 #include <utility>

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -182,6 +183,21 @@ Result<fs::path> CheckpointTree::find(const CheckpointPath& path) const {
     known += (known.empty() ? "" : ", ") + item.path.text();
   return invalid_argument("there is no checkpoint " + path.text() + "; " +
                           (known.empty() ? "the run has none" : "the run has " + known));
+}
+
+Result<bool> CheckpointTree::remove(const CheckpointPath& path) const {
+  const fs::path found = directory(path);
+  std::error_code problem;
+  if (fs::symlink_status(found, problem).type() != fs::file_type::directory) return false;
+  // Under a name that is nobody's: what an end of the process leaves of it goes when the tree is
+  // opened the next time.
+  static std::atomic<int> number{0};
+  const fs::path doomed = found.parent_path() / (".deleted-" + std::to_string(number.fetch_add(1)));
+  fs::rename(found, doomed, problem);
+  if (problem == std::errc::no_such_file_or_directory) return false;  // Another call was first.
+  if (problem) return io_error("cannot delete " + found.string(), problem.value());
+  fs::remove_all(doomed, problem);
+  return true;
 }
 
 Status CheckpointTree::make_parent(const CheckpointPath& path) const {

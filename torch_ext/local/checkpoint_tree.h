@@ -43,6 +43,8 @@ class CheckpointTree {
   std::filesystem::path directory(const CheckpointPath& path) const;
   /// The same, refused with the list of its neighbours if there is no such checkpoint.
   Result<std::filesystem::path> find(const CheckpointPath& path) const;
+  /// Removes a checkpoint, as a whole or not at all. False if there is none.
+  Result<bool> remove(const CheckpointPath& path) const;
   /// The folder in which `path` is about to be written.
   Status make_parent(const CheckpointPath& path) const;
 

@@ -154,6 +154,21 @@ Reply list_checkpoints(Service& service, const Call& call) {
   return json_reply({{"checkpoints", cut(all, *page)}, {"cursor", cursor(*page, all.size())}});
 }
 
+/// Whatever was loaded from it is in memory, and stays.
+Reply delete_checkpoint(Service& service, const Call& call) {
+  const auto part = [&](const char* name) { return call.parameters.find(name)->second; };
+  const auto path =
+      CheckpointPath::parse("tinker://" + part("run_id") + "/" + part("kind") + "/" + part("name"));
+  if (!path) return error_reply(404, path.error().message());
+  const auto removed = service.checkpoints().remove(*path);
+  if (!removed) return error_reply(500, removed.error().message());
+  if (!*removed) return error_reply(404, "there is no checkpoint " + path->text());
+  service.log("deleted " + path->text());
+  Reply reply;
+  reply.status = 204;
+  return reply;
+}
+
 }  // namespace
 
 std::vector<Route> run_routes() {
@@ -161,6 +176,7 @@ std::vector<Route> run_routes() {
       {"GET", "training_runs", immediate(list_runs)},
       {"GET", "training_runs/{run_id}", immediate(get_run)},
       {"GET", "training_runs/{run_id}/checkpoints", immediate(list_checkpoints)},
+      {"DELETE", "training_runs/{run_id}/checkpoints/{kind}/{name}", immediate(delete_checkpoint)},
   };
 }
 

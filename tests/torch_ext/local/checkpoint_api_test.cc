@@ -182,6 +182,36 @@ TEST_F(CheckpointApiTest, RunsAndCheckpointsAreListedAlsoAfterARestart) {
   EXPECT_EQ(api_->call("GET", "training_runs?limit=-1").status, 422);
 }
 
+TEST_F(CheckpointApiTest, ADeletedCheckpointIsGoneAndTheOthersStay) {
+  const std::string model = api_->model(session_);
+  const std::string path = save(model, 1, "a")["path"];
+  save(model, 2, "b");
+  const std::string checkpoints = "training_runs/" + model + "/checkpoints/";
+  const Json loaded =
+      api_->run("load_weights", {{"session_id", session_}, {"model_seq_id", 1}, {"path", path}});
+  const Reply reply = api_->call("DELETE", checkpoints + "weights/a");
+  EXPECT_EQ(reply.status, 204);
+  EXPECT_EQ(reply.body, "");
+  EXPECT_FALSE(fs::exists(root_ / model / "weights/a"));
+  EXPECT_TRUE(fs::exists(root_ / model / "weights/b"));
+  int seq = 0;
+  train(loaded["model_id"], seq);  // What was loaded from it goes on.
+  for (const char* none : {"weights/a", "sampler_weights/b", "weights/..", "elsewhere/b"}) {
+    EXPECT_EQ(api_->call("DELETE", checkpoints + none).status, 404) << none;
+  }
+  EXPECT_EQ(save(model, 3, "a")["type"], "save_weights");  // Its name is free again.
+  restart();
+  EXPECT_EQ(api_->get("training_runs/" + model + "/checkpoints")["checkpoints"].size(), 2u);
+}
+
+TEST_F(CheckpointApiTest, WhatAnInterruptedDeletionLeftGoesWithTheNextBackend) {
+  const std::string model = api_->model(session_);
+  save(model, 1, "a");
+  fs::rename(root_ / model / "weights/a", root_ / model / "weights/.deleted-0");
+  restart();
+  EXPECT_TRUE(fs::is_empty(root_ / model / "weights"));
+}
+
 TEST_F(CheckpointApiTest, DamagedCheckpointIsShownAsSuchAndNotLoaded) {
   const std::string model = api_->model(session_);
   const std::string path = save(model, 1, "a")["path"];

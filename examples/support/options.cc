@@ -1,13 +1,16 @@
 #include "examples/support/options.h"
 
 #include <CLI/CLI.hpp>
-#include <charconv>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <limits>
 #include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "examples/support/option_checks.h"
+#include "torch_ext/local/unknown_options.h"
 
 namespace sft {
 namespace {
@@ -35,111 +38,93 @@ constexpr char kExamples[] =
     "Exit codes: 0 done, 1 failure, 2 wrong arguments, 130 stopped by Ctrl-C (143: SIGTERM,\n"
     "129: SIGHUP) and saved.";
 
-/// A number as a whole, or nothing.
-template <class T>
-std::optional<T> parse_number(const std::string& text) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+/// Options, each with a check of its value. What the checks find is noted, and not thrown by CLI11:
+/// so a command line is told all that is wrong with it at once.
+class CommandLine {
+ public:
+  CommandLine() { app_.allow_extras(); }
+
+  CLI::App& app() { return app_; }
+  void complain(std::string what) { complaints_.push_back(std::move(what)); }
+  const std::vector<std::string>& complaints() const { return complaints_; }
+
+  template <class T>
+  CLI::Option* add(const std::string& name, T& value, const std::string& text, OptionCheck check) {
+    constexpr bool is_text = std::is_same_v<T, std::optional<std::string>>;
+    return app_.add_option(name, value, text)
+        ->transform(CLI::Validator(
+            [this, name, check = std::move(check)](std::string& typed) -> std::string {
+              const std::string wrong = check(typed);
+              if (wrong.empty()) return "";
+              complain(name + ": " + wrong);
+              if (!is_text) typed = "1";  // CLI11 shall go on to the other options.
+              return "";
+            },
+            ""));
+  }
+
+  /// What is left over, before what its values are: a misspelt option may be the reason for those.
+  void complain_about_the_rest() {
+    std::vector<std::string> names;
+    for (const CLI::Option* option : app_.get_options()) names.push_back(option->get_name());
+    auto sentences = tinkex::torch_ext::local::about_unknown(app_.remaining(), names);
+    complaints_.insert(complaints_.begin(), sentences.begin(), sentences.end());
+  }
+
+ private:
+  CLI::App app_{kAbout, "sft"};
+  std::vector<std::string> complaints_;
+};
+
+void add_training_options(CommandLine& line, Options& options) {
+  line.add(
+      "--data", options.data,
+      "examples: .jsonl with text, prompt/completion or messages, or plain .txt; messages are\n"
+      "written by the model's chat template where it has one, and the assistant's learned",
+      not_empty());
+  line.add("--steps", options.steps, "optimizer steps in all (default 60, for tinkex/ models 1000)",
+           whole_number(1, "give at least one step"));
+  line.add("--batch-size", options.batch_size, "examples a step (default 8, for tinkex/ models 64)",
+           whole_number(1, "a batch needs at least one example"));
+  line.add("--learning-rate", options.learning_rate,
+           "its peak (default 0.0005, for tinkex/ models 0.005)", positive_number());
+  line.add("--rank", options.rank, "rank of the LoRA adapters (default 32)",
+           whole_number(1, "adapters need a rank of at least 1"));
+  line.add("--base-model", options.base_model,
+           "model to adapt: a name, or a folder of Hugging Face's or a GGUF file\n"
+           "(default SmolLM2 if it was fetched, else tinkex/tiny)",
+           not_empty());
+  line.add("--dtype", options.dtype,
+           "how this process holds the weights of a model from files: float32 (default), or\n"
+           "bfloat16 in half the memory; --merge writes them so, too",
+           one_of({"float32", "bfloat16"}));
+  line.add("--seed", options.seed, "same seed, same losses (default 1)",
+           whole_number(0, "seeds are not negative"));
 }
 
-/// An integer from `least` on, in decimal: for CLI11, which reads the text afterwards, a zero at
-/// the front would make it octal. CLI11 shows the text that it returns after the option's name.
-CLI::Validator whole_number(std::int64_t least, const char* advice,
-                            std::int64_t most = std::numeric_limits<std::int32_t>::max()) {
-  return CLI::Validator(
-      [=](std::string& text) -> std::string {
-        const auto value = parse_number<std::int64_t>(text);
-        if (value && *value >= least && *value <= most) {
-          text = std::to_string(*value);
-          return "";
-        }
-        return "'" + text + "' is not a whole number from " + std::to_string(least) + " to " +
-               std::to_string(most) + "; " + advice;
-      },
-      "");
-}
-
-CLI::Validator positive_number() {
-  return CLI::Validator(
-      [](std::string& text) -> std::string {
-        const auto value = parse_number<double>(text);
-        if (value && std::isfinite(*value) && *value > 0) return "";
-        return "'" + text + "' is not a positive number; give one such as 0.005 or 1e-4";
-      },
-      "");
-}
-
-CLI::Validator not_empty() {
-  return CLI::Validator(
-      [](std::string& text) -> std::string {
-        return text.empty() ? "is empty; give a value or leave the option out" : "";
-      },
-      "");
-}
-
-void add_training_options(CLI::App& app, Options& options) {
-  app.add_option(
-         "--data", options.data,
-         "examples: .jsonl with text, prompt/completion or messages, or plain .txt; messages are\n"
-         "written by the model's chat template where it has one, and the assistant's learned")
-      ->check(not_empty());
-  app.add_option("--steps", options.steps,
-                 "optimizer steps in all (default 60, for tinkex/ models 1000)")
-      ->transform(whole_number(1, "give at least one step"));
-  app.add_option("--batch-size", options.batch_size,
-                 "examples a step (default 8, for tinkex/ models 64)")
-      ->transform(whole_number(1, "a batch needs at least one example"));
-  app.add_option("--learning-rate", options.learning_rate,
-                 "its peak (default 0.0005, for tinkex/ models 0.005)")
-      ->check(positive_number());
-  app.add_option("--rank", options.rank, "rank of the LoRA adapters (default 32)")
-      ->transform(whole_number(1, "adapters need a rank of at least 1"));
-  app.add_option("--base-model", options.base_model,
-                 "model to adapt: a name, or a folder of Hugging Face's or a GGUF file\n"
-                 "(default SmolLM2 if it was fetched, else tinkex/tiny)")
-      ->check(not_empty());
-  app.add_option("--dtype", options.dtype,
-                 "how this process holds the weights of a model from files: float32 (default), or\n"
-                 "bfloat16 in half the memory; --merge writes them so, too")
-      ->check(CLI::IsMember({"float32", "bfloat16"}));
-  app.add_option("--seed", options.seed, "same seed, same losses (default 1)")
-      ->transform(whole_number(0, "seeds are not negative"));
-}
-
-void add_other_options(CLI::App& app, Options& options) {
-  app.add_option("--threads", options.threads, "threads of the arithmetic (default: all cores)")
-      ->transform(whole_number(0, "0 leaves the choice to LibTorch", 1024));
-  auto* out = app.add_option("--out", options.out,
-                             "folder for results (default: sft-out, or the next that is free)");
-  auto* resume = app.add_option("--resume", options.resume, "folder of a run to go on with");
-  out->check(not_empty())->excludes(resume);
-  resume->check(not_empty());
-  app.add_option("--stop-after", options.stop_after,
-                 "stop and save after so many further steps, as Ctrl-C would; --resume goes on")
-      ->transform(whole_number(1, "leave it out to train to the end"));
-  app.add_option(
-         "--save-every", options.save_every,
-         "save after so many steps, too (default: ten times in a run, and at least 5 steps\n"
-         "apart); a run that fails goes on from there by --resume")
-      ->transform(whole_number(2, "a step is known to be good once the next one is done"));
-  app.add_flag(
+void add_other_options(CommandLine& line, Options& options) {
+  line.add("--threads", options.threads, "threads of the arithmetic (default: all cores)",
+           whole_number(0, "0 leaves the choice to LibTorch", 1024));
+  auto* out =
+      line.add("--out", options.out,
+               "folder for results (default: sft-out, or the next that is free)", not_empty());
+  out->excludes(line.add("--resume", options.resume, "folder of a run to go on with", not_empty()));
+  line.add("--stop-after", options.stop_after,
+           "stop and save after so many further steps, as Ctrl-C would; --resume goes on",
+           whole_number(1, "leave it out to train to the end"));
+  line.add("--save-every", options.save_every,
+           "save after so many steps, too (default: ten times in a run, and at least 5 steps\n"
+           "apart); a run that fails goes on from there by --resume",
+           whole_number(2, "a step is known to be good once the next one is done"));
+  line.app().add_flag(
       "--merge", options.merge,
       "at the end, write the trained model to FOLDER/merged, for transformers and others;\n"
       "its weights are float32, or what --dtype says");
-  app.add_option("--base-url", options.base_url, "server (default: TINKER_BASE_URL)")
-      ->check(not_empty());
-  app.add_option("--tokenizer", options.tokenizer,
-                 "a tokenizer.json, or a model that has one (default: the model's own); 'bytes' "
-                 "sends bytes as token ids whatever the model")
-      ->check(CLI::Validator(
-          [](std::string& text) -> std::string {
-            std::error_code missing;
-            if (text == kBytes || std::filesystem::exists(text, missing)) return "";
-            return "'" + text + "' is not there; give a tokenizer.json, a model or bytes";
-          },
-          ""));
+  line.add("--base-url", options.base_url, "server (default: TINKER_BASE_URL)", web_address());
+  line.add("--tokenizer", options.tokenizer,
+           "a tokenizer.json, or a model that has one (default: the model's own); 'bytes' "
+           "sends bytes as token ids whatever the model",
+           tokenizer_place());
 }
 
 /// CLI11's words, as one sentence.
@@ -150,30 +135,37 @@ std::string sentence_of(const CLI::ParseError& error) {
   return text;
 }
 
+/// One complaint a line.
+void report(const std::vector<std::string>& complaints) {
+  for (const std::string& complaint : complaints) {
+    const bool last = &complaint == &complaints.back();
+    std::fprintf(stderr, "sft: %s%s\n", complaint.c_str(),
+                 last ? " (sft --help lists the options)" : "");
+  }
+}
+
 }  // namespace
 
 ParsedOptions parse_options(int argc, const char* const* argv) {
   Options options;
-  CLI::App app{kAbout, "sft"};
-  app.footer(kExamples);
-  add_training_options(app, options);
-  add_other_options(app, options);
+  CommandLine line;
+  line.app().footer(kExamples);
+  add_training_options(line, options);
+  add_other_options(line, options);
   try {
-    app.parse(argc, argv);
+    line.app().parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return {std::nullopt, app.exit(error)};
-    std::fprintf(stderr, "sft: %s (sft --help lists the options)\n", sentence_of(error).c_str());
-    return {std::nullopt, kUsageError};
+    if (error.get_exit_code() == 0) return {std::nullopt, line.app().exit(error)};
+    line.complain(sentence_of(error));
   }
+  line.complain_about_the_rest();
   if (options.resume && (options.rank || options.base_model || options.dtype || options.seed)) {
-    std::fprintf(stderr,
-                 "sft: --rank, --base-model, --dtype and --seed belong to the run in %s; leave "
-                 "them out with "
-                 "--resume\n",
-                 options.resume->c_str());
-    return {std::nullopt, kUsageError};
+    line.complain("--rank, --base-model, --dtype and --seed belong to the run in " +
+                  *options.resume + "; leave them out with --resume");
   }
-  return {std::move(options), 0};
+  if (line.complaints().empty()) return {std::move(options), 0};
+  report(line.complaints());
+  return {std::nullopt, kUsageError};
 }
 
 int exit_code_of(const tinkex::Error& error) {

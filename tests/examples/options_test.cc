@@ -16,12 +16,18 @@ ParsedOptions parse(std::vector<const char*> arguments) {
 }
 
 /// What a refused command line says.
-std::string complaint(std::vector<const char*> arguments) {
+std::string complaints(std::vector<const char*> arguments) {
   ::testing::internal::CaptureStderr();
   const ParsedOptions parsed = parse(std::move(arguments));
   std::string text = ::testing::internal::GetCapturedStderr();
   EXPECT_FALSE(parsed.options.has_value());
   EXPECT_EQ(parsed.exit_code, 2);
+  return text;
+}
+
+/// The same of one that has one flaw.
+std::string complaint(std::vector<const char*> arguments) {
+  std::string text = complaints(std::move(arguments));
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
   return text;
 }
@@ -89,6 +95,35 @@ TEST(OptionsTest, BadValuesAreNamedWithTheRemedy) {
   EXPECT_THAT(complaint({"--tokenizer", "bpe"}),
               HasSubstr("give a tokenizer.json, a model or bytes"));
   EXPECT_THAT(complaint({"--data", ""}), HasSubstr("--data"));
+  EXPECT_THAT(complaint({"--dtype", "int8"}),
+              HasSubstr("--dtype: 'int8' is none of its values; give one of: float32, bfloat16"));
+  EXPECT_THAT(complaint({"--base-url", "me:secret@nonsense"}),
+              HasSubstr("--base-url: 'nonsense' does not begin with http:// or https://; give"));
+}
+
+TEST(OptionsTest, AMisspeltOptionIsNamedAsItWasTyped) {
+  EXPECT_EQ(complaint({"--stepz", "3"}),
+            "sft: --stepz 3: there is no such option; did you mean --steps? (sft --help lists the "
+            "options)\n");
+  EXPECT_THAT(complaint({"--learning_rate=5"}),
+              HasSubstr("sft: --learning_rate=5: there is no such option; did you mean "
+                        "--learning-rate?"));
+  EXPECT_THAT(complaint({"--nothing-like-it"}),
+              HasSubstr("sft: --nothing-like-it: there is no such option (sft"));
+  EXPECT_THAT(complaint({"--steps", "3", "notes.txt"}),
+              HasSubstr("sft: 'notes.txt' belongs to no option (sft"));
+}
+
+TEST(OptionsTest, AllThatIsWrongIsSaidAtOnce) {
+  EXPECT_EQ(complaints({"--rank", "0", "--loss", "cros_entropy", "--resume", "d", "--seed", "x",
+                        "--out", "o"}),
+            "sft: --loss cros_entropy: there is no such option\n"
+            "sft: --rank: '0' is not a whole number from 1 to 2147483647; adapters need a rank of "
+            "at least 1\n"
+            "sft: --seed: 'x' is not a whole number from 0 to 2147483647; seeds are not negative\n"
+            "sft: --out excludes --resume\n"
+            "sft: --rank, --base-model, --dtype and --seed belong to the run in d; leave them out "
+            "with --resume (sft --help lists the options)\n");
 }
 
 TEST(OptionsTest, WhatDoesNotGoTogetherIsRefused) {

@@ -232,6 +232,7 @@ test_bad_server_options() {
   server_refused "the port by --port" --host 127.0.0.1:80
   server_refused "65535" --port 99999
   server_refused "65535" --port -1
+  server_refused "local_server: --prot 80: there is no such option; did you mean --port?" --prot 80
   # 08 is a number, and the name is looked up elsewhere.
   server_refused "needs an API key" --threads 08 --host 127.example.org
 }

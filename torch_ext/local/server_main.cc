@@ -23,6 +23,7 @@
 
 #include "torch_ext/local/config.h"
 #include "torch_ext/local/local_server.h"
+#include "torch_ext/local/unknown_options.h"
 
 namespace {
 
@@ -225,6 +226,16 @@ int serve(LocalServerOptions options) {
   return 0;
 }
 
+/// What CLI11 would say of options that there are not, in the order in which they were typed.
+int refuse_unknown(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) names.push_back(option->get_name());
+  for (const auto& what : tinkex::torch_ext::local::about_unknown(app.remaining(), names)) {
+    std::fprintf(stderr, "local_server: %s (--help lists the options)\n", what.c_str());
+  }
+  return kUsage;
+}
+
 int run(int argc, char** argv) {
   Arguments arguments;
   CLI::App app{"Trains and samples small language models behind the Tinker API, on this machine."};
@@ -236,6 +247,8 @@ int run(int argc, char** argv) {
     backend.data_dir = arguments.data_dir;
     backend.base_models.assign(arguments.base_models.begin(), arguments.base_models.end());
     return serve(std::move(arguments.options));
+  } catch (const CLI::ExtrasError&) {
+    return refuse_unknown(app);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   } catch (const std::exception& error) {

@@ -41,6 +41,7 @@
 #include "examples/support/schedule.h"
 #include "examples/support/setup.h"
 #include "examples/support/streams.h"
+#include "examples/support/superseded.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
 #include "torch_ext/metrics_tensor.h"
@@ -66,7 +67,7 @@ struct Workshop {
   TrainingClient trainer;
   const Task& task;
   const tinkex::Tokenizer& tokenizer;
-  const bool embedded;
+  tinkex::ServiceClient& service;
 };
 
 /// Sends one step: a batch of tensors becomes Datums, then gradients, then an update.
@@ -93,13 +94,9 @@ PendingStep submit_step(Workshop& shop, const Plan& plan, std::int64_t step) {
 }
 
 /// Sends a request to save the model as it will be after `step`, for what was sent before is done
-/// before. In this process two names take turns, so that the disk does not fill: the one before is
-/// recorded by now, and is not overwritten. Servers may refuse a name that is taken.
-Future<tinkex::SaveWeightsResponse> submit_save(Workshop& shop, std::int64_t step,
-                                                std::int64_t save_every) {
-  if (!shop.embedded) return shop.trainer.save_state("step-" + std::to_string(step));
-  return shop.trainer.save_state("on-the-way-" + std::to_string(step / save_every % 2 + 1),
-                                 /*overwrite=*/true);
+/// before. The name is new, so that no save spoils the checkpoint that is recorded.
+Future<tinkex::SaveWeightsResponse> submit_save(Workshop& shop, std::int64_t step) {
+  return shop.trainer.save_state(kOnTheWay + std::to_string(step));
 }
 
 /// Waits for a step and gives its loss. The weights sum to 1, so the sum is a mean.
@@ -128,18 +125,21 @@ double finish_step(PendingStep& step) {
 std::int64_t train(Workshop& shop, RunFolder& run, std::int64_t last_step, std::int64_t save_every,
                    MetricsLog& log) {
   ProgressDisplay display(run.step(), run.plan.steps);
+  SupersededCheckpoints superseded(shop.service, run);
   std::optional<PendingStep> previous, unproven;
   const auto record = [&] {
     if (!unproven) return;
     run.save(unproven->number, std::move(*unproven->saved).get().value().path).value();
     unproven.reset();
+    superseded.remove();  // Only now: the record names the newer one.
+    display.saved();
   };
   const auto finish_previous = [&] {
     if (!previous) return;
     PendingStep step = *std::exchange(previous, std::nullopt);
     const double loss = finish_step(step);
     log.append({step.number, loss, step.learning_rate, step.tokens, display.seconds()}).value();
-    display.show(step.number, loss, step.tokens);
+    display.show(step.number, loss, step.tokens, /*behind_a_save=*/unproven.has_value());
     record();  // That loss is of the model that was saved: it has not gone astray.
     if (step.saved) unproven = std::move(step);
   };
@@ -150,7 +150,7 @@ std::int64_t train(Workshop& shop, RunFolder& run, std::int64_t last_step, std::
     PendingStep next = submit_step(shop, run.plan, done++);
     finish_previous();
     if (done % save_every == 0 && done < last_step) {
-      next.saved = submit_save(shop, done, save_every);
+      next.saved = submit_save(shop, done);
     }
     previous = std::move(next);
   }
@@ -212,7 +212,7 @@ tinkex::torch_ext::Connection open_connection(RunFolder& run,
 
 /// A model with fresh adapters, or as the run's checkpoint has it, optimizer included.
 TrainingClient open_model(tinkex::ServiceClient& service, const std::string& base_model,
-                          const RunFolder& run) {
+                          const RunFolder& run, bool rank_given) {
   if (run.resumed()) {
     auto trainer = service.create_training_client_from_state(run.checkpoint()).get();
     if (!trainer) throw about_checkpoint(trainer.error(), run);
@@ -222,7 +222,7 @@ TrainingClient open_model(tinkex::ServiceClient& service, const std::string& bas
       service
           .create_lora_training_client(base_model, {.rank = run.plan.rank, .seed = run.plan.seed})
           .get();
-  if (!trainer) throw about_new_model(trainer.error(), run.plan);
+  if (!trainer) throw about_new_model(trainer.error(), run.plan, rank_given);
   return *std::move(trainer);
 }
 
@@ -236,6 +236,7 @@ std::int64_t train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_st
     const std::string name = "step-" + std::to_string(done);
     run.save(done, shop.trainer.save_state(name).get().value().path).value();
   }
+  SupersededCheckpoints(shop.service, run).remove();
   write_file(run.file("loss.svg"),
              draw_loss_curve(log->losses(), show_text(shop.task.description(), 74)))
       .value();
@@ -247,6 +248,7 @@ std::int64_t train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_st
 
 /// Shows what the training of this process has changed.
 void show_results(Workshop& shop, const Answers& before) {
+  if (shop.task.prompts().empty()) return;
   const Answers after{"after", sample(shop)};
   std::printf("\n%s\n", compare(shop.task.prompts(), before, after).c_str());
   std::printf("After:   %s\n", score(shop.task.prompts(), after.texts).c_str());
@@ -255,6 +257,7 @@ void show_results(Workshop& shop, const Answers& before) {
 /// What the model says at the beginning. A run that is resumed has learnt already.
 Answers sample_before(Workshop& shop, const RunFolder& run) {
   const std::string step = std::to_string(run.step());
+  if (shop.task.prompts().empty()) return {};  // As was said about the data.
   Answers before{run.resumed() ? "step " + step : "before", sample(shop)};
   if (stop_signal() == 0) {
     std::printf("%s  %s\n\n", run.resumed() ? ("At step " + step + ":").c_str() : "Before:",
@@ -280,10 +283,10 @@ int fine_tune(const Options& options) {
   const tinkex::torch_ext::Connection connection = open_connection(*run, where);
   tinkex::ServiceClient service = connection.service;
   const KnownModel model = find_model(service, plan.base_model).value();
-  TrainingClient trainer = open_model(service, model.name, *run);
+  TrainingClient trainer = open_model(service, model.name, *run, options.rank.has_value());
   const auto tokenizer = open_tokenizer(trainer.info(), plan).value();
   const std::string cut = task->fit(*tokenizer, model.context_length).value();
-  Workshop shop{trainer, *task, *tokenizer, connection.embedded};
+  Workshop shop{trainer, *task, *tokenizer, service};
   greet(connection, trainer, *task, *run, cut);
   watch_for_stop();  // Only now: until there is a model, nothing would be saved by a later stop.
 

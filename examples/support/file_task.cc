@@ -150,9 +150,13 @@ class FileTask final : public Task {
     const std::size_t begin = tokenizer.begin_of_text().size();
     // The last token is only predicted, never read.
     const std::size_t most = static_cast<std::size_t>(context_length) + 1;
-    const auto cut_count = std::count_if(examples_.begin(), examples_.end(), [&](Example& e) {
-      return cut(e, most - std::min(most, e.begun ? 0 : begin), tokenizer);
-    });
+    std::size_t longer = 0;
+    std::size_t emptied = 0;
+    for (Example& e : examples_) {
+      if (!cut(e, most - std::min(most, e.begun ? 0 : begin), tokenizer)) continue;
+      ++longer;
+      if (!teaches(e)) ++emptied;
+    }
     std::erase_if(examples_, [](const Example& example) { return !teaches(example); });
     const std::string context = std::to_string(context_length) + " tokens that the model reads";
     if (examples_.empty()) {
@@ -160,11 +164,12 @@ class FileTask final : public Task {
                                       ": every example's prompt alone fills the " + context +
                                       "; shorten them or choose another --base-model");
     }
-    fit_prompts(tokenizer, static_cast<std::size_t>(context_length));
-    if (cut_count == 0) return *note;
-    return *note + (note->empty() ? "" : "; ") + std::to_string(cut_count) +
-           " examples are longer than the " + context +
-           " and were cut; those without anything left to learn were dropped";
+    const std::size_t unasked = fit_prompts(tokenizer, static_cast<std::size_t>(context_length));
+    std::vector<std::string> notes;
+    if (!note->empty()) notes.push_back(*note);
+    if (longer > 0) notes.push_back(about_examples(longer, emptied, context));
+    if (unasked > 0) notes.push_back(about_prompts(unasked, context));
+    return joined(notes);
   }
 
  private:
@@ -208,8 +213,33 @@ class FileTask final : public Task {
                                                    std::to_string(example.line));
   }
 
-  /// Drops prompts that leave no room for an answer.
-  void fit_prompts(const tinkex::Tokenizer& tokenizer, std::size_t context) {
+  /// Of `longer` examples, `emptied` have nothing left to learn. How many there are without them is
+  /// in the description.
+  static std::string about_examples(std::size_t longer, std::size_t emptied,
+                                    const std::string& context) {
+    std::string text = counted(longer, "example") + (longer == 1 ? " is" : " are") +
+                       " longer than the " + context + ": ";
+    if (longer > emptied) text += std::to_string(longer - emptied) + " cut";
+    if (longer > emptied && emptied > 0) text += ", ";
+    if (emptied > 0) text += std::to_string(emptied) + " left out, the prompt alone filling them";
+    return text;
+  }
+
+  std::string about_prompts(std::size_t unasked, const std::string& context) const {
+    const std::string text = counted(unasked, "prompt") +
+                             " left out, without room for an answer in the " + context + "; ";
+    if (!prompts_.empty()) return text + std::to_string(prompts_.size()) + " left to sample";
+    return text + "none is left, so nothing is sampled before and after";
+  }
+
+  static std::string joined(const std::vector<std::string>& notes) {
+    std::string text;
+    for (const std::string& note : notes) text += (text.empty() ? "" : "; ") + note;
+    return text;
+  }
+
+  /// Drops prompts that leave no room for an answer; gives how many.
+  std::size_t fit_prompts(const tinkex::Tokenizer& tokenizer, std::size_t context) {
     std::size_t longest = 1;
     for (const Prompt& prompt : prompts_) {
       longest = std::max(
@@ -218,7 +248,7 @@ class FileTask final : public Task {
     longest = std::min({longest, kLongestAnswer, context / 2});
     answer_tokens_ = static_cast<std::int64_t>(longest);
     const std::size_t begin = tokenizer.begin_of_text().size();
-    std::erase_if(prompts_, [&](const Prompt& prompt) {
+    return std::erase_if(prompts_, [&](const Prompt& prompt) {
       return (prompt.begun ? 0 : begin) + tokenizer.encode(prompt.text).size() > context - longest;
     });
   }

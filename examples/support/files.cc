@@ -23,6 +23,15 @@ int write_all(int file, std::string_view text) {
   return ::fsync(file) == 0 ? 0 : errno;
 }
 
+/// A new name is durable once its folder is. What can be lost is only that: nothing is reported.
+void sync_folder(const std::filesystem::path& folder) {
+  const int file =
+      ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file < 0) return;
+  ::fsync(file);
+  ::close(file);
+}
+
 }  // namespace
 
 tinkex::Error file_error(const std::string& what, const std::filesystem::path& path, int number) {
@@ -43,7 +52,10 @@ tinkex::Status write_file(const std::filesystem::path& path, std::string_view te
   int failed = write_all(file, text);
   if (::close(file) != 0 && failed == 0) failed = errno;
   if (failed == 0 && ::rename(draft.c_str(), path.c_str()) != 0) failed = errno;
-  if (failed == 0) return tinkex::ok_status();
+  if (failed == 0) {
+    sync_folder(path.parent_path());
+    return tinkex::ok_status();
+  }
   ::unlink(draft.c_str());
   return file_error("write", path, failed);
 }

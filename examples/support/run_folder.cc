@@ -30,6 +30,10 @@ bool has_metrics(const fs::path& folder) {
   return !missing && bytes > 0;
 }
 
+bool is_on_the_way(const std::string& checkpoint) {
+  return checkpoint.substr(checkpoint.rfind('/') + 1).starts_with(kOnTheWay);
+}
+
 bool has_state(const fs::path& folder) {
   std::error_code missing;
   return fs::exists(folder / kState, missing);
@@ -216,6 +220,8 @@ Status RunFolder::read_state(const std::string& text) {
     if (!are_sound(state.at("step"), state.at("plan"))) return damaged();
     state.at("step").get_to(step_);
     state.at("checkpoint").get_to(checkpoint_);
+    superseded_ = state.value("superseded", superseded_);  // Runs of older versions have none.
+    std::erase(superseded_, checkpoint_);
     plan = plan_from(state.at("plan"));
   } catch (const json::exception&) {
     return damaged();
@@ -224,10 +230,17 @@ Status RunFolder::read_state(const std::string& text) {
 }
 
 Status RunFolder::save(std::int64_t step, std::string checkpoint) {
-  const json state = {
-      {"format", kFormat}, {"step", step}, {"checkpoint", checkpoint}, {"plan", to_json(plan)}};
+  std::vector<std::string> superseded = superseded_;
+  if (is_on_the_way(checkpoint_) && checkpoint_ != checkpoint) superseded.push_back(checkpoint_);
+  // With those, as this process may end before they are deleted.
+  const json state = {{"format", kFormat},
+                      {"step", step},
+                      {"checkpoint", checkpoint},
+                      {"superseded", superseded},
+                      {"plan", to_json(plan)}};
   Status written = write_file(file(kState), state.dump(2) + "\n");
   if (!written) return written;
+  superseded_ = std::move(superseded);
   step_ = step;
   checkpoint_ = std::move(checkpoint);
   return written;

@@ -4,12 +4,17 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "examples/support/folder_lock.h"
 #include "examples/support/options.h"
 #include "tinkex/error.h"
 
 namespace sft {
+
+/// What the checkpoints are called that a run saves on its way, with their step behind it. They go
+/// when a later one is recorded.
+inline constexpr char kOnTheWay[] = "on-the-way-";
 
 /// Makes a path mean the same from everywhere: absolute, without a slash at the end. `option`
 /// begins the error of one that cannot be recorded.
@@ -44,7 +49,8 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
-  /// Records a checkpoint, in `state.json`; replaces the record before as a whole or not at all.
+  /// Records a checkpoint, in `state.json`; replaces the record before as a whole or not at all. If
+  /// the one before was saved on the way, it is superseded from then on.
   tinkex::Status save(std::int64_t step, std::string checkpoint);
 
   const std::filesystem::path& path() const { return path_; }
@@ -57,6 +63,11 @@ class RunFolder {
   const std::string& checkpoint() const { return checkpoint_; }
   /// Whether there is a checkpoint, of this process or an earlier one.
   bool saved() const { return !checkpoint_.empty(); }
+
+  /// Checkpoints that nothing needs any more, of earlier processes too; perhaps gone already.
+  const std::vector<std::string>& superseded() const { return superseded_; }
+  /// The record that follows does not name them any more.
+  void forget_superseded() { superseded_.clear(); }
 
   Plan plan;
 
@@ -74,6 +85,7 @@ class RunFolder {
   bool resumed_ = false;
   std::int64_t step_ = 0;
   std::string checkpoint_;
+  std::vector<std::string> superseded_;
 };
 
 }  // namespace sft

@@ -3,8 +3,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -35,6 +37,16 @@ std::string names_of(const std::vector<SupportedModel>& models) {
     names += (i == 0 ? "" : ", ") + models[i].model_name;
   }
   return models.size() > kShown ? names + ", ..." : names;
+}
+
+/// N where a backend of tinkex says "expected 1 to N", else 0.
+std::int64_t largest_in(const std::string& message) {
+  constexpr std::string_view kRange = "expected 1 to ";
+  const std::size_t at = message.find(kRange);
+  if (at == std::string::npos) return 0;
+  std::int64_t most = 0;
+  std::from_chars(message.data() + at + kRange.size(), message.data() + message.size(), most);
+  return most;
 }
 
 constexpr char kSmallModel[] = "tinkex/tiny";
@@ -103,10 +115,21 @@ tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::Connect
                                        " (see --base-url, TINKER_BASE_URL, TINKER_API_KEY)");
 }
 
-tinkex::Error about_new_model(tinkex::Error error, const Plan& plan) {
+tinkex::Error about_new_model(tinkex::Error error, const Plan& plan, bool rank_given) {
   if (exit_code_of(error) != kUsageError) return error;
-  return std::move(error).with_context("--rank " + std::to_string(plan.rank) +
-                                       " for --base-model " + plan.base_model);
+  const std::string rank = std::to_string(plan.rank);
+  if (rank_given) {
+    return std::move(error).with_context("--rank " + rank + " for --base-model " + plan.base_model);
+  }
+  const std::int64_t most = largest_in(error.message());
+  if (most > 0 && most < plan.rank) {
+    return tinkex::invalid_argument(
+        "the default --rank of " + rank + " is too large for --base-model " + plan.base_model +
+        ": " + error.message() + "; pass --rank " + std::to_string(most) + " or less");
+  }
+  return tinkex::invalid_argument("--base-model " + plan.base_model +
+                                  " with the default --rank of " + rank + ": " + error.message() +
+                                  "; if the rank is the reason, pass a smaller one");
 }
 
 tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run) {

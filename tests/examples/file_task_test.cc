@@ -122,8 +122,27 @@ TEST(FileTaskTest, ExamplesWithNothingLeftToLearnAreDropped) {
   std::vector<Example> examples = pairs(2, 100);
   examples.push_back(pairs(1).front());
   const auto task = file_task("f", examples, 1);
-  EXPECT_THAT(task->fit(tinkex::ByteTokenizer(), 50).value(), HasSubstr("2 examples"));
+  EXPECT_EQ(
+      task->fit(tinkex::ByteTokenizer(), 50).value(),
+      "2 examples are longer than the 50 tokens that the model reads: 2 left out, the prompt "
+      "alone filling them; 2 prompts left out, without room for an answer in the 50 tokens that "
+      "the model reads; 1 left to sample");
+  EXPECT_THAT(task->description(), HasSubstr("1 example to learn from"));
   for (const Example& e : task->batch(0, 4)) EXPECT_EQ(name_of(e), "answer 0");
+}
+
+TEST(FileTaskTest, HeldOutPromptsThatDoNotFitAreCounted) {
+  std::vector<Example> examples = pairs(40);
+  for (Example& example : examples) example.parts[0].text.resize(30, '.');
+  const auto task = file_task("f", examples, 1);
+  ASSERT_EQ(task->prompts().size(), 4u);
+  // All of the prompt is read, and a part of the answer, but there is no room for all of one.
+  EXPECT_EQ(
+      task->fit(tinkex::ByteTokenizer(), 35).value(),
+      "36 examples are longer than the 35 tokens that the model reads: 36 cut; 4 prompts left "
+      "out, without room for an answer in the 35 tokens that the model reads; none is left, so "
+      "nothing is sampled before and after");
+  EXPECT_TRUE(task->prompts().empty());
 }
 
 TEST(FileTaskTest, AnEmptyRestIsAnError) {

@@ -63,6 +63,30 @@ TEST(RunFolderTest, ResumedRunHasTheWholePlan) {
   EXPECT_EQ((*run)->plan.learning_rate, 0.1 + 0.2);  // To the last digit.
 }
 
+TEST(RunFolderTest, WhatWasSavedOnTheWayIsSupersededByTheNextRecord) {
+  using ::testing::ElementsAre;
+  using ::testing::IsEmpty;
+  const fs::path path = fresh("superseded");
+  make_run(path, 1);  // Not saved on the way: it stays.
+  {
+    const auto run = RunFolder::open(resume(path)).value();
+    ASSERT_TRUE(run->save(2, "tinker://run/weights/on-the-way-2").ok());
+    EXPECT_THAT(run->superseded(), IsEmpty());
+    ASSERT_TRUE(run->save(2, "tinker://run/weights/on-the-way-2").ok());
+    EXPECT_THAT(run->superseded(), IsEmpty());  // It is the one that is recorded.
+    ASSERT_TRUE(run->save(4, "tinker://run/weights/on-the-way-4").ok());
+    EXPECT_THAT(run->superseded(), ElementsAre("tinker://run/weights/on-the-way-2"));
+  }  // Ended before that was deleted.
+  const auto run = RunFolder::open(resume(path)).value();
+  EXPECT_THAT(run->superseded(), ElementsAre("tinker://run/weights/on-the-way-2"));
+  ASSERT_TRUE(run->save(5, "tinker://run/weights/step-5").ok());
+  EXPECT_THAT(run->superseded(), ElementsAre("tinker://run/weights/on-the-way-2",
+                                             "tinker://run/weights/on-the-way-4"));
+  run->forget_superseded();
+  ASSERT_TRUE(run->save(6, "tinker://run/weights/step-6").ok());
+  EXPECT_THAT(run->superseded(), IsEmpty());
+}
+
 TEST(RunFolderTest, OptionsOfTheResumeWin) {
   const fs::path path = fresh("win");
   make_run(path, 4);

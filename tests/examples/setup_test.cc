@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "examples/support/batch.h"
+#include "examples/support/superseded.h"
 
 namespace sft {
 namespace {
@@ -106,10 +107,58 @@ TEST_F(SetupTest, AModelThatCannotBeMadeAsAskedNamesTheOptions) {
   Plan plan;
   plan.base_model = "small";
   const tinkex::Error wrong = tinkex::invalid_argument("LoRA rank is 32, expected 1 to 16");
-  EXPECT_EQ(about_new_model(wrong, plan).message(),
+  EXPECT_EQ(about_new_model(wrong, plan, true).message(),
             "--rank 32 for --base-model small: LoRA rank is 32, expected 1 to 16");
   const tinkex::Error gone(tinkex::ErrorCode::kConnection, "gone");
-  EXPECT_EQ(about_new_model(gone, plan).message(), "gone");
+  for (const bool given : {true, false}) {
+    EXPECT_EQ(about_new_model(gone, plan, given).message(), "gone");
+  }
+}
+
+TEST_F(SetupTest, ADefaultRankIsNotBlamedOnTheCaller) {
+  Plan plan;
+  plan.base_model = "small";
+  const tinkex::Error large =
+      about_new_model(tinkex::invalid_argument("LoRA rank is 32, expected 1 to 16"), plan, false);
+  EXPECT_EQ(large.message(),
+            "the default --rank of 32 is too large for --base-model small: LoRA rank is 32, "
+            "expected 1 to 16; pass --rank 16 or less");
+  EXPECT_EQ(exit_code_of(large), kUsageError);
+  EXPECT_EQ(about_new_model(tinkex::invalid_argument("no"), plan, false).message(),
+            "--base-model small with the default --rank of 32: no; if the rank is the reason, pass "
+            "a smaller one");
+}
+
+TEST_F(SetupTest, SupersededCheckpointsGoAndTheRecordedOneStays) {
+  options_.steps = 9;
+  options_.batch_size = 1;
+  const auto run = RunFolder::open(options_).value();
+  run->plan.base_model = "tinkex/nano";
+  auto connection = tinkex::torch_ext::connect(connect_options(*run, options_).value()).value();
+  auto& service = connection.service;
+  auto model = service.create_lora_training_client("tinkex/nano", {.rank = 2}).get().value();
+  for (const int step : {2, 4}) {
+    const std::string name = kOnTheWay + std::to_string(step);
+    ASSERT_TRUE(run->save(step, model.save_state(name).get().value().path).ok());
+  }
+  const fs::path weights = run->file("backend") / model.model_id() / "weights";
+  ::testing::internal::CaptureStderr();
+  SupersededCheckpoints superseded(service, *run);
+  superseded.remove();
+  EXPECT_FALSE(fs::exists(weights / "on-the-way-2"));
+  EXPECT_TRUE(fs::exists(weights / "on-the-way-4"));
+  EXPECT_TRUE(run->superseded().empty());
+  fs::remove_all(weights / "on-the-way-4");  // As if the server did not know it, or the call.
+  ASSERT_TRUE(run->save(5, model.save_state("step-5").get().value().path).ok());
+  superseded.remove();
+  EXPECT_TRUE(run->superseded().empty());
+  EXPECT_TRUE(fs::exists(weights / "step-5"));
+  ASSERT_TRUE(run->save(6, "tinker://gone/weights/on-the-way-6").ok());
+  ASSERT_TRUE(run->save(7, "tinker://gone/weights/step-7").ok());
+  service.close();
+  superseded.remove();
+  EXPECT_EQ(run->superseded().size(), 1u);  // Nobody has answered: to be asked for again.
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
 TEST_F(SetupTest, ALinkedFolderIsFoundByTheNameOfTheLink) {

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/sft_harness.sh"
 
 test_own_data() {
+  local at
   printf '%s\n' '{"prompt": "ping ", "completion": "pong"}' >pairs.jsonl
   printf '%s\n' '{"messages": [{"role": "user", "content": "a"},
  {"role": "assistant", "content": "b"}]}' | tr -d '\n' >>pairs.jsonl
@@ -14,6 +15,14 @@ test_own_data() {
   printf '{"prompt": "p", "completion": "%01000d"}\n' 0 >long.jsonl
   "$sft" "${small[@]}" --steps 1 --data long.jsonl --out long >out.txt || fail "long example"
   [ "$(grep -c "longer than the 256 tokens" out.txt)" = 1 ] || fail "the cut was not said once"
+  for at in 1 2 3 4 5 6 7 8 9 10; do
+    printf '{"prompt": "%0250d", "completion": "a long answer"}\n' "$at"
+  done >unasked.jsonl
+  "$sft" "${small[@]}" --steps 1 --data unasked.jsonl --out unasked >out.txt || fail "no prompts"
+  grep -q "1 prompt left out, .* none is left, so nothing is sampled" out.txt ||
+    fail "no word of prompts that do not fit: $(cat out.txt)"
+  ! grep -q "^Sampling\|^Before\|^After\|prompts* sampled\|expected" out.txt ||
+    fail "nothing was sampled and shown: $(cat out.txt)"
   printf '{"prompt": "%01000d", "completion": "c"}\n' 0 >full.jsonl
   refused 2 "every example's prompt alone fills" "${small[@]}" --data full.jsonl
   grep -q "plain lines, .*the model has no chat template" <<<"$("$sft" "${small[@]}" --steps 1 \
@@ -57,12 +66,14 @@ test_pretrained() {
   ends "$pid" 0 "local_server after SIGTERM"
   refused 2 "reads only 64 tokens, but an order needs 320; give shorter texts of your own by --data" \
     --rank 2 --base-model qwen3
-  refused 2 "--rank 32 for --base-model $PWD/qwen3: " --base-model qwen3 --data words.jsonl
+  refused 2 "the default --rank of 32 is too large for --base-model $PWD/qwen3: " \
+    --base-model qwen3 --data words.jsonl
+  grep -q "; pass --rank [0-9]* or less$" err.txt || fail "no rank that will do: $(cat err.txt)"
   rm qwen3/model.safetensors
-  refused 1 "qwen3/model.safetensors" --base-model qwen3
+  refused 1 "'$PWD/qwen3': is no folder of a model, it lacks model.safetensors; " --base-model qwen3
   refused 2 "is not there; give a tokenizer.json" --tokenizer nowhere.json
   "$server" --base-model qwen3 >/dev/null 2>err.txt && fail "local_server began without weights"
-  grep -q "qwen3/model.safetensors" err.txt || fail "local_server about weights: $(cat err.txt)"
+  grep -q "qwen3': is no folder .*lacks model.safetensors;" err.txt || fail "local_server about weights: $(cat err.txt)"
 }
 
 # The trained model for other programs: from a folder, and from a GGUF file.

@@ -59,8 +59,11 @@ stopped() {
   grep -q "Stopping: steps that were sent end first" err.txt || fail "no answer to $name"
   local steps
   steps=$(wc -l <"$folder/metrics.jsonl")
-  grep -q "\"step\": $steps\$" "$folder/state.json" || fail "the checkpoint is not of step $steps"
+  grep -q "\"step\": $steps,\?\$" "$folder/state.json" || fail "the checkpoint is not of step $steps"
 }
+
+# checkpoints FOLDER: the names of those that lie there.
+checkpoints() { find "$1" -path '*/weights/*' -prune -printf '%f\n' | sort; }
 
 # What a run has saved on the way is there after the worst of ends.
 test_saves_on_the_way() {
@@ -69,13 +72,20 @@ test_saves_on_the_way() {
   eventually "a save on the way" [ -s killed/state.json ]
   kill -KILL "$pid"
   ends "$pid" 137 "a run after SIGKILL"
-  grep -q 'on-the-way' killed/state.json || fail "nothing was saved on the way"
+  local recorded
+  recorded=$(sed -n 's,.*"checkpoint": ".*/weights/\(.*\)".*,\1,p' killed/state.json)
+  [[ $recorded = on-the-way-* ]] || fail "nothing was saved on the way"
+  checkpoints killed/backend | grep -qx "$recorded" || fail "what is recorded was deleted"
   "$sft" --resume killed --save-every 3 --stop-after 5 --threads 1 >out.txt 2>err.txt ||
     fail "to go on after SIGKILL: $(cat err.txt)"
   steps=$(wc -l <killed/metrics.jsonl) # However many it had made.
   "$sft" "${small[@]}" --steps 100000 --stop-after "$steps" --out undisturbed >/dev/null ||
     fail "a run of $steps steps"
+  ! checkpoints killed/backend | grep -qx "$recorded" || fail "a superseded checkpoint has stayed"
   [ "$(losses killed)" = "$(losses undisturbed)" ] || fail "losses after SIGKILL: $(losses killed)"
+  "$sft" "${small[@]}" --steps 7 --save-every 2 --out saved >/dev/null || fail "a run that saves"
+  [ "$(checkpoints saved/backend)" = step-7 ] || fail "more stays than the last checkpoint:
+$(checkpoints saved/backend)"
   "$sft" "${small[@]}" --steps 40 --save-every 2 --learning-rate 1e30 --out exploded >/dev/null \
     2>err.txt
   [ $? = 2 ] || fail "exit code of a loss that is no number"
@@ -262,14 +272,15 @@ server.serve_forever()' >port.txt &
 }
 
 test_server() {
-  "$server" --port 0 >plain_server.txt 2>&1 &
+  "$server" --port 0 --data-dir plain_server >plain_server.txt 2>&1 &
   local pid=$! url
   eventually "a server" grep -q 'http://' plain_server.txt
   url=$(grep -o 'http://[0-9.:]*' plain_server.txt | head -1)
-  TINKER_BASE_URL=$url "$sft" "${small[@]}" --steps 4 --out remote >out.txt 2>err.txt ||
+  TINKER_BASE_URL=$url "$sft" "${small[@]}" --steps 4 --save-every 2 --out remote >out.txt 2>err.txt ||
     fail "run on a server: $(cat err.txt)"
   grep -q "the server at $url" out.txt || fail "the server was not named"
   [ "$(wc -l <remote/metrics.jsonl)" = 4 ] || fail "metrics of the run on a server"
+  [ "$(checkpoints plain_server)" = step-4 ] || fail "on a server: $(checkpoints plain_server)"
   "$sft" --resume remote --steps 5 >/dev/null || fail "resume on a server"
   refused 2 "is unknown here" --base-url "$url" --base-model no/such
   kill -INT "$pid"

@@ -1,0 +1,25 @@
+#pragma once
+
+#include "examples/support/run_folder.h"
+#include "tinkex/service_client.h"
+
+namespace sft {
+
+/// Deletes, on the run's server or in its folder, the checkpoints that later ones have superseded.
+/// The run's record must name the later one by now, which is never deleted. Says nothing: a server
+/// that does not offer it keeps them, and one that does not answer is asked again after the next
+/// record, of this process or of one that resumes the run.
+class SupersededCheckpoints {
+ public:
+  SupersededCheckpoints(tinkex::ServiceClient& service, RunFolder& run)
+      : service_(service), run_(run) {}
+
+  void remove();
+
+ private:
+  tinkex::ServiceClient& service_;
+  RunFolder& run_;
+  bool answers_ = true;
+};
+
+}  // namespace sft

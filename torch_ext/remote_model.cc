@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "torch_ext/no_gradient.h"
+#include "torch_ext/host_batch.h"
 #include "torch_ext/remote/explain.h"
 #include "torch_ext/remote/graph.h"
 #include "torch_ext/remote/model_calls.h"
@@ -37,10 +37,8 @@ Error cannot_be_cloned() {
       "ServiceClient::create_training_client_from_state(path) makes");
 }
 
-/// The batch as Datums that borrow its tensors.
-std::vector<Datum> datums_of(const LossBatch& batch) {
-  check_no_gradient(batch.inputs).value();
-  return borrow_datums(batch.tokens, batch.inputs).value();
+HostBatch on_host(const LossBatch& batch) {
+  return HostBatch::of(batch.tokens, batch.inputs).value();
 }
 
 }  // namespace
@@ -75,13 +73,13 @@ std::vector<at::Tensor> RemoteModelImpl::forward_list(const std::vector<at::Tens
 
 at::Tensor RemoteModelImpl::loss(const std::string& loss_fn, const LossBatch& batch,
                                  const LossConfig& config) {
-  return remote::loss_of(state_, datums_of(batch), loss_fn, config);
+  return remote::loss_of(state_, on_host(batch).datums(), loss_fn, config);
 }
 
 Future<ForwardBackwardOutput> RemoteModelImpl::forward_backward(const std::string& loss_fn,
                                                                 const LossBatch& batch,
                                                                 const LossConfig& config) {
-  return state_->forward_backward(datums_of(batch), loss_fn, config);
+  return state_->forward_backward(on_host(batch).datums(), loss_fn, config);
 }
 
 remote::Explained RemoteModelImpl::explained() const {
@@ -99,7 +97,7 @@ Explanation RemoteModelImpl::explain_list(const std::vector<at::Tensor>& tokens,
 
 Explanation RemoteModelImpl::explain_loss(const std::string& loss_fn,
                                           const LossBatch& batch) const {
-  return remote::explain_loss(explained(), datums_of(batch), loss_fn);
+  return remote::explain_loss(explained(), on_host(batch).datums(), loss_fn);
 }
 
 void RemoteModelImpl::load_state(const std::string& path, bool with_optimizer) {

@@ -221,6 +221,19 @@ class OpsTest(unittest.TestCase):
         results = torch.futures.wait_all(futures)
         self.assertTrue(torch.equal(results[0][1:], results[2][1:]))
 
+    def test_handles_and_futures_of_calls_without_a_result_give_none(self):
+        @torch.jit.script
+        def forget(client: torch.classes.tinkex.TrainingClient):
+            torch.jit.wait(torch.ops.tinkex.unload_future(client))
+
+        for end in (forget, lambda client: ops.unload_async(client).wait(),
+                    lambda client: client.unload_async().wait(),
+                    lambda client: ops.unload_future(client).wait()):
+            client = self.client()
+            self.assertIsNone(end(client))
+            with self.assertRaisesRegex(RuntimeError, "unload"):
+                ops.optim_step(client)
+
     def test_dropped_handles_futures_and_services_do_no_harm(self):
         client = self.client()
         tokens, inputs = batch("dropped")

@@ -6,10 +6,13 @@
 #include <torch/custom_class.h>
 
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "tinkex/params.h"
 
 namespace tinkex::torch_ext {
 namespace {
@@ -23,6 +26,7 @@ const char* const kClasses[] = {"Service",
                                 "PendingSample",
                                 "PendingLogprobs",
                                 "PendingPath",
+                                "PendingUnload",
                                 "PendingSamplingClient",
                                 "PendingService",
                                 "PendingTrainingClient",
@@ -85,6 +89,46 @@ TEST(RegistryTest, EveryGoldenOpIsInTheOperatorRegistryOfTorchScript) {
     ++found;
   }
   EXPECT_GE(found, 65);
+}
+
+/// "name=default" of each argument but the first, which is the object itself.
+std::vector<std::string> settings_of(const c10::FunctionSchema& schema) {
+  std::vector<std::string> settings;
+  for (std::size_t i = 1; i < schema.arguments().size(); ++i) {
+    settings.push_back(printed(schema.arguments()[i]));
+  }
+  return settings;
+}
+
+TEST(RegistryTest, MethodsHaveTheArgumentsAndDefaultsOfTheOpsOfTheirName) {
+  int compared = 0;
+  for (const std::string name : {"Service", "TrainingClient", "SamplingClient"}) {
+    for (const auto* method :
+         torch::getCustomClass("__torch__.torch.classes.tinkex." + name)->methods()) {
+      const auto ops =
+          torch::jit::getAllOperatorsFor(c10::Symbol::fromQualString("tinkex::" + method->name()));
+      if (ops.empty()) continue;
+      EXPECT_EQ(settings_of(method->getSchema()), settings_of(ops[0]->schema())) << method->name();
+      ++compared;
+    }
+  }
+  EXPECT_GE(compared, 35);
+}
+
+TEST(RegistryTest, OptimStepHasTheDefaultsOfAdamParams) {
+  const auto op = torch::jit::getAllOperatorsFor(c10::Symbol::fromQualString("tinkex::optim_step"));
+  std::map<std::string, double> defaults;
+  for (const auto& argument : op.at(0)->schema().arguments()) {
+    if (argument.default_value()) defaults[argument.name()] = argument.default_value()->toDouble();
+  }
+  const AdamParams params;
+  EXPECT_THAT(
+      defaults,
+      ::testing::UnorderedElementsAre(
+          ::testing::Pair("learning_rate", params.learning_rate),
+          ::testing::Pair("beta1", params.beta1), ::testing::Pair("beta2", params.beta2),
+          ::testing::Pair("eps", params.eps), ::testing::Pair("weight_decay", params.weight_decay),
+          ::testing::Pair("grad_clip_norm", params.grad_clip_norm)));
 }
 
 TEST(RegistryTest, TorchScriptMayNeitherDropNorMergeRemoteOps) {

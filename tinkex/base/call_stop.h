@@ -33,8 +33,10 @@ class CallStop {
   /// Calls that this thread makes from now on can be stopped by `stop`; by nobody if it is null.
   static void announce(std::shared_ptr<CallStop> stop);
 
-  /// Stops the call that the thread makes, and those that follow. Returns when it does not read the
-  /// caller's data any more, or when `patience` is over.
+  /// Stops the call that the thread makes, and those that follow: what they have not sent yet of
+  /// the caller's data is never sent. Returns when the Part that runs has ended, which reads that
+  /// data, or when `patience` is over. A call reads it before its Part as well, to convert it, and
+  /// after `patience`; that is not waited for, since nothing comes of it.
   void stop(std::chrono::steady_clock::duration patience) TINKEX_EXCLUDES(mutex_);
 
  private:

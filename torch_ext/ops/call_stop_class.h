@@ -16,7 +16,7 @@ class ScriptCallStop final : public torch::CustomClassHolder {
  public:
   /// What this thread calls from now on can be stopped.
   void announce() { tinkex::internal::CallStop::announce(stop_); }
-  /// Waits until no tensor is read any more; a second at most.
+  /// Nothing of a tensor is sent any more. Waits, a second at most, until none is being encoded.
   void stop() { stop_->stop(std::chrono::seconds(1)); }
 
  private:

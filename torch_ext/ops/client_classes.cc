@@ -197,7 +197,8 @@ void register_training_client_class(torch::Library& library) {
       .def("load_state_async", &RemoteOp<&start_load_state>::async, "", path_arguments())
       .def("save_weights_for_sampler", &SaveSampler::blocking, "", {arg("name")})
       .def("save_weights_for_sampler_async", &SaveSampler::async, "", {arg("name")})
-      .def("unload", &unload)
+      .def("unload", &RemoteOp<&start_unload>::blocking)
+      .def("unload_async", &RemoteOp<&start_unload>::async)
       .def("save_weights_and_get_sampling_client", &Snapshot::blocking)
       .def("save_weights_and_get_sampling_client_async", &Snapshot::async)
       .def_pickle([](const TrainingPtr& self) { return refuse_to_save(self); },

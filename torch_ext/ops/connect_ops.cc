@@ -21,13 +21,19 @@ Result<ServicePtr> make_service(ConnectOptions options) {
 
 }  // namespace
 
-Future<ServicePtr> start_connect(const std::string& base_url, const std::string& api_key,
-                                 const std::string& data_dir) {
-  leave_python_at_its_exit();
+ConnectOptions to_connect_options(const std::string& base_url, const std::string& api_key,
+                                  const std::string& data_dir) {
   ConnectOptions options;
   options.client.base_url = base_url;
   options.client.api_key = api_key;
   options.embedded.data_dir = data_dir;
+  return options;
+}
+
+Future<ServicePtr> start_connect(const std::string& base_url, const std::string& api_key,
+                                 const std::string& data_dir) {
+  leave_python_at_its_exit();
+  ConnectOptions options = to_connect_options(base_url, api_key, data_dir);
   const auto cell = std::make_shared<tinkex::internal::ResultCell<ServicePtr>>(nullptr);
   try {
     std::thread thread([cell, options = std::move(options)]() mutable {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tinkex/future.h"
+#include "torch_ext/connect.h"
 #include "torch_ext/ops/client_classes.h"
 #include "torch_ext/ops/results.h"
 
@@ -16,6 +17,10 @@ struct Script<ServicePtr> {
   using type = ServicePtr;
   static type from(const ServicePtr& service) { return service; }
 };
+
+/// What the arguments of `connect` ask for.
+ConnectOptions to_connect_options(const std::string& base_url, const std::string& api_key,
+                                  const std::string& data_dir);
 
 /// As connect_service, on a thread of its own: it may take minutes to give a server up. Giving the
 /// result up lets the thread finish, and drops what it gets. Throws if there is no thread to be

@@ -4,12 +4,14 @@
 // `torch.Future` (`X_future`).
 
 #include <ATen/core/ivalue.h>
+#include <ATen/core/jit_type.h>
 #include <torch/custom_class.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "tinkex/base/process_mark.h"
@@ -82,6 +84,24 @@ class Pending final : public torch::CustomClassHolder {
 
 using IValueFuture = c10::intrusive_ptr<c10::ivalue::Future>;
 
+/// The result as scripts hold it, and its type.
+template <class T>
+c10::IValue to_ivalue(const T& result) {
+  if constexpr (std::is_void_v<typename Script<T>::type>) {
+    return {};
+  } else {
+    return Script<T>::from(result);
+  }
+}
+template <class T>
+c10::TypePtr script_type() {
+  if constexpr (std::is_void_v<typename Script<T>::type>) {
+    return c10::NoneType::get();
+  } else {
+    return c10::getTypePtrCopy<typename Script<T>::type>();
+  }
+}
+
 /// Settles `target` with the result or the error, unless Python is exiting. Never throws. Call it
 /// without a lock: it may run callbacks of Python, which take the interpreter's lock.
 template <class T>
@@ -93,7 +113,7 @@ void settle(IValueFuture target, const Result<T>& result) noexcept {
   }
   try {
     if (result) {
-      target->markCompleted(c10::IValue(Script<T>::from(*result)));
+      target->markCompleted(to_ivalue<T>(*result));
     } else {
       target->setErrorIfNeeded(to_exception(result.error()));
     }
@@ -106,8 +126,7 @@ void settle(IValueFuture target, const Result<T>& result) noexcept {
 /// A LibTorch future that the executor settles; its callbacks run there.
 template <class T>
 IValueFuture to_ivalue_future(Future<T> future) {
-  auto target =
-      c10::make_intrusive<c10::ivalue::Future>(c10::getTypePtrCopy<typename Script<T>::type>());
+  auto target = c10::make_intrusive<c10::ivalue::Future>(script_type<T>());
   (void)std::move(future).then([held = IValueFuture(target)](Result<T> result) mutable {
     settle<T>(std::move(held), result);
   });

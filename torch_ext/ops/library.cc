@@ -130,6 +130,8 @@ constexpr const char* kRemoteOps[] = {
     "save_weights_for_sampler_async" SAVE_SAMPLER " -> " CLASS("PendingPath"),
     "save_weights_for_sampler_future" SAVE_SAMPLER " -> Future(str)",
     "unload" SNAPSHOT " -> ()",
+    "unload_async" SNAPSHOT " -> " CLASS("PendingUnload"),
+    "unload_future" SNAPSHOT " -> Future(NoneType)",
     "save_weights_and_get_sampling_client" SNAPSHOT " -> " SAMPLING,
     "save_weights_and_get_sampling_client_async" SNAPSHOT " -> " CLASS("PendingSamplingClient"),
     "save_weights_and_get_sampling_client_future" SNAPSHOT " -> Future(" SAMPLING ")",

@@ -2,9 +2,8 @@
 
 #include <utility>
 
-#include "torch_ext/datum_convert.h"
 #include "torch_ext/error_bridge.h"
-#include "torch_ext/no_gradient.h"
+#include "torch_ext/host_batch.h"
 #include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/reaper.h"
 #include "torch_ext/ops/remote_op.h"
@@ -38,12 +37,6 @@ auto with_state(const TrainingPtr& client, const at::Tensor& anchor, bool pipeli
   }
 }
 
-/// The batch of a loss that the server computes, as Datums that borrow the tensors of `lists`.
-std::vector<Datum> datums_of(const std::vector<at::Tensor>& tokens, const NamedTensorLists& lists) {
-  value_or_throw(check_no_gradient(lists));
-  return value_or_throw(borrow_datums(tokens, lists));
-}
-
 /// The text of what `explain` makes of the model's settings.
 template <class Explain>
 std::string explained(const TrainingPtr& client, const at::Tensor& anchor, Explain explain) {
@@ -73,10 +66,9 @@ std::vector<at::Tensor> remote_logprobs_list(const TrainingPtr& client, const at
 at::Tensor remote_loss(const TrainingPtr& client, const at::Tensor& anchor,
                        const std::vector<at::Tensor>& tokens, const TensorListDict& loss_fn_inputs,
                        const std::string& loss_fn, const Optional<LossConfigDict>& loss_fn_config) {
-  const NamedTensorLists lists = to_named_lists(loss_fn_inputs);
-  const std::vector<Datum> data = datums_of(tokens, lists);
+  const HostBatch batch = value_or_throw(HostBatch::of(tokens, to_named_lists(loss_fn_inputs)));
   return with_state(client, anchor, /*pipelined=*/false, [&](const remote::StatePtr& state) {
-    return remote::loss_of(state, data, loss_fn, to_loss_config(loss_fn_config));
+    return remote::loss_of(state, batch.datums(), loss_fn, to_loss_config(loss_fn_config));
   });
 }
 
@@ -132,10 +124,9 @@ std::string explain_logprobs_list(const TrainingPtr& client, const at::Tensor& a
 std::string explain_remote_loss(const TrainingPtr& client, const at::Tensor& anchor,
                                 const std::vector<at::Tensor>& tokens,
                                 const TensorListDict& loss_fn_inputs, const std::string& loss_fn) {
-  const NamedTensorLists lists = to_named_lists(loss_fn_inputs);
-  const std::vector<Datum> data = datums_of(tokens, lists);
+  const HostBatch batch = value_or_throw(HostBatch::of(tokens, to_named_lists(loss_fn_inputs)));
   return explained(client, anchor, [&](const remote::Explained& how) {
-    return remote::explain_loss(how, data, loss_fn);
+    return remote::explain_loss(how, batch.datums(), loss_fn);
   });
 }
 

@@ -109,6 +109,13 @@ struct Script<std::string> {
   static type from(const std::string& text) { return text; }
 };
 
+/// Nothing.
+template <>
+struct Script<Unit> {
+  using type = void;
+  static void from(Unit /*nothing*/) {}
+};
+
 /// A sampling client with what keeps its service open.
 struct LeasedSampler {
   SamplingClient client;

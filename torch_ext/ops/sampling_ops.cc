@@ -52,6 +52,14 @@ SamplingParams to_params(Optional<std::int64_t> max_tokens, Optional<std::int64_
   return params;
 }
 
+/// `tensor`, or a copy of it where it lies on a CUDA device.
+at::Tensor on_host(const at::Tensor& tensor) {
+  HostCopies copies;
+  at::Tensor host = copies.start(tensor);
+  copies.finish();
+  return host;
+}
+
 std::string prompt_name(std::size_t index) { return "prompts[" + std::to_string(index) + "]"; }
 
 /// Checked here, all of them, because the client checks each only when its turn to be sent comes.
@@ -113,7 +121,8 @@ Future<SampleResponse> start_sample(const SamplingPtr& client, const at::Tensor&
                                     const Optional<c10::List<std::string>>& stop) {
   const SamplingParams params =
       to_params(max_tokens, seed, temperature, top_k, top_p, stop_tokens, stop);
-  const ModelInput input = value_or_throw(borrow_prompt(prompt, "prompt"));
+  const at::Tensor host = on_host(prompt);
+  const ModelInput input = value_or_throw(borrow_prompt(host, "prompt"));
   return client->client()
       .sample(input, num_samples, params)
       .then([asked = asked_for(num_samples, params)](Result<SampleResponse> response) {
@@ -160,7 +169,8 @@ Future<SampleBatch> start_sample_ragged(const SamplingPtr& client,
 
 Future<std::vector<float>> start_compute_logprobs(const SamplingPtr& client,
                                                   const at::Tensor& prompt) {
-  const ModelInput input = value_or_throw(borrow_prompt(prompt, "prompt"));
+  const at::Tensor host = on_host(prompt);
+  const ModelInput input = value_or_throw(borrow_prompt(host, "prompt"));
   return client->client().compute_logprobs(input).then(
       [tokens = static_cast<std::size_t>(prompt.numel())](Result<std::vector<float>> logprobs) {
         return checked_logprobs(std::move(logprobs), tokens);

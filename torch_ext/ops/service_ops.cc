@@ -5,6 +5,7 @@
 
 #include "torch_ext/connect.h"
 #include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/connect_ops.h"
 #include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/remote_op.h"
 
@@ -38,11 +39,8 @@ Future<LeasedSampler> leased(Future<SamplingClient> client, const ServicePtr& se
 ServicePtr connect_service(const std::string& base_url, const std::string& api_key,
                            const std::string& data_dir) {
   leave_python_at_its_exit();
-  ConnectOptions options;
-  options.client.base_url = base_url;
-  options.client.api_key = api_key;
-  options.embedded.data_dir = data_dir;
-  return c10::make_intrusive<ScriptService>(value_or_throw(connect(std::move(options))));
+  return c10::make_intrusive<ScriptService>(
+      value_or_throw(connect(to_connect_options(base_url, api_key, data_dir))));
 }
 
 c10::List<std::string> supported_models(const ServicePtr& service) {

@@ -4,8 +4,8 @@
 #include <string>
 #include <utility>
 
-#include "torch_ext/datum_convert.h"
 #include "torch_ext/error_bridge.h"
+#include "torch_ext/host_batch.h"
 #include "torch_ext/host_copies.h"
 #include "torch_ext/no_gradient.h"
 #include "torch_ext/ops/python_exit.h"
@@ -48,20 +48,12 @@ Future<RaggedOutput> with_ragged(const at::Tensor& tokens, const at::Tensor& off
       });
 }
 
-/// Calls `send(datums)` while the lists keep the tensors alive.
+/// Calls `send(datums)` of a batch of lists.
 template <class Send>
 Future<ForwardBackwardOutput> with_datums(const std::vector<at::Tensor>& tokens,
                                           const TensorListDict& loss_fn_inputs, Send send) {
-  NamedTensorLists lists = to_named_lists(loss_fn_inputs);
-  value_or_throw(check_no_gradient(lists));
-  HostCopies copies;
-  for (auto& [name, list] : lists) {
-    if (HostCopies::needs_any(list)) list = copies.start(list);
-  }
-  const HostTensors prompts(tokens, copies);
-  copies.finish();
-  const std::vector<Datum> datums = value_or_throw(borrow_datums(prompts.get(), lists));
-  return sent_and_checked(datums, send);
+  const HostBatch batch = value_or_throw(HostBatch::of(tokens, to_named_lists(loss_fn_inputs)));
+  return sent_and_checked(batch.datums(), send);
 }
 
 }  // namespace
@@ -168,13 +160,10 @@ Future<LeasedSampler> start_save_weights_and_get_sampling_client(const TrainingP
       });
 }
 
-void unload(const TrainingPtr& client) {
-  const WaitPass pass;
-  value_or_throw(client->client().unload().get());
-}
+Future<Unit> start_unload(const TrainingPtr& client) { return client->client().unload(); }
 
 void register_training_kernels(torch::Library& library) {
-  library.impl("unload", TORCH_FN(unload));
+  register_forms<&start_unload>(library, "unload");
   register_forms<&start_forward>(library, "forward");
   register_forms<&start_forward_backward>(library, "forward_backward");
   register_forms<&start_forward_ragged>(library, "forward_ragged");

@@ -68,8 +68,8 @@ Future<std::string> start_save_weights_for_sampler(const TrainingPtr& client,
 
 Future<LeasedSampler> start_save_weights_and_get_sampling_client(const TrainingPtr& client);
 
-/// Waits until the server has forgotten the model.
-void unload(const TrainingPtr& client);
+/// Until the server has forgotten the model.
+Future<Unit> start_unload(const TrainingPtr& client);
 
 /// Called by library.cc: the kernels for every device, and those that refuse to trace.
 void register_training_kernels(torch::Library& library);

@@ -11,6 +11,7 @@
 
 #include "tinkex/base/shape.h"
 #include "torch_ext/datum_convert.h"
+#include "torch_ext/host_copies.h"
 
 namespace tinkex::torch_ext::remote {
 namespace {
@@ -56,9 +57,13 @@ bool fit(const Ids& targets, const Ids& tokens) {
 
 /// The padded batch, if its tensors fit each other.
 Result<std::pair<Ids, Ids>> read_padded(const at::Tensor& tokens, const at::Tensor& targets) {
-  Result<Ids> ids = read_ids(tokens, "tokens");
+  HostCopies copies;
+  const at::Tensor tokens_on_host = copies.start(tokens);
+  const at::Tensor targets_on_host = copies.start(targets);
+  copies.finish();
+  Result<Ids> ids = read_ids(tokens_on_host, "tokens");
   if (!ids) return std::move(ids).error();
-  Result<Ids> wanted = read_targets(targets, "targets");
+  Result<Ids> wanted = read_targets(targets_on_host, "targets");
   if (!wanted) return std::move(wanted).error();
   if (ids->shape.size() == 1) {
     return wrong_shape("tokens", *ids,
@@ -106,12 +111,16 @@ Result<Sequences> Sequences::from_lists(const std::vector<at::Tensor>& tokens,
                             " sequences but targets has " + std::to_string(targets.size()) +
                             "; give one tensor of targets per sequence");
   }
+  HostCopies copies;
+  const HostTensors tokens_on_host(tokens, copies);
+  const HostTensors targets_on_host(targets, copies);
+  copies.finish();
   Sequences all;
   std::size_t offset = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const Result<Ids> ids = read_ids(tokens[i], {"tokens", i});
+    const Result<Ids> ids = read_ids(tokens_on_host.get()[i], {"tokens", i});
     if (!ids) return ids.error();
-    const Result<Ids> wanted = read_targets(targets[i], {"targets", i});
+    const Result<Ids> wanted = read_targets(targets_on_host.get()[i], {"targets", i});
     if (!wanted) return wanted.error();
     if (ids->shape.size() != 1 || ids->values.empty()) {
       return wrong_shape({"tokens", i}, *ids, "one dimension and at least one token id");

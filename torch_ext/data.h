@@ -136,7 +136,7 @@ struct TokenBatch {
   Result<std::vector<Datum>> datums() const&& = delete;  // would dangle
 };
 
-/// What a batch's weights sum to.
+/// What the absolute values of a batch's weights sum to.
 enum class Reduction {
   kMean,  ///< 1: the loss, a plain sum, becomes the mean over the trained tokens of the batch.
   kSum,   ///< As in the dataset.

@@ -75,6 +75,11 @@ TEST(TokenDatasetTest, WeightsOfASumAreThoseOfTheDataset) {
   EXPECT_THAT(values<float>(dataset.get(0).weights), ElementsAre(0, 2, 5));
 }
 
+TEST(TokenDatasetTest, NegativeWeightsCountByTheirSizeInAMean) {
+  auto dataset = TokenDataset::from_tokens({{1, 2, 3}}, {{0, 3, -1}}).value();
+  EXPECT_THAT(values<float>(collate(dataset, {0}).weights[0]), ElementsAre(0.75F, -0.25F));
+}
+
 TEST(TokenDatasetTest, ABatchWithNothingToLearnHasNoNaN) {
   auto dataset = TokenDataset::from_tokens({{1, 2}, {3, 4}}, {{0, 0}, {0, 1}}).value();
   EXPECT_THAT(values<float>(collate(dataset, {0}).weights[0]), ElementsAre(0));

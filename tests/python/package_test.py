@@ -118,6 +118,12 @@ class ClientTest(unittest.TestCase):
         with self.assertRaisesRegex(tinkex_torch.Error, "unload"):
             client.optim_step()
 
+    def test_a_model_is_unloaded_without_waiting(self):
+        client = self.client()
+        self.assertIsNone(client.unload_async().wait(60))
+        with self.assertRaisesRegex(tinkex_torch.Error, "unload"):
+            client.optim_step()
+
     def test_values_of_another_type_are_type_errors(self):
         client = self.client()
         for call in (lambda: self.service.create_lora_training_client(MODEL, "eight"),
@@ -178,6 +184,58 @@ class ClientTest(unittest.TestCase):
         sampler.close()
         with self.assertRaises(tinkex_torch.Closed):
             sampler.sample(prompt)
+
+    def test_sequences_one_after_another_give_the_results_of_lists(self):
+        client, again = self.client(), self.client()
+        tokens, inputs = batch("any length", "will do")
+        ragged = {name: tinkex_torch.from_lists(values) for name, values in inputs.items()}
+        offsets = tinkex_torch.offsets_of(tokens)
+        arguments = (torch.cat(tokens).tolist(), offsets.numpy(),
+                     {name: each.values for name, each in ragged.items()})
+        for expected, actual in ((client.forward, again.forward_ragged),
+                                 (client.forward_backward, again.forward_backward_ragged)):
+            expected, actual = expected(tokens, inputs), actual(*arguments)
+            self.assertEqual(actual.metrics["loss:sum"], expected.metrics["loss:sum"])
+            lists = tinkex_torch.to_lists(actual.values["logprobs"], actual.offsets["logprobs"])
+            torch.testing.assert_close(lists, expected.outputs["logprobs"])
+        client.optim_step(1e-2)
+        again.optim_step(1e-2)
+        self.assertEqual(self.loss(again, tokens, inputs), self.loss(client, tokens, inputs))
+        padded = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True)
+        torch.testing.assert_close(tinkex_torch.unpad(padded, [t.numel() for t in tokens]), tokens)
+        for told, call in {
+                r"offsets\[2\] is 3": lambda: tinkex_torch.to_lists(torch.zeros(3), [0, 9, 3]),
+                r"loss_fn_inputs is a list": lambda: client.forward_ragged([1], [0, 1], [2]),
+                r"loss_fn_inputs\['weights'\] is a object": lambda: client.forward_ragged(
+                    [1], [0, 1], {"weights": object()})}.items():
+            with self.assertRaisesRegex(tinkex_torch.InvalidArgument, told):
+                call()
+
+    def test_several_prompts_are_sampled_and_scored_with_what_else_is_likely(self):
+        sampler = self.service.create_sampling_client(MODEL)
+        prompts = [tinkex_torch.encode_text(text) for text in ("abc", "to be")]
+        samples = sampler.sample_ragged(prompts, 2, max_tokens=3, seed=7, stop=[],
+                                        prompt_logprobs=True, topk_prompt_logprobs=4)
+        self.assertEqual(samples.offsets.tolist(), [0, 3, 6, 9, 12])
+        self.assertEqual(samples.stopped.tolist(), [False] * 4)
+        one = sampler.sample(prompts[1], 2, max_tokens=3, seed=7, stop=[])
+        self.assertEqual(samples.tokens[6:].tolist(), torch.cat(one.tokens).tolist())
+        scores = sampler.compute_logprobs_ragged(prompts)
+        self.assertEqual(scores.offsets.tolist(), samples.prompt_offsets.tolist())
+        for p, prompt in enumerate(tinkex_torch.to_lists(scores.values, scores.offsets)):
+            torch.testing.assert_close(prompt, sampler.compute_logprobs(prompts[p]), equal_nan=True)
+        torch.testing.assert_close(samples.prompt_logprobs, scores.values, equal_nan=True)
+        self.assertEqual((samples.topk_tokens.shape, samples.topk_logprobs.shape), ((8, 4), (8, 4)))
+        self.assertGreaterEqual(samples.topk_logprobs[1, 0].item(), scores.values[1].item() - 1e-4)
+        plain = sampler.sample_ragged(prompts, max_tokens=1)
+        self.assertIsNone(plain.prompt_logprobs or plain.topk_tokens)
+        with self.assertRaisesRegex(tinkex_torch.InvalidArgument, r"prompts\[1\] is a str"):
+            sampler.compute_logprobs_ragged([prompts[0], "abc"])
+
+    def test_a_service_and_a_client_say_what_the_server_tells_of_models(self):
+        self.assertEqual(self.service.context_lengths()[MODEL], 1024)
+        client = self.client()
+        self.assertEqual(client.info, (client.model_id, MODEL, "tinkex/bytes", "llama", 4))
 
     def test_text_that_ends_within_a_character_is_shown(self):
         tokens = tinkex_torch.encode_text("naïve")
@@ -336,7 +394,7 @@ class InterfaceTest(unittest.TestCase):
     def test_every_call_has_both_forms_with_the_same_arguments(self):
         found = dict(self.public_functions())
         pairs = [name for name in found if name + "_async" in found]
-        self.assertEqual(len(pairs), 9)
+        self.assertEqual(len(pairs), 14)
         for name in pairs:
             blocking, handle = (inspect.signature(found[n]) for n in (name, name + "_async"))
             self.assertEqual(blocking.parameters, handle.parameters, name)
@@ -383,7 +441,7 @@ class ExampleTest(unittest.TestCase):
         self.assertIn("\ne or not to be ['length']\n", done.stdout)
         self.assertIn("\na step() or load_state() came between forward() and backward()", done.stdout)
         self.assertIn("\nrequest_failed None user req-", done.stdout)
-        self.assertRegex(done.stdout, r"\nrequest_failed\nuser\n[\d.]+ [\d.]+\n$")
+        self.assertRegex(done.stdout, r"\nrequest_failed\nuser\n[\d.]+ [\d.]+\n[\d.]+ [\d.]+\n$")
 
     def test_the_example_says_what_is_wrong_in_one_line(self):
         done = subprocess.run([sys.executable, "-B", "-W", "ignore", "examples/python/sft.py",

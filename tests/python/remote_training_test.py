@@ -8,6 +8,7 @@ from unittest import mock
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
 
+import tinkex_torch
 from remote_models import ServiceTest, lists, padded, total
 from tinkex_torch import RemoteAdamW, RemoteModel
 
@@ -222,6 +223,43 @@ class TrainingTest(ServiceTest):
         for each in ((model, optimizer, schedule), (other, other_optimizer, other_schedule)):
             train(*each)
         self.assertTrue(torch.equal(self.scores(model), self.scores(other)))
+
+
+class LoadTest(ServiceTest):
+    def test_a_loop_without_zero_grad_goes_on_from_the_state_that_the_model_has_loaded(self):
+        model, optimizer, tokens, targets = self.prepared(lr=1e-2)
+
+        def step():
+            (-total(model(tokens, targets))).backward()
+            optimizer.step()
+
+        path = model.client.save_state("begin")
+        stale = -total(model(tokens, targets))
+        stale.backward(retain_graph=True)
+        self.assertEqual(model.load_state(path), path)
+        self.assertIsNone(model.anchor.grad)
+        with self.assertRaisesRegex(RuntimeError, r"step\(\) or load_state\(\) came between"):
+            stale.backward()
+        for _ in range(3):
+            step()
+            optimizer.zero_grad()
+        self.expect_trained_alike(model, self.directly())
+        model.load_state(path, with_optimizer=False)
+        optimizer.step()  # there is nothing to apply
+        self.assertEqual(optimizer.metrics, {})
+        torch.testing.assert_close(self.scores(model), self.scores(self.model()))
+
+    def test_loading_ends_the_doubt_that_a_load_which_failed_has_left(self):
+        model, optimizer, tokens, targets = self.prepared(lr=1e-2)
+        path = model.client.save_state("another")
+        with self.assertRaisesRegex(tinkex_torch.Error, "no checkpoint"):
+            model.load_state("tinker://nowhere/weights/none")
+        with self.assertRaisesRegex(tinkex_torch.Error, "unknown what gradient"):
+            optimizer.step()
+        model.load_state(path)
+        (-total(model(tokens, targets))).backward()
+        optimizer.step()
+        self.assertIn("grad_norm", optimizer.metrics)
 
 
 if __name__ == "__main__":

@@ -150,6 +150,64 @@ class WaitingTest(unittest.TestCase):
         with self.assertRaisesRegex(tinkex_torch.Error, "gradient"):  # nothing was sent
             client.optim_step()
 
+    def test_models_whose_creation_was_given_up_are_unloaded(self):
+        path = self.service.create_lora_training_client(MODEL, 4).save_state("begin")
+        ops, unloaded = torch.ops.tinkex, []
+        unload = ops.unload_async
+
+        def keep(late):
+            unloaded.append(unload(late))
+            return unloaded[-1]
+
+        for name, create in (
+                ("create_lora_training_client",
+                 lambda: self.service.create_lora_training_client(MODEL, 4)),
+                ("create_lora_training_client", lambda: self.service.create_remote_model(MODEL, 4)),
+                ("create_training_client_from_state",
+                 lambda: self.service.create_training_client_from_state(path))):
+            op = getattr(ops, name)
+            with mock.patch.object(ops, "unload_async", keep), mock.patch.object(
+                    ops, name, lambda *a, op=op: os.kill(os.getpid(), signal.SIGINT) or op(*a)):
+                with self.assertRaises(KeyboardInterrupt):
+                    create()
+                for thread in threading.enumerate():
+                    if thread.name == "tinkex-call":
+                        thread.join()
+        for handle in unloaded:
+            handle.wait()
+        self.assertEqual(len(unloaded), 3)
+
+    def test_a_call_has_its_callers_modes_of_autograd(self):
+        client = self.service.create_lora_training_client(MODEL, 4)
+        weights = torch.ones(2, requires_grad=True)
+        batch = [self.prompt[:-1]], {"target_tokens": [self.prompt[1:]], "weights": [weights]}
+        with self.assertRaisesRegex(tinkex_torch.InvalidArgument, "requires a gradient"):
+            client.forward(*batch)
+        for mode in (torch.no_grad, torch.inference_mode):
+            with mode():
+                self.assertIn("loss:sum", client.forward(*batch).metrics)
+                self.assertEqual(_waiting.call_interruptibly(
+                    torch.is_inference_mode_enabled, lambda late: None),
+                    torch.is_inference_mode_enabled())
+
+    def test_a_call_has_its_callers_streams_and_device_last(self):
+        class Stream:
+            def __init__(self, device):
+                self.device = device
+
+        default, current = [[Stream(i) for i in range(3)] for _ in range(2)]
+        current[1] = default[1]  # a device that nobody uses: no context is to be made there
+        done = []
+        with mock.patch.multiple(
+                torch.cuda, is_initialized=lambda: True, device_count=lambda: 3,
+                current_device=lambda: 2, current_stream=lambda device: current[device],
+                default_stream=lambda device: default[device],
+                set_stream=lambda stream: done.append((threading.current_thread().name, stream)),
+                set_device=lambda device: done.append((threading.current_thread().name, device))):
+            _waiting.call_interruptibly(lambda: done.append("call"), lambda late: None)
+        self.assertEqual(done, [("tinkex-call", current[0]), ("tinkex-call", current[2]),
+                                ("tinkex-call", 2), "call"])
+
     def test_the_interpreter_is_free_while_a_thread_waits(self):
         handle = self.long_work()
         said = []
@@ -261,9 +319,9 @@ except KeyboardInterrupt:
 """)
         self.assertEqual((done.returncode, done.stdout), (0, "given up\n"), done.stderr)
 
-    def run_program(self, program):
-        return subprocess.run([sys.executable, "-B", "-W", "ignore", "-c", BEGIN + program],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def run_program(self, program, begin=BEGIN):
+        return subprocess.run([sys.executable, "-B", "-W", "ignore", "-c", begin + program],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
 
     def test_a_process_ends_with_work_and_waiting_threads(self):
         done = self.run_program("""
@@ -278,6 +336,44 @@ for handle in handles:
 time.sleep(0.05)
 """)
         self.assertEqual((done.returncode, done.stdout), (0, "closed\n" * 3), done.stderr)
+
+    def test_a_process_ends_whose_exit_handlers_call_before_and_after_services_are_closed(self):
+        done = self.run_program("""
+import atexit, weakref
+import tinkex_torch
+
+class Owner:
+    pass
+
+def clean(when):
+    tokens = [tinkex_torch.encode_text("abc")]
+    for call in (client.unload, service.supported_models, remote.synchronize, optimizer.step,
+                 lambda: remote(tokens, tokens), lambda: tinkex_torch.connect().close()):
+        try:
+            call()
+        except tinkex_torch.Closed:
+            pass
+    print(when, flush=True)
+
+owner = Owner()
+weakref.finalize(owner, lambda: clean("finalize"))
+atexit.register(clean, "late")  # handlers run in reverse: after the one that connect() registers
+service = tinkex_torch.connect()
+client = service.create_lora_training_client("tinkex/nano", 4)
+remote = service.create_remote_model("tinkex/nano", 4)
+optimizer = tinkex_torch.RemoteAdamW(remote)
+atexit.register(clean, "early")
+""", begin="")
+        self.assertEqual((done.returncode, done.stdout), (0, "early\nlate\nfinalize\n"), done.stderr)
+
+    def test_a_process_ends_though_a_call_that_was_given_up_keeps_its_turn(self):
+        done = self.run_program("""
+import atexit
+remote = service.create_remote_model("tinkex/tiny", 4)
+remote._turn.taken().__enter__()  # as a thread that is held in a wait for ever
+atexit.register(remote.synchronize)
+""")
+        self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
 
     def test_a_child_of_fork_may_end_as_a_process_does(self):
         done = self.run_program("""

@@ -37,7 +37,16 @@ from ._errors import (  # noqa: E402  (the ops come first)
 from ._handle import Handle  # noqa: E402
 from ._remote_adamw import RemoteAdamW  # noqa: E402
 from ._remote_model import RemoteModel  # noqa: E402
-from ._results import BatchResult, Metrics, SampleResult  # noqa: E402
+from ._ragged import from_lists, offsets_of, to_lists, unpad  # noqa: E402
+from ._results import (  # noqa: E402
+    BatchResult,
+    Metrics,
+    ModelInfo,
+    Ragged,
+    RaggedResult,
+    RaggedSamples,
+    SampleResult,
+)
 from ._sampling import SamplingClient  # noqa: E402
 from ._service import Service, connect, connect_embedded  # noqa: E402
 from ._text import decode_text, encode_text  # noqa: E402
@@ -58,6 +67,10 @@ __all__ = [
     "Handle",
     "InvalidArgument",
     "Metrics",
+    "ModelInfo",
+    "Ragged",
+    "RaggedResult",
+    "RaggedSamples",
     "RemoteAdamW",
     "RemoteModel",
     "SampleResult",
@@ -70,13 +83,15 @@ __all__ = [
     "connect_embedded",
     "decode_text",
     "encode_text",
+    "from_lists",
+    "offsets_of",
     "parse_error",
+    "to_lists",
     "translate_errors",
+    "unpad",
 ]
 
 # Shown as what they are imported as, not as the file that they are in.
-for _each in (BatchResult, Cancelled, Closed, ConnectionFailed, Error, FileFailed, Handle,
-              InvalidArgument, RemoteAdamW, RemoteModel, SampleResult, SamplingClient, Service,
-              TimedOut, TrainingClient, connect, connect_embedded, decode_text, encode_text,
-              parse_error, translate_errors):
-    _each.__module__ = __name__
+for _name in __all__:
+    if hasattr(globals()[_name], "__qualname__"):  # Metrics is an alias, and no class of ours
+        globals()[_name].__module__ = __name__

@@ -95,6 +95,14 @@ def to_inputs(inputs: Mapping[str, Arrays]) -> dict[str, list[torch.Tensor]]:
     return {name: to_tensors(values, "loss_fn_inputs[%r]" % name) for name, values in inputs.items()}
 
 
+def to_ragged_inputs(inputs: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+    """The loss inputs of sequences that lie one after another."""
+    if not isinstance(inputs, Mapping):
+        raise make_error("invalid_argument", "loss_fn_inputs is a %s, expected a dictionary such as "
+                         "{'target_tokens': tensor}" % type(inputs).__name__)
+    return {name: to_tensor(values, "loss_fn_inputs[%r]" % name) for name, values in inputs.items()}
+
+
 def to_config(config: Mapping[str, float] | None) -> dict[str, float] | None:
     """The settings of a loss."""
     if config is None:

@@ -6,7 +6,7 @@ import math
 import os
 from typing import Any, Callable, Generator, Generic, TypeVar
 
-from ._errors import Cancelled, Error, make_error, translate_errors
+from ._errors import make_error, translate_errors
 from ._polling import settled
 from ._waiting import call_interruptibly, wait_in_slices
 
@@ -52,7 +52,6 @@ class Handle(Native, Generic[T]):
         self._convert = convert
         self._what = what
         self._done = native.done  # looking a method up costs more than calling it
-        self._state: str | None = None
 
     def done(self) -> bool:
         """Whether ``wait`` would return at once."""
@@ -61,14 +60,8 @@ class Handle(Native, Generic[T]):
 
     def state(self) -> str:
         """"pending", "done", "failed" or "cancelled"."""
-        if not self.done():
-            return "pending"
-        if self._state is None:
-            try:
-                self._result()
-            except Exception:  # which wait() raises
-                pass
-        return self._state or "failed"
+        self._check_process()
+        return self._object.state()
 
     def wait(self, timeout: float | None = None) -> T:
         """The result, with tensors of its own on every call; raises the Error that took its place.
@@ -105,23 +98,13 @@ class Handle(Native, Generic[T]):
         return self._result()
 
     def _result(self) -> T:
-        try:
-            with translate_errors():
-                result = self._convert(self.native.wait())
-        except Cancelled:
-            self._state = "cancelled"
-            raise
-        except Error:
-            self._state = "failed"
-            raise
-        self._state = "done"
-        return result
+        with translate_errors():
+            return self._convert(self.native.wait())
 
     def __repr__(self) -> str:
         if self._is_inherited():
             return "<tinkex_torch.Handle of process %d>" % self._process
-        now = "done" if self._done() else "pending"
-        return "<tinkex_torch.Handle of %s, %s>" % (self._what, self._state or now)
+        return "<tinkex_torch.Handle of %s, %s>" % (self._what, self._object.state())
 
     def __reduce__(self) -> Any:
         raise make_error("invalid_argument", "a handle belongs to a live session and cannot be "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from typing import TYPE_CHECKING, Any, Callable, List, Mapping, NoReturn, TypeVar, Union, overload
 
 import torch
@@ -12,7 +11,7 @@ from ._arguments import Array, Arrays, to_config, to_inputs, to_tensor, to_tenso
 from ._errors import Error, make_error, translate_errors
 from ._results import Metrics
 from ._training import TrainingClient
-from ._waiting import call_interruptibly
+from ._waiting import Turn, call_interruptibly
 
 if TYPE_CHECKING:
     import numpy
@@ -64,7 +63,7 @@ class RemoteModel(torch.nn.Module):
         _keep_out_of_graphs()
         self._client = client
         self._pipelined = bool(pipelined)
-        self._turn = threading.Lock()
+        self._turn = Turn()
         with torch.inference_mode(False):  # what is made within it never has a gradient
             self.anchor = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
 
@@ -156,6 +155,21 @@ class RemoteModel(torch.nn.Module):
         """
         self._call(torch.ops.tinkex.accept_server_gradient)
 
+    def load_state(self, path: str, *, with_optimizer: bool = True) -> str:
+        """Replaces the weights by those that ``client.save_state`` saved as ``path``; gives the path.
+
+        Waits. The server then holds no gradient, and ``anchor`` shows none; what ``backward`` has left
+        is gone, and earlier graphs are stale. Without the optimizer's state its moments begin at zero.
+        """
+        path = to_text(path, "path")
+
+        def load(native: Any, anchor: torch.Tensor) -> str:
+            loaded = torch.ops.tinkex.load_state(native, path, with_optimizer)
+            torch.ops.tinkex.accept_server_gradient(native, anchor)
+            return loaded
+
+        return self._call(load)
+
     def extra_repr(self) -> str:
         return "%r, pipelined=%s" % (self._client, self._pipelined)
 
@@ -164,7 +178,7 @@ class RemoteModel(torch.nn.Module):
         raise _on_the_server("state_dict() of a RemoteModel")
 
     def load_state_dict(self, *arguments: Any, **settings: Any) -> NoReturn:
-        """Refused: ``client.load_state`` loads on the server."""
+        """Refused: ``load_state`` loads on the server."""
         raise _on_the_server("load_state_dict() of a RemoteModel")
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str,
@@ -196,8 +210,9 @@ class RemoteModel(torch.nn.Module):
         _refuse_transforms()
         with translate_errors():
             return call_interruptibly(
-                _as_here(lambda: op(native, anchor, *arguments)), lambda late: None,
-                lambda problem: torch.ops.tinkex.tell_again(native, str(problem)), self._turn)
+                lambda: op(native, anchor, *arguments), lambda late: None,
+                lambda problem: torch.ops.tinkex.tell_again(native, str(problem)),
+                self._turn.taken())
 
 
 def _are_lists(tokens: Any, targets: Any) -> bool:
@@ -209,20 +224,6 @@ def _are_lists(tokens: Any, targets: Any) -> bool:
             "and padded, or two lists with one array per sequence"
             % (type(tokens).__name__, type(targets).__name__))
     return in_lists
-
-
-def _as_here(function: Callable[[], T]) -> Callable[[], T]:
-    """``function`` for another thread, with the modes of autograd, which each thread has of its own.
-
-    A graph may be made on any thread.
-    """
-    gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-
-    def run() -> T:
-        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
-            return function()
-
-    return run
 
 
 def _refuse_transforms() -> None:
@@ -254,7 +255,7 @@ def _keep_out_of_graphs() -> None:
     from ._remote_adamw import RemoteAdamW
 
     for kind, names in ((RemoteModel, ("forward", "loss", "explain", "explain_loss", "synchronize",
-                                       "accept_server_gradient")),
+                                       "accept_server_gradient", "load_state")),
                         (RemoteAdamW, ("step",))):
         for name in names:
             method = torch.compiler.disable(getattr(kind, name), reason=_NOT_TRACED)

@@ -62,6 +62,10 @@ class Service(Native):
         """The models that the server has, for ``base_model``. Waits for it."""
         return self._ask(torch.ops.tinkex.supported_models)
 
+    def context_lengths(self) -> dict[str, int]:
+        """Model -> how many tokens it can read at a time, of those whose server says it. Waits."""
+        return dict(self._ask(torch.ops.tinkex.context_lengths))
+
     def create_lora_training_client(
         self,
         base_model: str,
@@ -79,7 +83,8 @@ class Service(Native):
         """
         native = self._ask(torch.ops.tinkex.create_lora_training_client,
                            to_text(base_model, "base_model"), to_int(rank, "rank"),
-                           to_int(seed, "seed"), train_attn, train_mlp, train_unembed)
+                           to_int(seed, "seed"), train_attn, train_mlp, train_unembed,
+                           give_up=_unload)
         return TrainingClient(native, self)
 
     def create_remote_model(
@@ -110,7 +115,7 @@ class Service(Native):
         Without the optimizer's state its moments begin at zero. Waits.
         """
         native = self._ask(torch.ops.tinkex.create_training_client_from_state,
-                           to_text(path, "path"), with_optimizer)
+                           to_text(path, "path"), with_optimizer, give_up=_unload)
         return TrainingClient(native, self)
 
     def create_sampling_client(
@@ -152,10 +157,11 @@ class Service(Native):
         if not self._is_inherited():
             self.native.close()
 
-    def _ask(self, op: Callable[..., T], *arguments: Any) -> T:
+    def _ask(self, op: Callable[..., T], *arguments: Any,
+             give_up: Callable[[T], None] = lambda late: None) -> T:
         with translate_errors():
             native = self.native
-            return call_interruptibly(lambda: op(native, *arguments), lambda late: None)
+            return call_interruptibly(lambda: op(native, *arguments), give_up)
 
 
 def connect(
@@ -184,6 +190,11 @@ def connect_embedded(data_dir: str | os.PathLike[str] = "") -> Service:
     with translate_errors():
         return Service(call_interruptibly(lambda: torch.ops.tinkex.connect_embedded(folder),
                                           lambda late: late.close()))
+
+
+def _unload(late: Any) -> None:
+    """A model that nobody can use would keep its place on the server."""
+    torch.ops.tinkex.unload_async(late)  # does not wait: it may be the main thread that gives up
 
 
 def _connect_again(embedded: bool, base_url: str, data_dir: str) -> Service:

@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import torch
 
-from ._arguments import Arrays, to_config, to_float, to_inputs, to_tensors, to_text
+from ._arguments import (
+    Array,
+    Arrays,
+    to_config,
+    to_float,
+    to_inputs,
+    to_ragged_inputs,
+    to_tensor,
+    to_tensors,
+    to_text,
+)
 from ._errors import translate_errors
 from ._handle import Handle, Native, finish, start, start_interruptibly
-from ._results import BatchResult, Metrics
+from ._results import BatchResult, Metrics, ModelInfo, RaggedResult
 from ._sampling import SamplingClient
-from ._waiting import call_interruptibly
 
 if TYPE_CHECKING:
     from ._service import Service
@@ -43,6 +52,14 @@ class TrainingClient(Native):
     def model_id(self) -> str:
         """The server's name for the model."""
         return self.native.model_id()
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the server said of the model when it was made."""
+        told = self.native.info()
+        rank = told.get("lora_rank")
+        return ModelInfo(told["model_id"], told["model_name"], told["tokenizer_id"], told["arch"],
+                         None if rank is None else int(rank))
 
     def forward(
         self,
@@ -95,6 +112,59 @@ class TrainingClient(Native):
         """
         return self._start_batch(torch.ops.tinkex.forward_backward_async, tokens, loss_fn_inputs,
                                  loss_fn, loss_fn_config)
+
+    def forward_ragged(
+        self,
+        tokens: Array,
+        offsets: Array,
+        loss_fn_inputs: Mapping[str, Array],
+        loss_fn: str = "cross_entropy",
+        loss_fn_config: Mapping[str, float] | None = None,
+    ) -> RaggedResult:
+        """``forward`` of sequences that lie one after another; see ``forward_backward_ragged``."""
+        return finish(self.forward_ragged_async(tokens, offsets, loss_fn_inputs, loss_fn,
+                                                loss_fn_config))
+
+    def forward_ragged_async(
+        self,
+        tokens: Array,
+        offsets: Array,
+        loss_fn_inputs: Mapping[str, Array],
+        loss_fn: str = "cross_entropy",
+        loss_fn_config: Mapping[str, float] | None = None,
+    ) -> Handle[RaggedResult]:
+        """As ``forward_ragged``, without waiting for the result."""
+        return self._start_ragged(torch.ops.tinkex.forward_ragged_async, tokens, offsets,
+                                  loss_fn_inputs, loss_fn, loss_fn_config)
+
+    def forward_backward_ragged(
+        self,
+        tokens: Array,
+        offsets: Array,
+        loss_fn_inputs: Mapping[str, Array],
+        loss_fn: str = "cross_entropy",
+        loss_fn_config: Mapping[str, float] | None = None,
+    ) -> RaggedResult:
+        """``forward_backward`` of sequences that lie one after another, without lists.
+
+        Sequence i is rows ``offsets[i]`` to ``offsets[i + 1]`` of ``tokens``, which has one dimension,
+        and of each loss input, which has one row per token; ``from_lists`` makes them. Its results lie
+        in the same way.
+        """
+        return finish(self.forward_backward_ragged_async(tokens, offsets, loss_fn_inputs, loss_fn,
+                                                         loss_fn_config))
+
+    def forward_backward_ragged_async(
+        self,
+        tokens: Array,
+        offsets: Array,
+        loss_fn_inputs: Mapping[str, Array],
+        loss_fn: str = "cross_entropy",
+        loss_fn_config: Mapping[str, float] | None = None,
+    ) -> Handle[RaggedResult]:
+        """As ``forward_backward_ragged``, without waiting for the result."""
+        return self._start_ragged(torch.ops.tinkex.forward_backward_ragged_async, tokens, offsets,
+                                  loss_fn_inputs, loss_fn, loss_fn_config)
 
     def optim_step(
         self,
@@ -171,11 +241,13 @@ class TrainingClient(Native):
         """Lets the server forget the model, before the service is closed, which does so in any case.
 
         A server has room for so many models; dropping a client unloads none. What was saved stays.
-        Results that are under way end with an error, as does every later call. Waits.
+        Results that are under way end with an error, as does every later call.
         """
-        native = self.native
-        with translate_errors():
-            call_interruptibly(lambda: torch.ops.tinkex.unload(native), lambda late: None)
+        return finish(self.unload_async())
+
+    def unload_async(self) -> Handle[None]:
+        """As ``unload``, without waiting."""
+        return start(torch.ops.tinkex.unload_async, _same, self.native)
 
     def __repr__(self) -> str:
         return "<tinkex_torch.TrainingClient of %r>" % self._service
@@ -188,4 +260,11 @@ class TrainingClient(Native):
                      config: Mapping[str, float] | None) -> Handle[BatchResult]:
         return start_interruptibly(op, _batch_result, self.native, to_tensors(tokens, "tokens"),
                                    to_inputs(inputs), to_text(loss_fn, "loss_fn"),
+                                   to_config(config))
+
+    def _start_ragged(self, op: Any, tokens: Array, offsets: Array, inputs: Mapping[str, Array],
+                      loss_fn: str, config: Mapping[str, float] | None) -> Handle[RaggedResult]:
+        return start_interruptibly(op, lambda parts: RaggedResult(*parts), self.native,
+                                   to_tensor(tokens, "tokens"), to_tensor(offsets, "offsets"),
+                                   to_ragged_inputs(inputs), to_text(loss_fn, "loss_fn"),
                                    to_config(config))

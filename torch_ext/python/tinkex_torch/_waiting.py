@@ -10,14 +10,17 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import Any, Callable, ContextManager, Generic, TypeVar
+from typing import Any, Callable, ContextManager, Generic, Iterator, TypeVar
 
 import torch
+
+from ._thread_state import ThreadState
 
 T = TypeVar("T")
 
 SLICE = 0.05  # seconds, so that Ctrl-C is seen soon
 _WHOLE = 1e6
+_LAST_PATIENCE = 1.0  # seconds, for a turn while the process exits
 
 # Threads inside a wait in C++ that is not the main thread's.
 _inside: set[object] = set()
@@ -53,6 +56,31 @@ def is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
+def is_exiting() -> bool:
+    """Whether the interpreter runs its exit handlers, or what comes after them."""
+    return not threading.main_thread().is_alive()
+
+
+class Turn:
+    """Lets one call in at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Within it no other call has the turn.
+
+        While the process exits it is not waited for long: who has it may never come back.
+        """
+        held = self._lock.acquire(timeout=_LAST_PATIENCE if is_exiting() else -1)
+        try:
+            yield
+        finally:
+            if held:
+                self._lock.release()
+
+
 def wait_in_slices(wait_for: Callable[[float], bool], timeout: float | None) -> bool:
     """Whether ``wait_for(seconds)`` says within ``timeout`` that the result is there.
 
@@ -81,6 +109,7 @@ class _Call(Generic[T]):
         self._lose = lose
         self._turn = turn
         self._stop = torch.classes.tinkex.CallStop()
+        self._caller = ThreadState()
         self._lock = threading.Lock()
         self._abandoned = False
         self._result: list[T] = []
@@ -97,7 +126,8 @@ class _Call(Generic[T]):
 
     def _run(self) -> None:
         try:
-            result = self._function()
+            with self._caller.entered():
+                result = self._function()
         except BaseException as problem:  # raised again by the caller
             with self._lock:
                 self.problem = problem
@@ -115,7 +145,7 @@ class _Call(Generic[T]):
         with self._lock:
             self._abandoned = True
             late, problem = self._result[:1], self.problem
-        self._stop.stop()  # it reads no tensor any more: the caller may overwrite them
+        self._stop.stop()  # nothing of the caller's tensors is sent any more: they may change
         if late:
             self._give_up(late[0])
         if problem is not None:
@@ -131,7 +161,7 @@ class _Call(Generic[T]):
 
 
 def _start(thread: threading.Thread) -> bool:
-    """False where the interpreter is ending, and starts no threads any more."""
+    """False where there is no thread to be had."""
     try:
         thread.start()
     except RuntimeError:
@@ -147,11 +177,18 @@ def call_interruptibly(
 ) -> T:
     """``function()``, which may wait without looking for signals.
 
-    Raises KeyboardInterrupt at once. ``function`` then reads no tensors any more but goes on; what
-    it returns is given to ``give_up``, and what it raises to ``lose``. All of that within ``turn``.
+    Raises KeyboardInterrupt soon. ``function`` then sends nothing any more of tensors that it had
+    not sent, but goes on; what it returns is given to ``give_up``, and what it raises to ``lose``.
+    All of that within ``turn``. ``function`` may run on a thread of its own, with the state that
+    PyTorch keeps for this one.
+
+    An exit handler calls it here: a thread of its own would be held in its wait, for good.
     """
     if not is_main_thread():
         with _Inside(), turn:
+            return function()
+    if is_exiting():
+        with turn:
             return function()
     call = _Call(function, give_up, lose, turn)
     thread = threading.Thread(target=call.run, name="tinkex-call", daemon=True)

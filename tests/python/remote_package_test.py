@@ -154,10 +154,36 @@ class CompileScoresTest(ServiceTest):
                 lambda prompt: ops.sample(native, prompt + 1, 1, 4, 0)[0][0] * 1,
                 lambda prompt: ops.sample_ragged(native, [prompt + 1], 1, 4, 0)["tokens"] * 1,
                 lambda prompt: ops.compute_logprobs_async(native, prompt + 1).wait()[1:] * 1,
+                lambda prompt: len(ops.decode_text(prompt + 97)) + prompt,
                 lambda prompt: len(native.session_id()) + prompt):
             torch._dynamo.reset()
             compiled = torch.compile(function, backend="aot_eager")
             self.assertTrue(torch.equal(compiled(self.prompt), function(self.prompt)))
+
+    def test_what_stands_for_a_result_is_on_its_device(self):
+        ops, sampler = torch.ops.tinkex, self.samplers[0]
+        for device, expected in (("cuda", "cpu"), ("cpu", "cpu")):
+            with FakeTensorMode():
+                prompt = torch.zeros(4, dtype=torch.int64, device=device)
+                results = [ops.compute_logprobs(sampler, prompt), ops.offsets_of([prompt]),
+                           *ops.compute_logprobs_ragged(sampler, [prompt, prompt])]
+                self.assertEqual([each.device.type for each in results], [expected] * 4)
+                values, offsets = ops.from_lists([prompt, prompt])
+                self.assertEqual((values.device.type, offsets.device.type), (device, expected))
+        meta = torch.zeros(4, dtype=torch.int64, device="meta")
+        self.assertEqual((ops.compute_logprobs(sampler, meta).device.type,
+                          ops.offsets_of([meta]).device.type), ("meta", "meta"))
+
+    def test_no_prompts_are_refused_in_our_words_while_tracing(self):
+        def score(sampler, prompt):
+            return torch.ops.tinkex.compute_logprobs_ragged(sampler, [])[0] + prompt
+
+        for function in (score, torch.compile(score, fullgraph=True, backend="eager")):
+            torch._dynamo.reset()
+            with self.assertRaisesRegex(Exception, "prompts is empty, expected at least one"):
+                function(self.samplers[0], self.prompt)
+        with FakeTensorMode() as mode, self.assertRaisesRegex(ValueError, "has no dimensions"):
+            torch.ops.tinkex.offsets_of([mode.from_tensor(torch.tensor(1))])
 
     def test_nothing_is_logged_and_nothing_is_sent_while_tracing(self):
         with tinkex_torch.connect() as closed:

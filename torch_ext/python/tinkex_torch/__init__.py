@@ -40,6 +40,7 @@ from ._remote_model import RemoteModel  # noqa: E402
 from ._ragged import from_lists, offsets_of, to_lists, unpad  # noqa: E402
 from ._results import (  # noqa: E402
     BatchResult,
+    LossResult,
     Metrics,
     ModelInfo,
     Ragged,
@@ -50,6 +51,7 @@ from ._results import (  # noqa: E402
 from ._sampling import SamplingClient  # noqa: E402
 from ._service import Service, connect, connect_embedded  # noqa: E402
 from ._text import decode_text, encode_text  # noqa: E402
+from ._traceable import TraceableClient  # noqa: E402
 from ._tracing import register as _register  # noqa: E402
 from ._training import TrainingClient  # noqa: E402
 
@@ -66,6 +68,7 @@ __all__ = [
     "FileFailed",
     "Handle",
     "InvalidArgument",
+    "LossResult",
     "Metrics",
     "ModelInfo",
     "Ragged",
@@ -77,6 +80,7 @@ __all__ = [
     "SamplingClient",
     "Service",
     "TimedOut",
+    "TraceableClient",
     "TrainingClient",
     "__version__",
     "connect",

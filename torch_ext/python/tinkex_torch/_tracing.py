@@ -1,7 +1,7 @@
 """What torch.compile and torch.export need to keep a score of a sampling client in one graph.
 
 They run a function on stand-ins for its tensors and for objects of ``torch.classes``. So there are
-stand-ins here for a client, and for the results of the two ops whose shapes are known beforehand.
+stand-ins here for a client, and for the results of the ops whose shapes are known beforehand.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class _NoShape(DynamicOutputShapeException):
     """Makes torch.compile break its graph, or refuse if it may not."""
 
     def __str__(self) -> str:
-        return ("tinkex: [invalid_argument] %s was called with tensors that hold no data: what it "
-                "gives is known to the server alone. Keep it out of torch.compile(fullgraph=True) "
+        return ("tinkex: [invalid_argument] %s was called with tensors that hold no data, from "
+                "which what it gives cannot be told. Keep it out of torch.compile(fullgraph=True) "
                 "and torch.export, or wrap its caller in torch.compiler.disable" % self.func)
 
 
@@ -60,16 +60,34 @@ def _check(prompt: torch.Tensor) -> None:
                          "token ids" % prompt.dim())
 
 
+def stand_in(argument: torch.Tensor, shape: Any, dtype: torch.dtype) -> torch.Tensor:
+    """Results are on the CPU, wherever the arguments are; those of meta tensors have no data."""
+    return argument.new_empty(shape, dtype=dtype,
+                              device="meta" if argument.device.type == "meta" else "cpu")
+
+
 def _logprobs(client: Any, prompt: torch.Tensor) -> torch.Tensor:
     _check(prompt)
-    return prompt.new_empty(prompt.shape, dtype=torch.float32)
+    return stand_in(prompt, prompt.shape, torch.float32)
 
 
 def _logprobs_ragged(client: Any, prompts: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    if not prompts:
+        raise make_error("invalid_argument", "prompts is empty, expected at least one prompt")
     for prompt in prompts:
         _check(prompt)
-    return (prompts[0].new_empty(sum(prompt.shape[0] for prompt in prompts), dtype=torch.float32),
-            prompts[0].new_empty(len(prompts) + 1, dtype=torch.int64))
+    return (stand_in(prompts[0], sum(prompt.shape[0] for prompt in prompts), torch.float32),
+            stand_in(prompts[0], len(prompts) + 1, torch.int64))
+
+
+def _offsets(tensors: list[torch.Tensor]) -> torch.Tensor:
+    for i, tensor in enumerate(tensors):
+        if tensor.dim() == 0:
+            raise make_error("invalid_argument", "tensors[%d] is undefined or has no dimensions, "
+                             "expected at least one" % i)
+    if not tensors:
+        raise make_error("invalid_argument", "tensors is empty, expected at least one tensor")
+    return stand_in(tensors[0], len(tensors) + 1, torch.int64)
 
 
 def _without_shape(name: str) -> Callable[..., Any]:
@@ -93,4 +111,6 @@ def register() -> None:
         for name in (call, call + "_async", call + "_future"):
             torch.library.register_fake("tinkex::" + name, shapes.get(name) or _without_shape(name),
                                         allow_override=True)
+    torch.library.register_fake("tinkex::offsets_of", _offsets, allow_override=True)
+    torch.library.register_fake("tinkex::decode_text", _without_shape("decode_text"))
     torch.ops.tinkex.make_traceable()

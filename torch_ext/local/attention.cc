@@ -7,6 +7,7 @@
 
 #include "torch_ext/local/matrix_product.h"
 #include "torch_ext/local/parallel.h"
+#include "torch_ext/local/rounding.h"
 #include "torch_ext/local/row_kernels.h"
 #include "torch_ext/local/scratch.h"
 
@@ -23,7 +24,7 @@ constexpr std::int64_t kScoresOfABlock = std::int64_t{1} << 20;
 /// Fewer pieces of work than this do not keep the cores busy alike.
 constexpr std::int64_t kEnoughUnits = 12;
 
-std::int64_t padded(std::int64_t keys) { return (keys + kScoreUnit - 1) / kScoreUnit * kScoreUnit; }
+std::int64_t padded(std::int64_t keys) { return rounded_up(keys, kScoreUnit); }
 
 /// A block of positions of some query heads of a sequence, which read the same keys.
 struct Block {
@@ -40,7 +41,7 @@ struct Layout {
   std::int64_t width() const { return (heads + 2 * kv_heads) * dim; }
   std::int64_t key_column(std::int64_t kv_head) const { return (heads + kv_head) * dim; }
   std::int64_t value_column(std::int64_t kv_head) const { return key_column(kv_heads + kv_head); }
-  std::int64_t blocks() const { return (length + block_length - 1) / block_length; }
+  std::int64_t blocks() const { return pieces_of(length, block_length); }
   double scale() const { return 1 / std::sqrt(static_cast<double>(dim)); }
 
   Block block(std::int64_t sequence, std::int64_t head, std::int64_t count,

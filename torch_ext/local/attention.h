@@ -3,8 +3,8 @@
 // Causal attention for training and for prompts, as products of matrices: a block of positions of
 // all query heads that read the same keys is one matrix. Sequences that LibTorch's flash attention
 // is made for are thousands of tokens long; on those of a hundred or two this takes half its time
-// or less. In the forward pass a position depends on those before it alone, to the bit: not on
-// other sequences, on how far its own is padded, or on threads.
+// or less. In the forward pass a position depends on those before it alone, to the bit, as long as
+// all values are finite: not on other sequences, on how far its own is padded, or on threads.
 
 #include <ATen/core/Tensor.h>
 

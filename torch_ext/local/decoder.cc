@@ -28,6 +28,9 @@ struct LayerPass {
   KvCache* cache;
 
   const LayerWeights& weights() const { return model.layers()[index]; }
+  // What a datum gives in training must not depend on how many rows lie beside it; a prompt is
+  // alone.
+  Summation summation() const { return cache != nullptr ? Summation::kFastest : Summation::kAlike; }
   double eps() const { return model.config().rms_norm_eps; }
   HeadNorm queries() const { return {0, model.config().num_attention_heads}; }
   HeadNorm keys() const {
@@ -37,7 +40,8 @@ struct LayerPass {
   at::Tensor attention_half(const at::Tensor& x, LayerRecord& r) const {
     r.input = x;
     const at::Tensor normed = rms_norm(x, weights().input_norm, eps(), &r.input_inverse);
-    r.qkv = linear(normed, weights().qkv, adapter.qkv, weights().qkv_bias, &r.qkv_low_rank);
+    r.qkv = linear(normed, weights().qkv, adapter.qkv, weights().qkv_bias, summation(),
+                   &r.qkv_low_rank);
     if (model.config().qk_norm) {
       normalize_heads(r.qkv, weights().q_norm, eps(), queries(), r.q_norm);
       normalize_heads(r.qkv, weights().k_norm, eps(), keys(), r.k_norm);
@@ -48,14 +52,16 @@ struct LayerPass {
       cache->write(index, heads.k, heads.v);
     }
     r.attention = attention(r.qkv, model.config(), length);
-    return linear(r.attention.out, weights().o, adapter.o, x, &r.o_low_rank);
+    return linear(r.attention.out, weights().o, adapter.o, x, summation(), &r.o_low_rank);
   }
 
   at::Tensor mlp_half(const at::Tensor& x, LayerRecord& r) const {
     r.middle = x;
     const at::Tensor normed = rms_norm(x, weights().post_attention_norm, eps(), &r.middle_inverse);
-    r.gate_up = linear(normed, weights().gate_up, adapter.gate_up, {}, &r.gate_up_low_rank);
-    return linear(gated_rows(r.gate_up), weights().down, adapter.down, x, &r.down_low_rank);
+    r.gate_up =
+        linear(normed, weights().gate_up, adapter.gate_up, {}, summation(), &r.gate_up_low_rank);
+    return linear(gated_rows(r.gate_up), weights().down, adapter.down, x, summation(),
+                  &r.down_low_rank);
   }
 
   /// Adds the MLP's part to `dx`, which comes in as the gradient of the layer's output.

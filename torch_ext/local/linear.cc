@@ -62,9 +62,9 @@ AdapterViews AdapterViews::of(const LoraLayout* layout, const at::Tensor& flat,
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LoraViews& lora,
-                  const at::Tensor& residual, at::Tensor* low_rank) {
+                  const at::Tensor& residual, Summation summation, at::Tensor* low_rank) {
   at::Tensor y = scratch_empty({x.size(0), weight.size(0)}, x);
-  if (x.size(0) > kFewRows) {
+  if (summation == Summation::kAlike || x.size(0) > kFewRows) {
     matrix_product(y, x, weight.t(), residual);
   } else if (residual.defined()) {
     row_product(y.copy_(residual), x, weight, 1.0, /*add=*/true);

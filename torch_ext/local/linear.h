@@ -30,13 +30,20 @@ struct AdapterViews {
   static AdapterViews of(const LoraLayout* layout, const at::Tensor& flat, std::int64_t num_layers);
 };
 
+/// How the elements of a product are summed.
+enum class Summation {
+  kAlike,    ///< In one order, however many rows there are, and whatever type W is held in.
+  kFastest,  ///< Of few rows in another, by kernels that read W where it lies.
+};
+
 /// y = x W^T + scale * (x A^T) B^T for the rows of x (n, in), with W (out, in), which may be
 /// bfloat16 beside a float32 x. If `residual`, (n, out) or a bias (out), is defined it is added.
-/// `low_rank` receives x A^T, which the backward pass needs.
+/// `low_rank` receives x A^T, which the backward pass needs. W is contiguous, and so are the rows
+/// of x.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LoraViews& lora,
-                  const at::Tensor& residual, at::Tensor* low_rank);
+                  const at::Tensor& residual, Summation summation, at::Tensor* low_rank);
 
-/// The same into `y` (n, out), which is overwritten.
+/// The same into `y` (n, out), which is overwritten, with Summation::kAlike.
 void linear_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight,
                 const LoraViews& lora, at::Tensor* low_rank);
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "torch_ext/local/parallel.h"
+#include "torch_ext/local/rounding.h"
 #include "torch_ext/local/row_kernels.h"
 #include "torch_ext/local/scratch.h"
 
@@ -19,8 +20,6 @@ constexpr std::int64_t kPartWork = 2 * kThreadWork;
 constexpr std::int64_t kRowUnit = 12;
 constexpr std::int64_t kColumnUnit = 32;
 
-std::int64_t units_of(std::int64_t size, std::int64_t unit) { return (size + unit - 1) / unit; }
-
 /// Into how many parts rows and columns are cut, one part for each thread. Every part copies its
 /// rows of a and its columns of b, so the parts are as square as they can be.
 struct Grid {
@@ -28,8 +27,8 @@ struct Grid {
   std::int64_t columns = 1;
 
   static Grid of(std::int64_t m, std::int64_t n, std::int64_t threads) {
-    const std::int64_t row_units = units_of(m, kRowUnit);
-    const std::int64_t column_units = units_of(n, kColumnUnit);
+    const std::int64_t row_units = pieces_of(m, kRowUnit);
+    const std::int64_t column_units = pieces_of(n, kColumnUnit);
     Grid best;
     for (std::int64_t rows = 1; rows <= std::min(threads, row_units); ++rows) {
       const Grid grid{rows, std::min(threads / rows, column_units)};
@@ -42,8 +41,8 @@ struct Grid {
   /// Of the largest part, in about multiplications: those themselves, and what it copies.
   std::int64_t cost(std::int64_t row_units, std::int64_t column_units) const {
     constexpr std::int64_t kCopy = 32;
-    const std::int64_t m = units_of(row_units, rows) * kRowUnit;
-    const std::int64_t n = units_of(column_units, columns) * kColumnUnit;
+    const std::int64_t m = pieces_of(row_units, rows) * kRowUnit;
+    const std::int64_t n = pieces_of(column_units, columns) * kColumnUnit;
     return m * n + kCopy * (m + n);
   }
 };
@@ -51,7 +50,7 @@ struct Grid {
 /// Where part `index` of `parts` begins, in whole units.
 std::int64_t begin_of(std::int64_t index, std::int64_t parts, std::int64_t size,
                       std::int64_t unit) {
-  return std::min(size, units_of(size, unit) * index / parts * unit);
+  return std::min(size, pieces_of(size, unit) * index / parts * unit);
 }
 
 template <class T, class W>
@@ -75,6 +74,7 @@ MatrixProduct<T, W> part_of(const MatrixProduct<T, W>& whole, const Grid& grid,
 template <class T, class W>
 void run(void (*kernel)(const MatrixProduct<T, W>&), MatrixProduct<T, W> whole,
          const at::Tensor& like) {
+  if (whole.m == 0 || whole.n == 0) return;
   const std::int64_t threads =
       at::in_parallel_region()
           ? 1
@@ -85,8 +85,7 @@ void run(void (*kernel)(const MatrixProduct<T, W>&), MatrixProduct<T, W> whole,
   whole.workspace = workspace.mutable_data_ptr<T>();
   at::parallel_for(0, parts, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const MatrixProduct<T, W> part = part_of(whole, grid, i);
-      if (part.m > 0 && part.n > 0) kernel(part);
+      kernel(part_of(whole, grid, i));
     }
   });
 }

@@ -71,12 +71,33 @@ std::int64_t padded_size(std::span<const MicroBatch> batches) {
   return size;
 }
 
-/// Runs micro-batches one after the other and adds up their gradients.
-class Lane {
+/// Into how many groups micro-batches that are computed side by side are shared out. Each adds up a
+/// gradient of its own, and theirs are added in order: the sum does not depend on who computed
+/// what.
+constexpr std::size_t kGroups = 16;
+
+/// What a thread computes in, group after group.
+class Memory {
  public:
-  Lane(const BaseModel& model, const Adapter& adapter, const LossSpec& spec,
-       std::span<const PreparedDatum> data, bool with_gradient, const std::atomic<bool>* cancelled,
-       ScoredBatch& out)
+  ScratchPool& pool() { return pool_; }
+
+  /// Blocks of smaller micro-batches fit no larger one.
+  void begin(const MicroBatch& batch) {
+    const std::int64_t before = std::exchange(size_, padded_size(batch));
+    if (size_ > before) pool_.drop_free();
+  }
+
+ private:
+  ScratchPool pool_;
+  std::int64_t size_ = 0;
+};
+
+/// Runs micro-batches one after the other and adds up their gradients.
+class Group {
+ public:
+  Group(const BaseModel& model, const Adapter& adapter, const LossSpec& spec,
+        std::span<const PreparedDatum> data, bool with_gradient, const std::atomic<bool>* cancelled,
+        ScoredBatch& out)
       : model_(model),
         adapter_(adapter),
         spec_(spec),
@@ -87,10 +108,9 @@ class Lane {
         cancelled_(cancelled) {}
 
   /// Takes micro-batches `first`, `first + step`, ...
-  Status run(std::span<const MicroBatch> batches, std::size_t first, std::size_t step) {
-    ScratchPool pool;
-    const ScratchScope scope(pool);
-    std::int64_t rows = 0;
+  Status run(std::span<const MicroBatch> batches, std::size_t first, std::size_t step,
+             Memory& memory) {
+    const ScratchScope scope(memory.pool());
     views_ = views(adapter_.flat());
     if (with_gradient_) {
       gradient_ = at::zeros(adapter_.flat().sizes(), adapter_.flat().options());
@@ -100,8 +120,7 @@ class Lane {
       if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) {
         return Error(ErrorCode::kCancelled, "the batch was cancelled before it was computed");
       }
-      const std::int64_t before = std::exchange(rows, padded_size(batches[i]));
-      if (rows > before) pool.drop_free();
+      memory.begin(batches[i]);
       Status status = run(batches[i]);
       if (!status) return status;
     }
@@ -232,23 +251,28 @@ Result<PassOutput> run_pass(const BaseModel& model, const Adapter& adapter, cons
   // Large weights are read once for all threads; small ones stay in every core's cache.
   const bool several = options.lanes > 0 || (worth_lanes(model.config(), padded_size(batches)) &&
                                              !worth_threads_per_row(model.config()));
-  const std::size_t count =
-      several ? std::min(batches.size(), static_cast<std::size_t>(wanted)) : 1;
   ScoredBatch scored(data);
-  std::vector<Lane> lanes;
-  for (std::size_t i = 0; i < count; ++i) {
-    lanes.emplace_back(model, adapter, spec, data, with_gradient, options.cancelled, scored);
+  std::vector<Group> groups;
+  for (std::size_t i = 0; i < (several ? std::min(batches.size(), kGroups) : 1); ++i) {
+    groups.emplace_back(model, adapter, spec, data, with_gradient, options.cancelled, scored);
   }
+  const std::size_t lanes = std::min(groups.size(), static_cast<std::size_t>(wanted));
   const bool threads = worth_threads(model.config(), padded_size(batches) / std::ssize(batches));
-  const Status status =
-      run_lanes(count, threads, [&](std::size_t i) { return lanes[i].run(batches, i, count); });
+  const Status status = run_lanes(lanes, threads, [&](std::size_t lane) {
+    Memory memory;
+    Status done = ok_status();
+    for (std::size_t i = lane; i < groups.size() && done; i += lanes) {
+      done = groups[i].run(batches, i, groups.size(), memory);
+    }
+    return done;
+  });
   if (!status) return status.error();
   PassOutput output;
   for (const double loss : scored.losses) output.loss += loss;
   output.logprobs = std::move(scored.logprobs);
   if (!with_gradient) return output;
-  output.gradient = lanes.front().gradient();
-  for (std::size_t i = 1; i < count; ++i) output.gradient.add_(lanes[i].gradient());
+  output.gradient = groups.front().gradient();
+  for (std::size_t i = 1; i < groups.size(); ++i) output.gradient.add_(groups[i].gradient());
   return output;
 }
 

@@ -21,14 +21,15 @@ struct PassOutput {
   at::Tensor gradient;  ///< In the layout of the adapter; undefined for a forward pass.
 };
 
-/// How a batch is cut up. Equal options and equal input give equal bits.
+/// How a batch is cut up. An equal budget and equal input give equal bits.
 struct PassOptions {
   /// Positions with padding that go through the model at once; bounds the memory of activations. So
   /// many use the matrix kernels about as well as more do.
   std::int64_t token_budget = 256;
   /// Micro-batches computed side by side, each on a thread of its own: less waiting for each other
   /// than threads inside every operation. 0 means as many as ATen may use on this thread, and one,
-  /// with threads inside operations, for models whose weights do not fit into a core's cache.
+  /// with threads inside operations, for models whose weights do not fit into a core's cache. How
+  /// many threads there are changes no bit.
   int lanes = 0;
   /// May be null. Once it is true the pass fails with kCancelled before its next micro-batch.
   const std::atomic<bool>* cancelled = nullptr;

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <c10/util/BFloat16.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <cmath>
@@ -121,6 +122,11 @@ void attend(const at::Tensor& qkv, std::span<SequenceCache* const> caches, std::
 
 void row_product(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, double scale,
                  bool add) {
+  // The kernels know no strides but those of rows.
+  TORCH_INTERNAL_ASSERT(weight.is_contiguous() && x.size(1) == weight.size(1) &&
+                        y.size(1) == weight.size(0) && y.size(0) == x.size(0) &&
+                        (x.size(1) <= 1 || x.stride(1) == 1) &&
+                        (y.size(1) <= 1 || y.stride(1) == 1));
   const RowKernels& kernels = row_kernels();
   if (x.scalar_type() == at::ScalarType::Double) {
     return multiply(kernels.float64.product, y, x, weight.const_data_ptr<double>(), scale, add);

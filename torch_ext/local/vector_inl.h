@@ -73,7 +73,9 @@ T sum_of(const Vec<T>& vec) {
 }
 
 /// exp to float's precision: 2^n times a polynomial on [-ln(2)/2, ln(2)/2], as in Cephes' expf.
+/// Below -87 it is 0, not a number next to nothing, which would be slow to go on with.
 FloatVec exponential(FloatVec x) {
+  const IntVec nothing = x < -87.0F;
   x = x < -87.0F ? FloatVec{} - 87.0F : x;
   x = x > 88.0F ? FloatVec{} + 88.0F : x;
   const FloatVec scaled = x * 1.44269504F;
@@ -91,7 +93,7 @@ FloatVec exponential(FloatVec x) {
   const IntVec bits = (n + 127) << 23;
   FloatVec power;
   __builtin_memcpy(&power, &bits, sizeof power);
-  return y * power;
+  return nothing ? FloatVec{} : y * power;
 }
 
 DoubleVec exponential(DoubleVec x) {

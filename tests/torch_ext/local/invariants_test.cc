@@ -144,11 +144,21 @@ TEST_F(Invariants, PositionsWithoutWeightAreReportedAndGiveNoGradient) {
   EXPECT_EQ(idle.gradient.abs().sum().item<double>(), 0);
 }
 
-TEST_F(Invariants, LanesOnThreadsGiveTheSameBitsEveryTime) {
-  const PassOptions options{12, 3};
-  const PassOutput first = pass(*model_, *adapter_, data_, "cross_entropy", true, {}, options);
-  for (int i = 0; i < 5; ++i) {
-    const PassOutput again = pass(*model_, *adapter_, data_, "cross_entropy", true, {}, options);
+TEST_F(Invariants, ADatumGivesTheSameBitsAloneAndBesideOthers) {
+  const auto model = small_model(at::ScalarType::Float);
+  const auto adapter = noisy_adapter(*model, rank(4), 27);
+  const PassOutput together = pass(*model, *adapter, data_);
+  for (std::size_t i = 0; i < data_.size(); ++i) {
+    const PassOutput alone = pass(*model, *adapter, {data_[i]});
+    EXPECT_EQ(alone.logprobs[0], together.logprobs[i]) << "datum " << i;
+  }
+}
+
+TEST_F(Invariants, AnyNumberOfLanesGivesTheSameBits) {
+  const PassOutput first = pass(*model_, *adapter_, data_, "cross_entropy", true, {}, {12, 1});
+  for (const int lanes : {2, 3, 3, 3, 16, 40}) {
+    const PassOutput again =
+        pass(*model_, *adapter_, data_, "cross_entropy", true, {}, {12, lanes});
     EXPECT_EQ(again.loss, first.loss);
     EXPECT_EQ(again.logprobs, first.logprobs);
     EXPECT_TRUE(bit_equal(again.gradient, first.gradient));

@@ -82,6 +82,14 @@ TEST_F(MatrixProductTest, ThreadsChangeNoBit) {
   }
 }
 
+TEST_F(MatrixProductTest, NothingTimesSomethingIsNothing) {
+  matrix_product(at::empty({0, 40}), at::empty({0, 90}), at::randn({90, 40}));
+  matrix_product(at::empty({40, 0}), at::randn({40, 90}), at::empty({90, 0}));
+  const at::Tensor sums = at::ones({4, 5});
+  matrix_product(sums, at::empty({4, 0}), at::empty({0, 5}));
+  EXPECT_EQ(sums.abs().sum().item<double>(), 0);
+}
+
 TEST_F(MatrixProductTest, WhatIsAddedMustFit) {
   const at::Tensor a = at::randn({4, 5});
   const at::Tensor b = at::randn({5, 6});

@@ -41,6 +41,15 @@ TEST_F(WeightTypeTest, TrainingGivesTheBitsOfTheWidenedWeights) {
   EXPECT_TRUE(bit_equal(wide.gradient, narrow.gradient));
 }
 
+TEST_F(WeightTypeTest, OfFewTokensToo) {
+  for (const Datum& datum : cross_entropy_batch(small_config().vocab_size, 4)) {
+    const PassOutput wide = pass(*wide_, *adapter_, {datum});
+    const PassOutput narrow = pass(*narrow_, *adapter_, {datum});
+    EXPECT_EQ(wide.logprobs, narrow.logprobs);
+    EXPECT_TRUE(bit_equal(wide.gradient, narrow.gradient));
+  }
+}
+
 TEST_F(WeightTypeTest, SamplingDiffersFromTheWidenedWeightsByRoundingAlone) {
   SampleRequest request;
   request.prompt = ModelInput::from_tokens(random_tokens(5, small_config().vocab_size, 7));

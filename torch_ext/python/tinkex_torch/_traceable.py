@@ -46,7 +46,8 @@ class TraceableClient(OpaqueBase):
 
     Each call is made once each time the graph runs, in the order of the program, whether its result
     is used or not; while a function is traced nothing is sent. Pass the object to the function:
-    another one takes its place without compiling anew. Outside of graphs it does the same.
+    another one takes its place without compiling anew. Outside of graphs it does the same. Keep it out of
+    ``torch.utils.checkpoint``, which runs its function twice, in a graph or not.
     """
 
     def __init__(self, client: TrainingClient) -> None:

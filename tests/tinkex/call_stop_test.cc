@@ -55,6 +55,7 @@ TEST_F(CallStopTest, ACallThatWaitsForTheBudgetReadsAndSendsNothingMore) {
   stop_->stop(kPatience);
   caller.join();  // though its first chunk is not accepted yet
   EXPECT_EQ(output_->get().error().code(), ErrorCode::kCancelled);
+  EXPECT_FALSE(output_->get().error().not_accepted());
   sending->open();
   EXPECT_TRUE(client->optim_step().get().ok());
   EXPECT_EQ(count("forward_backward"), 1u);
@@ -64,6 +65,7 @@ TEST_F(CallStopTest, ACallThatComesAfterwardsSendsNothing) {
   stop_->stop(0ms);
   call().join();
   EXPECT_EQ(output_->get().error().code(), ErrorCode::kCancelled);
+  EXPECT_TRUE(output_->get().error().not_accepted());
   EXPECT_TRUE(client->optim_step().get().ok());
   EXPECT_EQ(count("forward_backward"), 0u);
 }

@@ -1,6 +1,7 @@
 #include "tinkex/connection/remote_training.h"
 
 #include <algorithm>
+#include <atomic>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -120,8 +121,13 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
   }
   auto cell = std::make_shared<OutputCell>(service_->runtime->executor);
   Future<ForwardBackwardOutput> future(cell);
-  // Until it returns nobody has a future to cancel.
-  const CallStop::Part stoppable([cell] { cell->cancel(); });
+  // Until it returns nobody has a future to cancel. The error is made when no chunk can leave any
+  // more that has not left.
+  const auto encoding = std::make_shared<std::atomic<bool>>(false);
+  const CallStop::Part stoppable([cell, encoding] {
+    cell->end_with(
+        [encoding] { return cancelled_by_caller().with_not_accepted(!encoding->load()); });
+  });
   if (Status valid = validate(data, loss_fn, config, validation()); !valid.ok()) {
     cell->set(std::move(valid).error());
     return future;
@@ -136,6 +142,7 @@ Future<ForwardBackwardOutput> RemoteTraining::forward_backward(std::span<const D
                                          .forward_only = forward_only};
   const auto submission =
       open(batch_spec(input, codec, chunks, cell, last_word_for(*service_, call)), cell, &call);
+  *encoding = true;
   encode_chunks(submission, input, codec, chunks);
   return future;
 }

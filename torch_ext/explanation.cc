@@ -22,9 +22,13 @@ std::string Explanation::text() const {
       << (requests() == 1 ? " request, " : " requests, ") << "about " << bytes() << " bytes\n";
   for (const ExplainedPass& pass : passes) {
     out << pass.call << "\n";
-    for (const BatchChunk& chunk : pass.plan.chunks) {
-      out << "  sequences " << chunk.begin << " to " << chunk.end - 1 << ": " << chunk.numbers
-          << " numbers, about " << chunk.bytes << " bytes\n";
+    const std::vector<BatchChunk>& chunks = pass.plan.chunks;
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
+      // How many, not which ones: rows of a batch that are nothing but padding are left out.
+      const std::size_t sequences = chunks[i].end - chunks[i].begin;
+      out << "  request " << i + 1 << " of " << chunks.size() << ": " << sequences
+          << (sequences == 1 ? " sequence, " : " sequences, ") << chunks[i].numbers
+          << " numbers, about " << chunks[i].bytes << " bytes\n";
     }
   }
   return out.str();

@@ -27,7 +27,8 @@ class ExplainTest(ServiceTest):
         for batch in (lists(), padded()):
             told = model.explain(*batch)
             self.assertRegex(told, r"^2 passes, 2 requests, about \d+ bytes\nforward, by forward\(\)\n"
-                             r"  sequences 0 to 2: \d+ numbers, .*\nforward_backward, by backward")
+                             r"  request 1 of 1: 3 sequences, \d+ numbers, about \d+ bytes\n"
+                             r"forward_backward, by backward")
             with torch.no_grad():
                 self.assertRegex(model.explain(*batch), "^1 pass, 1 request, ")
         many = [each for part in range(50) for each in lists()[0]]

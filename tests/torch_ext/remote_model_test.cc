@@ -257,9 +257,13 @@ TEST_F(RemoteModelTest, ItExplainsItsRequests) {
   EXPECT_EQ(two.passes[0].plan.numbers(), 130u * 6);
   EXPECT_EQ(two.passes[1].plan.numbers(), 130u * 9);
   EXPECT_THAT(two.text(), HasSubstr("2 passes, 4 requests"));
+  EXPECT_THAT(two.text(), HasSubstr("\n  request 1 of 2: 128 sequences, 768 numbers, about "));
   const Explanation one =
       model_->explain_loss(loss::kCrossEntropy, {tokens, {{"target_tokens", targets}}});
   EXPECT_EQ(one.requests(), 2u);
+  const at::Tensor padded = torch::tensor({{-100, -100}, {1, 2}});
+  EXPECT_THAT(model_->explain(torch::zeros({2, 2}, at::kLong), padded).text(),
+              HasSubstr("\n  request 1 of 1: 1 sequence, "));
   EXPECT_THAT(server_->calls, IsEmpty());
 }
 

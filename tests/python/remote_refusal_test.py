@@ -115,6 +115,19 @@ class RefusalTest(ServiceTest):
             cancelled = handle.state()
         self.refused(r"unknown what gradient.*load_state\(\)", self.trained_step, model, optimizer)
 
+    def test_a_step_of_the_client_counts_as_one_of_the_model(self):
+        model, optimizer, tokens, targets = self.prepared()
+        loss = total(model(tokens, targets))
+        total(model(tokens, targets)).backward()
+        model.client.optim_step(1e-3)
+        with self.assertRaisesRegex(RuntimeError, r"step\(\) or load_state\(\) came between"):
+            loss.backward()
+        self.refused(r"optim_step\(\) of its client has made it void", optimizer.step)
+        optimizer.zero_grad()
+        total(model(tokens, targets)).backward()
+        optimizer.step()
+        self.assertIn("grad_norm", optimizer.metrics)
+
     def trained_step(self, model, optimizer):
         with tinkex_torch.translate_errors():
             total(model(*lists())).backward()

@@ -95,6 +95,26 @@ TEST_F(RemoteModelTest, APassThatAnotherModelsFailureKeptBackIsForgottenToo) {
   EXPECT_EQ(std::count(other->calls.begin(), other->calls.end(), "step"), 0);
 }
 
+TEST_F(RemoteModelTest, ARefusedStepShowsItsGradientAgain) {
+  logprobs().sum().backward();
+  server_->failure = refusal();
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("too many"));
+  optimizer_.zero_grad();
+  logprobs().sum().backward();
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
+              HasSubstr("of 2 backward passes that the server has summed, the gradient here"));
+}
+
+TEST_F(RemoteModelTest, AGraphMayBeUsedBehindARefusedStep) {
+  const at::Tensor graph = logprobs();
+  logprobs().sum().backward();
+  server_->failure = refusal();
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("too many"));
+  graph.sum().backward();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
 TEST_F(RemoteModelTest, TwoModelsInOneLossTrainByOneRequestEach) {
   const auto other = std::make_shared<Server>();
   RemoteModel second{TrainingClient(other)};
@@ -130,6 +150,32 @@ TEST_F(RemoteModelTest, ALossBesideAGraphThatFailsStaysOpen) {
   EXPECT_THAT(thrown_by([&] { (theirs + logprobs().sum() / 0.0).backward(); }),
               HasSubstr("not finite"));
   EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("loss() whose backward()"));
+}
+
+TEST_F(RemoteModelTest, ALossBesideWhatFailsMayBeTriedAgainWithItsGraph) {
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  const at::Tensor theirs = model_->loss(loss::kCrossEntropy, batch);
+  const at::Tensor fails = theirs + logprobs().sum() / 0.0;
+  EXPECT_THAT(thrown_by([&] { fails.backward({}, /*retain_graph=*/true); }),
+              HasSubstr("not finite"));
+  const at::Tensor both = theirs + logprobs().sum();
+  server_->failure = refusal();
+  EXPECT_THAT(thrown_by([&] { both.backward({}, /*retain_graph=*/true); }), HasSubstr("too many"));
+  both.backward();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
+TEST_F(RemoteModelTest, AKeptLossKeepsNeitherItsBatchNorTheModel) {
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  const std::weak_ptr<remote::TrainingState> state = model_->state();
+  const at::Tensor ours = logprobs().sum();
+  const at::Tensor theirs = model_->loss(loss::kCrossEntropy, batch);
+  (ours + theirs).backward();
+  EXPECT_THAT(thrown_by([&] { ours.backward(); }), HasSubstr("second time"));
+  EXPECT_THAT(thrown_by([&] { theirs.backward(); }), HasSubstr("second time"));
+  optimizer_ = RemoteAdamW(model_ = RemoteModel(TrainingClient(server_)));
+  EXPECT_TRUE(state.expired());
 }
 
 TEST_F(RemoteModelTest, ARetainedGraphSumsItsGradientTwice) {
@@ -266,6 +312,38 @@ TEST_F(PipelinedTest, AFailureIsThrownByTheNextCall) {
   EXPECT_EQ(server_->calls.back(), "train cross_entropy 1");
 }
 
+TEST_F(PipelinedTest, AFailureIsThrownByALossBehindIt) {
+  server_->failure = refusal();
+  logprobs().sum().backward();
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  std::thread answer([&] {
+    while (server_->sent() < 2) std::this_thread::yield();
+    server_->answer_all();
+  });
+  EXPECT_THAT(thrown_by([&] { model_->loss(loss::kCrossEntropy, batch); }), HasSubstr("too many"));
+  answer.join();
+  server_->later = false;
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("1 loss() whose backward()"));
+}
+
+TEST_F(PipelinedTest, AFailureThatWasHeardIsNotThrownAgain) {
+  server_->failure = Error(ErrorCode::kTimeout, "no answer");
+  logprobs().sum().backward();
+  server_->answer_all();
+  std::string told;
+  try {
+    logprobs();
+  } catch (const Error& error) {
+    told = error.what();
+  }
+  remote::GradientLedger& ledger = model_->state()->ledger();
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr(told));  // as the reason of another
+  ledger.tell_again(Error(ErrorCode::kInvalidArgument, "The failure was: " + told).what());
+  model_->synchronize();
+  ledger.tell_again(told);
+  model_->synchronize();
+}
+
 TEST_F(PipelinedTest, AFailureWhoseCallerHasLeftIsThrownAgain) {
   server_->failure = refusal();
   logprobs().sum().backward();
@@ -278,7 +356,6 @@ TEST_F(PipelinedTest, AFailureWhoseCallerHasLeftIsThrownAgain) {
   }
   remote::GradientLedger& ledger = model_->state()->ledger();
   ledger.tell_again("something else");
-  model_->synchronize();
   ledger.tell_again("RuntimeError: " + told);
   EXPECT_THAT(thrown_by([&] { model_->synchronize(); }), HasSubstr("too many"));
   model_->synchronize();  // told

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -81,6 +82,12 @@ class Server final : public TrainingConnection {
     return unused<SamplingClient>();
   }
 
+  /// Of those that answer later: where they are settled.
+  std::shared_ptr<Executor> executor;
+
+  /// How many of those there were; for another thread than the one that makes them.
+  std::size_t sent() const { return sent_; }
+
   void answer_all() {
     later = false;
     for (const auto& each : std::exchange(waiting_, {})) each();
@@ -90,9 +97,13 @@ class Server final : public TrainingConnection {
   template <class T>
   Future<T> answer(Result<T> result) {
     if (failure) result = *std::exchange(failure, std::nullopt);
-    if (!later) return Future<T>::ready_with(std::move(result));
-    auto promise = std::make_shared<Promise<T>>();
+    if (!later) {
+      ++sent_;
+      return Future<T>::ready_with(std::move(result));
+    }
+    auto promise = std::make_shared<Promise<T>>(executor);
     waiting_.emplace_back([promise, result] { promise->set(result); });
+    ++sent_;
     return promise->future();
   }
   template <class T>
@@ -101,6 +112,7 @@ class Server final : public TrainingConnection {
   }
 
   std::vector<std::function<void()>> waiting_;
+  std::atomic<std::size_t> sent_{0};  ///< Passes that train, steps and loads.
   ModelInfo info_{"model-1", "base", "", "", true, 32};
 };
 

@@ -108,12 +108,18 @@ Future<RaggedOutput> start_forward_backward_ragged(const TrainingPtr& client,
 Future<OptimStepResponse> start_optim_step(const TrainingPtr& client, double learning_rate,
                                            double beta1, double beta2, double eps,
                                            double weight_decay, double grad_clip_norm) {
-  return client->client().optim_step({.learning_rate = learning_rate,
-                                      .beta1 = beta1,
-                                      .beta2 = beta2,
-                                      .eps = eps,
-                                      .weight_decay = weight_decay,
-                                      .grad_clip_norm = grad_clip_norm});
+  const AdamParams params{.learning_rate = learning_rate,
+                          .beta1 = beta1,
+                          .beta2 = beta2,
+                          .eps = eps,
+                          .weight_decay = weight_decay,
+                          .grad_clip_norm = grad_clip_norm};
+  // Noted as start_load_state does: the weights will be others than those of a RemoteModel's
+  // graphs.
+  const auto end = [ticket = client->ledger()->begin_other_step()](
+                       remote::GradientLedger& ledger, const Result<OptimStepResponse>& result,
+                       remote::Report report) { ledger.end_other_step(ticket, result, report); };
+  return client->ledger()->watch(client->client().optim_step(params), end, remote::Report::kCaller);
 }
 
 Future<std::string> start_save_state(const TrainingPtr& client, const std::string& name,
@@ -129,12 +135,11 @@ Future<std::string> start_save_state(const TrainingPtr& client, const std::strin
 Future<std::string> start_load_state(const TrainingPtr& client, const std::string& path,
                                      bool with_optimizer) {
   // Noted when it is sent: the caller may never ask for the result, or give it up.
-  const auto end = [load = client->ledger()->begin_load()](
-                       remote::GradientLedger& ledger, const Result<LoadWeightsResponse>& result) {
-    ledger.end_load(load, result);
-  };
+  const auto end = [ticket = client->ledger()->begin_load()](
+                       remote::GradientLedger& ledger, const Result<LoadWeightsResponse>& result,
+                       remote::Report report) { ledger.end_load(ticket, result, report); };
   return client->ledger()
-      ->watch(client->client().load_state(path, with_optimizer), end)
+      ->watch(client->client().load_state(path, with_optimizer), end, remote::Report::kCaller)
       .then([](Result<LoadWeightsResponse> loaded) -> Result<std::string> {
         if (!loaded) return loaded.error();
         return loaded->path;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 namespace tinkex::torch_ext::remote {
 
@@ -28,8 +29,8 @@ Error gradient_changed(double shown, std::int64_t held) {
   if (whole) {
     return invalid_argument(
         "the gradient here shows more than this model's backward passes have left: it was changed, "
-        "belongs to another model, or load_state() has made it void. Call zero_grad() before "
-        "backward(). " +
+        "belongs to another model, or load_state() or optim_step() of its client has made it void. "
+        "Call zero_grad() before backward(). " +
         std::string(kRemedy));
   }
   return invalid_argument(
@@ -49,81 +50,125 @@ Status GradientLedger::check_known() const {
       std::string(kRemedy) + ". The failure was: " + unknown_->error.what());
 }
 
-bool GradientLedger::current(const Ticket& ticket) const {
-  return ticket.era == held_.era && ticket.steps >= oldest_;
+bool GradientLedger::weights_are_of(std::int64_t steps) const {
+  return steps >= consumed_ && clearing_.upper_bound(steps) == clearing_.end();
+}
+
+GradientLedger::Counts* GradientLedger::holder(std::int64_t steps) {
+  if (steps < consumed_) return nullptr;
+  const auto next = clearing_.upper_bound(steps);
+  return next == clearing_.end() ? &now_ : &next->second;
 }
 
 void GradientLedger::collect() {
   const MutexLock lock(mutex_);
-  ++collected_;
+  ++now_.collected;
 }
 
 Result<GradientLedger::Ticket> GradientLedger::begin_backward(std::int64_t anchored) {
   const MutexLock lock(mutex_);
   if (Status known = check_known(); !known) return known.error();
-  const Ticket ticket{held_.era, held_.steps, anchored, anchored == 0 ? 1 : 0};
-  held_.anchored += ticket.anchored;
-  held_.direct += ticket.direct;
+  const Ticket ticket{era_, steps_, anchored, anchored == 0 ? 1 : 0};
+  now_.anchored += ticket.anchored;
+  now_.direct += ticket.direct;
   return ticket;
 }
 
 Result<GradientLedger::Ticket> GradientLedger::begin_loss() {
   const MutexLock lock(mutex_);
   if (Status known = check_known(); !known) return known.error();
-  ++open_losses_;
-  return Ticket{held_.era, held_.steps, 0, 0};
+  ++now_.open_losses;
+  return Ticket{era_, steps_, 0, 0};
+}
+
+Status GradientLedger::check_open(const Ticket& loss) const {
+  const MutexLock lock(mutex_);
+  if (loss.era == era_ && weights_are_of(loss.steps)) return ok_status();
+  return invalid_argument(
+      "backward() of a loss that the server computed came after a step(), load_state() or "
+      "accept_server_gradient(): its gradient, which was summed when it was computed, is not "
+      "held any more. Compute it again");
 }
 
 Status GradientLedger::settle_loss(const Ticket& loss) {
+  if (Status open = check_open(loss); !open) return open;
   const MutexLock lock(mutex_);
-  if (!current(loss)) {
-    return invalid_argument(
-        "backward() of a loss that the server computed came after a step(), load_state() or "
-        "accept_server_gradient(): its gradient, which was summed when it was computed, is not "
-        "held any more. Compute it again");
-  }
-  --open_losses_;
-  ++held_.anchored;
+  --now_.open_losses;
+  ++now_.anchored;
   return ok_status();
 }
 
 Result<std::optional<GradientLedger::Ticket>> GradientLedger::begin_step(double shown) {
   const MutexLock lock(mutex_);
   if (Status known = check_known(); !known) return known.error();
-  if (open_losses_ > 0) {
+  if (now_.open_losses > 0) {
     return invalid_argument(
-        "the server holds the gradient of " + std::to_string(open_losses_) +
+        "the server holds the gradient of " + std::to_string(now_.open_losses) +
         " loss() whose backward() was not called, and cannot discard it. Call backward(), or "
         "compute a loss of which only the value is wanted without gradients. " +
         kRemedy);
   }
-  const double least = static_cast<double>(held_.anchored - unshown_);
+  const double least = static_cast<double>(now_.anchored - now_.unshown);
   const bool possible =
-      shown >= least && shown <= static_cast<double>(collected_) && shown == std::floor(shown);
-  if (!possible) return gradient_changed(shown, held_.anchored);
-  collected_ = 0;
-  unshown_ = 0;
-  if (held_.anchored == 0 && held_.direct == 0) return std::optional<Ticket>();
-  const Ticket ticket{held_.era, held_.steps + 1, held_.anchored, held_.direct};
-  held_ = {ticket.era, ticket.steps, 0, 0};
-  oldest_ = ticket.steps;
+      shown >= least && shown <= static_cast<double>(now_.collected) && shown == std::floor(shown);
+  if (!possible) return gradient_changed(shown, now_.anchored);
+  if (now_.anchored == 0 && now_.direct == 0) {
+    now_ = {};
+    return std::optional<Ticket>();
+  }
+  const Ticket ticket = begin_clearing();
+  anchor_cleared_ = ticket.steps;
   return std::optional<Ticket>(ticket);
 }
 
-GradientLedger::Load GradientLedger::begin_load() {
-  const MutexLock lock(mutex_);
-  const Load load{held_, oldest_, collected_, unshown_, open_losses_};
-  held_ = {load.held.era, load.held.steps + 1, 0, 0};
-  oldest_ = held_.steps;
-  collected_ = unshown_ = open_losses_ = 0;
-  return load;
+GradientLedger::Ticket GradientLedger::begin_clearing() {
+  const Ticket ticket{era_, ++steps_, 0, 0};
+  clearing_[ticket.steps] = std::exchange(now_, {});
+  return ticket;
 }
 
+GradientLedger::Ticket GradientLedger::begin_load() {
+  const MutexLock lock(mutex_);
+  return begin_clearing();
+}
+
+GradientLedger::Ticket GradientLedger::begin_other_step() { return begin_load(); }
+
 void GradientLedger::fail(const Ticket& ticket, const Error& error, Report report) {
-  const Failure failure{error, ticket.steps};
-  if (report == Report::kNextCall && !unreported_) unreported_ = failure;
-  if (error.not_accepted() || unknown_) return;
-  if (ticket.era == held_.era && ticket.steps >= known_from_) unknown_ = failure;
+  const auto note = [&](std::optional<Failure>& first) {
+    if (!first) first = Failure{error, ticket.steps};
+    first->steps = std::max(first->steps, ticket.steps);  // a load ends it if it came after all
+  };
+  if (report == Report::kNextCall) note(unreported_);
+  if (error.not_accepted()) return;
+  if (ticket.era == era_ && ticket.steps >= known_from_) note(unknown_);
+}
+
+void GradientLedger::take_back(const Ticket& ticket) {
+  Counts* const counts = ticket.era == era_ ? holder(ticket.steps) : nullptr;
+  if (counts == nullptr) return;
+  counts->anchored -= ticket.anchored;
+  counts->direct -= ticket.direct;
+  if (ticket.steps < anchor_cleared_) counts->unshown -= ticket.anchored;
+  counts->unshown = std::clamp<std::int64_t>(counts->unshown, 0, counts->anchored);
+}
+
+void GradientLedger::end_clearing(const Ticket& ticket, bool refused, bool anchor_was_cleared) {
+  if (ticket.era != era_) return;
+  const auto node = clearing_.extract(ticket.steps);
+  if (!refused) {
+    consumed_ = std::max(consumed_, ticket.steps);
+    return;
+  }
+  Counts* const heir = holder(ticket.steps);
+  if (node.empty() || heir == nullptr) return;
+  Counts counts = node.mapped();
+  if (anchor_was_cleared) counts.collected = counts.unshown = counts.anchored;
+  heir->anchored += counts.anchored;
+  heir->direct += counts.direct;
+  heir->collected += counts.collected;
+  heir->unshown += counts.unshown;
+  heir->open_losses += counts.open_losses;
 }
 
 void GradientLedger::end_backward(const Ticket& ticket, const Result<ForwardBackwardOutput>& result,
@@ -133,52 +178,41 @@ void GradientLedger::end_backward(const Ticket& ticket, const Result<ForwardBack
     backward_metrics_ = result->metrics;
     return;
   }
-  if (current(ticket)) {
-    held_.anchored -= ticket.anchored;
-    held_.direct -= ticket.direct;
-  }
+  take_back(ticket);
   fail(ticket, result.error(), report);
 }
 
-void GradientLedger::end_loss(const Ticket& ticket, const Result<ForwardBackwardOutput>& result) {
+void GradientLedger::end_loss(const Ticket& ticket, const Result<ForwardBackwardOutput>& result,
+                              Report report) {
   const MutexLock lock(mutex_);
   if (result) {
     backward_metrics_ = result->metrics;
     return;
   }
-  if (current(ticket)) --open_losses_;
-  fail(ticket, result.error(), Report::kCaller);
+  Counts* const counts = ticket.era == era_ ? holder(ticket.steps) : nullptr;
+  if (counts != nullptr) --counts->open_losses;
+  fail(ticket, result.error(), report);
 }
 
 void GradientLedger::end_step(const Ticket& ticket, const Result<OptimStepResponse>& result,
                               Report report) {
   const MutexLock lock(mutex_);
-  if (result) return;
-  if (result.error().not_accepted() && current(ticket)) {
-    held_.anchored += ticket.anchored;
-    held_.direct += ticket.direct;
-    collected_ += ticket.anchored;
-    unshown_ += ticket.anchored;
-  }
-  fail(ticket, result.error(), report);
+  end_clearing(ticket, !result && result.error().not_accepted(), /*anchor_was_cleared=*/true);
+  if (!result) fail(ticket, result.error(), report);
 }
 
-void GradientLedger::end_load(const Load& load, const Result<LoadWeightsResponse>& result) {
+void GradientLedger::end_other_step(const Ticket& ticket, const Result<OptimStepResponse>& result,
+                                    Report report) {
   const MutexLock lock(mutex_);
-  const Ticket ticket{load.held.era, load.held.steps + 1, 0, 0};
-  if (!result) {
-    fail(ticket, Error(result.error()).with_context("load_state()"), Report::kCaller);
-    if (!result.error().not_accepted() || ticket.era != held_.era || ticket.steps != oldest_) {
-      return;  // or a step was sent since then: it applies what there was
-    }
-    oldest_ = load.oldest;
-    held_.anchored += load.held.anchored;
-    held_.direct += load.held.direct;
-    collected_ += load.collected;
-    unshown_ += load.unshown;
-    open_losses_ += load.open_losses;
-    return;
-  }
+  end_clearing(ticket, !result && result.error().not_accepted(), /*anchor_was_cleared=*/false);
+  if (!result) fail(ticket, Error(result.error()).with_context("optim_step()"), report);
+}
+
+void GradientLedger::end_load(const Ticket& ticket, const Result<LoadWeightsResponse>& result,
+                              Report report) {
+  const MutexLock lock(mutex_);
+  end_clearing(ticket, !result && result.error().not_accepted(), /*anchor_was_cleared=*/false);
+  if (!result) return fail(ticket, Error(result.error()).with_context("load_state()"), report);
   known_from_ = std::max(known_from_, ticket.steps);
   if (unknown_ && unknown_->steps < known_from_) unknown_.reset();
   if (unreported_ && unreported_->steps < known_from_) unreported_.reset();
@@ -190,21 +224,17 @@ void GradientLedger::add_under_way(Future<Unit> done) {
   under_way_.push_back(std::move(done));
 }
 
-void GradientLedger::start_era() {
+void GradientLedger::accept() {
+  const MutexLock lock(mutex_);
+  const bool perhaps = unknown_ || now_.open_losses > 0 || now_.anchored > 0 || now_.direct > 0;
   unknown_.reset();
   unreported_.reset();
   told_.reset();
-  open_losses_ = 0;
-  collected_ = 0;
-  unshown_ = 0;
-  held_ = {held_.era + 1, held_.steps, 0, 0};
-}
-
-void GradientLedger::accept() {
-  const MutexLock lock(mutex_);
-  const bool perhaps = unknown_ || open_losses_ > 0 || held_.anchored > 0 || held_.direct > 0;
-  start_era();
-  held_.direct = perhaps ? 1 : 0;
+  ++era_;
+  if (!clearing_.empty()) consumed_ = std::max(consumed_, clearing_.rbegin()->first);
+  clearing_.clear();
+  now_ = {};
+  now_.direct = perhaps ? 1 : 0;
 }
 
 Status GradientLedger::wait() {
@@ -225,30 +255,35 @@ Status GradientLedger::wait() {
 
 std::optional<Error> GradientLedger::take_failure() {
   const MutexLock lock(mutex_);
-  if (!unreported_) return std::nullopt;
   told_ = std::exchange(unreported_, std::nullopt);
+  if (!told_) return std::nullopt;
   return told_->error;
 }
 
 void GradientLedger::tell_again(std::string_view text) {
   const MutexLock lock(mutex_);
-  if (!told_ || text.find(told_->error.what()) == std::string_view::npos) return;
+  if (!told_) return;
+  // Not a failure of its own that only quotes it.
+  const std::size_t begin = text.find("tinkex: [");
+  if (begin == text.npos || !text.substr(begin).starts_with(told_->error.what())) return;
   unreported_ = std::exchange(told_, std::nullopt);  // it came before any that waits now
 }
 
 std::int64_t GradientLedger::steps() const {
   const MutexLock lock(mutex_);
-  return held_.steps;
+  return steps_;
 }
 
 bool GradientLedger::is_current(std::int64_t steps) const {
   const MutexLock lock(mutex_);
-  return steps >= oldest_;
+  return weights_are_of(steps);
 }
 
-std::int64_t GradientLedger::anchored() const {
+std::int64_t GradientLedger::show_all() {
   const MutexLock lock(mutex_);
-  return held_.anchored;
+  now_.unshown = 0;
+  now_.collected = std::max(now_.collected, now_.anchored);
+  return now_.anchored;
 }
 
 Metrics GradientLedger::backward_metrics() const {

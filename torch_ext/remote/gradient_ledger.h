@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -28,22 +29,19 @@ enum class Report {
 /// Counting. A graph whose backward pass reaches its node shows in the anchor's gradient; it is
 /// held once its pass was sent. A pass that failed in between shows and is not held. So what the
 /// anchor shows lies between what is held and what was collected, or somebody changed it.
+///
+/// Order. The server takes calls in the order in which they are sent; their ends arrive in any. A
+/// step or load that is sent takes the counts of its time with it. A call that was refused is taken
+/// out of whatever has its count now, and a step or load that was refused leaves its counts to the
+/// next one that is on its way, or to those of now.
 class GradientLedger final : public std::enable_shared_from_this<GradientLedger> {
  public:
   /// What a call has counted, to be taken back if the server did not take it.
   struct Ticket {
     std::int64_t era = 0;       ///< Since the last accept().
-    std::int64_t steps = 0;     ///< That were sent before, or with, the call.
+    std::int64_t steps = 0;     ///< That were sent before, or with, the call; loads, too.
     std::int64_t anchored = 0;  ///< Graphs.
     std::int64_t direct = 0;    ///< Passes that no graph knows of.
-  };
-  /// What was known when a load was sent, to be known again if the server refuses it.
-  struct Load {
-    Ticket held;
-    std::int64_t oldest = 0;
-    std::int64_t collected = 0;
-    std::int64_t unshown = 0;
-    std::int64_t open_losses = 0;
   };
 
   /// A backward pass has reached a node: the anchor will show it.
@@ -53,32 +51,36 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
   Result<Ticket> begin_backward(std::int64_t anchored);
   /// A loss that the server computes: its gradient is open until settle_loss().
   Result<Ticket> begin_loss();
-  /// backward() of such a loss. Error: a step was sent since then.
+  /// backward() of such a loss. Error: a step was sent since then, which check_open() tells before.
+  Status check_open(const Ticket& loss) const;
   Status settle_loss(const Ticket& loss);
   /// A step is about to be sent. `shown` is how many graphs the anchor's gradient shows. Absent:
   /// there is no gradient to apply.
   Result<std::optional<Ticket>> begin_step(double shown);
 
-  /// Other weights are about to be loaded. From here on, graphs that were made before are stale and
-  /// the gradient is void, whatever becomes of the result: who gives it up does not stop the load.
-  Load begin_load();
+  /// Other weights are about to be loaded, or a step is about to be sent past the model. From here
+  /// on, graphs that were made before are stale and the gradient is void, whatever becomes of the
+  /// result: who gives it up does not stop the call.
+  Ticket begin_load();
+  Ticket begin_other_step();
 
   /// The call succeeded or failed.
   void end_backward(const Ticket& ticket, const Result<ForwardBackwardOutput>& result,
                     Report report);
-  void end_loss(const Ticket& ticket, const Result<ForwardBackwardOutput>& result);
+  void end_loss(const Ticket& ticket, const Result<ForwardBackwardOutput>& result, Report report);
   void end_step(const Ticket& ticket, const Result<OptimStepResponse>& result, Report report);
-  /// Success ends all doubt about what was sent before; a refusal gives that back.
-  void end_load(const Load& load, const Result<LoadWeightsResponse>& result);
+  void end_other_step(const Ticket& ticket, const Result<OptimStepResponse>& result, Report report);
+  /// Success ends all doubt about what was sent before.
+  void end_load(const Ticket& ticket, const Result<LoadWeightsResponse>& result, Report report);
 
-  /// Calls `end(ledger, result)` when the result is there, then passes it on.
+  /// Calls `end(ledger, result, report)` when the result is there, then passes it on.
   template <class T, class End>
-  Future<T> watch(Future<T> future, End end) {
+  Future<T> watch(Future<T> future, End end, Report report) {
     auto done = std::make_shared<Promise<Unit>>(future.cell()->shared_executor());
     add_under_way(done->future());
-    return std::move(future).then([ledger = shared_from_this(), end = std::move(end),
+    return std::move(future).then([ledger = shared_from_this(), end = std::move(end), report,
                                    done = std::move(done)](Result<T> result) -> Result<T> {
-      end(*ledger, result);
+      end(*ledger, result, report);
       done->set(Unit{});
       return result;
     });
@@ -90,15 +92,16 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
   Status wait();
   /// The first failure that nobody was told of; it has been told then.
   std::optional<Error> take_failure();
-  /// Nobody has heard of it after all, if `text` is what the failure that was taken last says.
+  /// Nobody has heard of it after all, if it is the failure that `text` begins with, perhaps after
+  /// a word of LibTorch's, and that the last call has taken.
   void tell_again(std::string_view text);
 
   /// Steps that were sent, and other changes of the weights.
   std::int64_t steps() const;
   /// Whether the weights are still those of a graph that was made after so many.
   bool is_current(std::int64_t steps) const;
-  /// Graphs that the anchor's gradient should show.
-  std::int64_t anchored() const;
+  /// Graphs that the anchor's gradient should show; the caller makes it show them.
+  std::int64_t show_all();
   Metrics backward_metrics() const;
 
  private:
@@ -107,27 +110,42 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
     Error error;
     std::int64_t steps;
   };
+  /// A gradient on the server, and what the anchor may show of it.
+  struct Counts {
+    std::int64_t anchored = 0;     ///< Graphs whose gradient it is.
+    std::int64_t direct = 0;       ///< Passes that no graph knows of.
+    std::int64_t collected = 0;    ///< Graphs that the anchor may show.
+    std::int64_t unshown = 0;      ///< Held ones that it need not: cleared for a refused step.
+    std::int64_t open_losses = 0;  ///< Without backward().
+  };
 
   void add_under_way(Future<Unit> done);
-  void start_era() TINKEX_REQUIRES(mutex_);
+  Ticket begin_clearing() TINKEX_REQUIRES(mutex_);
+  /// The end of a step or load. `refused`: its gradient is there as before.
+  void end_clearing(const Ticket& ticket, bool refused, bool anchor_was_cleared)
+      TINKEX_REQUIRES(mutex_);
+  /// What has the counts of a call that was sent after so many steps; null if they are used up.
+  Counts* holder(std::int64_t steps) TINKEX_REQUIRES(mutex_);
+  void take_back(const Ticket& ticket) TINKEX_REQUIRES(mutex_);
   void fail(const Ticket& ticket, const Error& error, Report report) TINKEX_REQUIRES(mutex_);
-  bool current(const Ticket& ticket) const TINKEX_REQUIRES(mutex_);
+  bool weights_are_of(std::int64_t steps) const TINKEX_REQUIRES(mutex_);
   Status check_known() const TINKEX_REQUIRES(mutex_);
 
   mutable internal::Mutex mutex_;
-  Ticket held_ TINKEX_GUARDED_BY(mutex_);                 ///< All that the server holds.
-  std::int64_t collected_ TINKEX_GUARDED_BY(mutex_) = 0;  ///< Since the last step.
-  /// Held again, because their step was refused; the anchor was cleared before it was sent.
-  std::int64_t unshown_ TINKEX_GUARDED_BY(mutex_) = 0;
-  std::int64_t open_losses_ TINKEX_GUARDED_BY(mutex_) = 0;  ///< Without backward().
-  /// The least `steps` whose weights are the ones of now: less than held_.steps after a load that
-  /// the server refused.
-  std::int64_t oldest_ TINKEX_GUARDED_BY(mutex_) = 0;
+  std::int64_t era_ TINKEX_GUARDED_BY(mutex_) = 0;
+  std::int64_t steps_ TINKEX_GUARDED_BY(mutex_) = 0;  ///< Sent, with loads.
+  /// The last step or load that was taken, or may have been.
+  std::int64_t consumed_ TINKEX_GUARDED_BY(mutex_) = 0;
+  /// The last step for which the anchor was cleared.
+  std::int64_t anchor_cleared_ TINKEX_GUARDED_BY(mutex_) = 0;
+  Counts now_ TINKEX_GUARDED_BY(mutex_);  ///< What was sent since the last step or load.
+  /// What the steps and loads whose ends are still to come have taken with them, by their numbers.
+  std::map<std::int64_t, Counts> clearing_ TINKEX_GUARDED_BY(mutex_);
   /// Calls before these steps are without a trace: a load succeeded then.
   std::int64_t known_from_ TINKEX_GUARDED_BY(mutex_) = 0;
   std::optional<Failure> unknown_ TINKEX_GUARDED_BY(mutex_);  ///< Why the state is unknown.
   std::optional<Failure> unreported_ TINKEX_GUARDED_BY(mutex_);
-  std::optional<Failure> told_ TINKEX_GUARDED_BY(mutex_);  ///< That was taken last.
+  std::optional<Failure> told_ TINKEX_GUARDED_BY(mutex_);  ///< That the last call has taken.
   std::vector<Future<Unit>> under_way_ TINKEX_GUARDED_BY(mutex_);
   Metrics backward_metrics_ TINKEX_GUARDED_BY(mutex_);
 };

@@ -29,6 +29,12 @@ struct Kept final : torch::CustomClassHolder {
   std::optional<GradientLedger::Ticket> ticket;  ///< Of such a loss, until backward() of it.
 };
 
+Error called_twice() {
+  return invalid_argument(
+      "backward() was called twice on a loss that the server computed: its gradient was summed "
+      "when it was computed, once. Compute it again");
+}
+
 /// What the nodes of one model have collected in one backward pass.
 class Batch {
  public:
@@ -41,25 +47,30 @@ class Batch {
     state_->ledger().collect();
   }
 
-  void add_loss(const GradientLedger::Ticket& ticket) {
-    losses_.push_back(ticket);
+  void add_loss(c10::intrusive_ptr<Kept> loss) {
+    losses_.push_back(std::move(loss));
     state_->ledger().collect();
   }
 
+  /// A loss of the server's counts once nothing of the pass can fail any more: until then the same
+  /// graph, if it was retained, may be tried again.
   void send() {
-    for (const GradientLedger::Ticket& loss : losses_) {
-      if (const Status settled = state_->ledger().settle_loss(loss); !settled) {
-        throw settled.error();
-      }
+    for (const auto& loss : losses_) {
+      if (!loss->ticket) throw called_twice();
+      state_->ledger().check_open(*loss->ticket).value();
     }
     if (graphs_ > 0) state_->backward(data_, graphs_);
+    for (const auto& loss : losses_) {
+      if (!loss->ticket) throw called_twice();  // it was in this pass twice
+      state_->ledger().settle_loss(*std::exchange(loss->ticket, std::nullopt)).value();
+    }
   }
 
  private:
   std::shared_ptr<TrainingState> state_;
   std::vector<Datum> data_;
   std::vector<at::Tensor> weights_;
-  std::vector<GradientLedger::Ticket> losses_;
+  std::vector<c10::intrusive_ptr<Kept>> losses_;
   std::int64_t graphs_ = 0;
 };
 
@@ -93,17 +104,25 @@ Kept& keep(AutogradContext* ctx, const at::Tensor& anchor, std::shared_ptr<Train
   return result;
 }
 
-Kept& kept_by(AutogradContext* ctx) {
+/// Throws LibTorch's own error if this is the second backward() through a graph that was freed.
+void check_not_freed(AutogradContext* ctx) { (void)ctx->get_saved_variables(); }
+
+c10::intrusive_ptr<Kept> kept_by(AutogradContext* ctx) {
   if (at::GradMode::is_enabled()) {
     throw invalid_argument(
         "a remote model has no second derivative: call backward() or autograd::grad() without "
         "create_graph");
   }
-  return static_cast<Kept&>(*ctx->saved_data.at("kept").toCapsule());
+  const auto kept = ctx->saved_data.find("kept");
+  if (kept == ctx->saved_data.end()) check_not_freed(ctx);
+  return c10::static_intrusive_pointer_cast<Kept>(kept->second.toCapsule());
 }
 
-/// Throws LibTorch's own error if this is the second backward() through a graph that was freed.
-void check_not_freed(AutogradContext* ctx) { (void)ctx->get_saved_variables(); }
+/// LibTorch frees the saved variables of a graph that is not retained, but not its saved data: a
+/// loss that somebody keeps would keep its batch, and the service.
+void free_unless_retained(AutogradContext* ctx) {
+  if (!torch::autograd::get_current_graph_task_keep_graph()) ctx->saved_data.clear();
+}
 
 at::Tensor anchor_gradient() { return at::full({1}, kStandIn, at::kDouble); }
 
@@ -116,14 +135,15 @@ struct RemoteLogprobs : torch::autograd::Function<RemoteLogprobs> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
-    const Kept& kept = kept_by(ctx);
-    if (!kept.state->ledger().is_current(kept.steps)) {
+    const c10::intrusive_ptr<Kept> kept = kept_by(ctx);
+    if (!kept->state->ledger().is_current(kept->steps)) {
       throw invalid_argument(
           "a step() or load_state() came between forward() and backward(): the gradient would be "
           "that of other weights than the loss. Call backward() before it, or forward() again");
     }
     check_not_freed(ctx);
-    current_batch(kept.state)->add(*kept.sequences, gradients[0]);
+    current_batch(kept->state)->add(*kept->sequences, gradients[0]);
+    free_unless_retained(ctx);
     return {anchor_gradient(), {}, {}, {}};
   }
 };
@@ -137,13 +157,9 @@ struct RemoteLoss : torch::autograd::Function<RemoteLoss> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
-    Kept& kept = kept_by(ctx);
+    c10::intrusive_ptr<Kept> kept = kept_by(ctx);
     check_not_freed(ctx);
-    if (!kept.ticket) {
-      throw invalid_argument(
-          "backward() was called twice on a loss that the server computed: its gradient was summed "
-          "when it was computed, once. Compute it again");
-    }
+    if (!kept->ticket) throw called_twice();
     const double factor = gradients[0].item<double>();
     if (factor != 1) {
       throw invalid_argument(
@@ -151,7 +167,9 @@ struct RemoteLoss : torch::autograd::Function<RemoteLoss> {
           ", but the server has summed it already, with 1. Scale the weights or advantages that "
           "loss() is given, or compute the loss from forward()");
     }
-    current_batch(kept.state)->add_loss(*std::exchange(kept.ticket, std::nullopt));
+    const std::shared_ptr<Batch> batch = current_batch(kept->state);
+    batch->add_loss(std::move(kept));
+    free_unless_retained(ctx);
     return {anchor_gradient(), {}, {}, {}};
   }
 };

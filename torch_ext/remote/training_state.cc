@@ -5,6 +5,10 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
+#include <atomic>
+
+#include "tinkex/base/call_stop.h"
+
 namespace tinkex::torch_ext::remote {
 namespace {
 
@@ -18,17 +22,34 @@ double shown_by(const at::Tensor& gradient) {
 }
 
 /// Waits for `sent`, tells `end` and gives the value. On an executor thread, where nobody can wait,
-/// the call goes on and is watched.
+/// the call goes on and is watched; how it ends then, the caller has not heard.
 template <class T, class End>
 T wait_for(GradientLedger& ledger, Future<T> sent, const End& end) {
   const Result<T>& result = sent.get();
   if (!result && result.error().code() == ErrorCode::kWouldDeadlock) {
     Error error = result.error();
-    (void)ledger.watch(std::move(sent), end);
+    (void)ledger.watch(std::move(sent), end, Report::kNextCall);
     throw std::move(error).with_context("the call was sent, but cannot be waited for here");
   }
-  end(ledger, result);
+  end(ledger, result, Report::kCaller);
   return std::move(sent).get().value();
+}
+
+/// Calls `touch`, which reads or writes the anchor's gradient, unless the caller has left this call
+/// to another thread and has given it up: then the gradient is his own again. Who gives it up
+/// meanwhile waits for the end of `touch`. False: it was not called.
+template <class Touch>
+bool touch_gradient(const Touch& touch) {
+  const auto given_up = std::make_shared<std::atomic<bool>>(false);
+  const internal::CallStop::Part part([given_up] { *given_up = true; });
+  if (*given_up) return false;
+  touch();
+  return true;
+}
+
+Error given_up(const char* what) {
+  return Error(ErrorCode::kCancelled, std::string(what) + " was given up before it began")
+      .with_not_accepted(true);
 }
 
 Error frozen(const char* what) {
@@ -39,10 +60,16 @@ Error frozen(const char* what) {
       "of a model that shall stay as it is, call forward() and loss() alone");
 }
 
-/// Tells the ledger of the end of a backward pass.
-auto end_of_backward(const Ticket& ticket, Report report) {
-  return [ticket, report](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result) {
-    ledger.end_backward(ticket, result, report);
+// What tells the ledger of an end: of a call, for wait_for() and watch().
+
+auto end_of_backward(const Ticket& ticket) {
+  return [ticket](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result,
+                  Report report) { ledger.end_backward(ticket, result, report); };
+}
+
+auto end_of_step(const Ticket& ticket) {
+  return [ticket](GradientLedger& ledger, const Result<OptimStepResponse>& result, Report report) {
+    ledger.end_step(ticket, result, report);
   };
 }
 
@@ -64,10 +91,13 @@ void TrainingState::check_before() const {
 }
 
 void TrainingState::restore_anchor() {
-  const std::int64_t anchored = ledger_->anchored();
-  at::Tensor& gradient = anchor_.mutable_grad();
-  if (anchored == 0) return gradient.reset();
-  gradient = at::full({1}, kStandIn * static_cast<double>(anchored), at::kDouble);
+  // Who has given up the step does without: the ledger knows that the gradient may not show it.
+  (void)touch_gradient([this] {
+    const std::int64_t anchored = ledger_->show_all();
+    at::Tensor& gradient = anchor_.mutable_grad();
+    if (anchored == 0) return gradient.reset();
+    gradient = at::full({1}, kStandIn * static_cast<double>(anchored), at::kDouble);
+  });
 }
 
 ForwardBackwardOutput TrainingState::forward(std::span<const Datum> data,
@@ -81,15 +111,16 @@ ForwardBackwardOutput TrainingState::forward(std::span<const Datum> data,
 }
 
 void TrainingState::backward(std::span<const Datum> data, std::int64_t graphs) {
+  const std::shared_ptr<const void> pass = before_waiting_ ? before_waiting_() : nullptr;
   if (const std::optional<Error> failure = ledger_->take_failure()) throw *failure;
   const Ticket ticket = ledger_->begin_backward(graphs).value();
   Future<ForwardBackwardOutput> sent = client_.forward_backward(data, loss::kCrossEntropy);
   // What is refused at once is told at once.
   if (pipelined_ && !sent.ready()) {
-    (void)ledger_->watch(std::move(sent), end_of_backward(ticket, Report::kNextCall));
+    (void)ledger_->watch(std::move(sent), end_of_backward(ticket), Report::kNextCall);
     return;
   }
-  wait_for(*ledger_, std::move(sent), end_of_backward(ticket, Report::kCaller));
+  wait_for(*ledger_, std::move(sent), end_of_backward(ticket));
 }
 
 std::pair<ForwardBackwardOutput, Ticket> TrainingState::loss(std::span<const Datum> data,
@@ -97,10 +128,14 @@ std::pair<ForwardBackwardOutput, Ticket> TrainingState::loss(std::span<const Dat
                                                              const LossConfig& config) {
   check_before();
   const Ticket ticket = ledger_->begin_loss().value();
-  const auto end = [ticket](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result) {
-    ledger.end_loss(ticket, result);
-  };
-  return {wait_for(*ledger_, client_.forward_backward(data, loss_fn, config), end), ticket};
+  const auto end = [ticket](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result,
+                            Report report) { ledger.end_loss(ticket, result, report); };
+  ForwardBackwardOutput output =
+      wait_for(*ledger_, client_.forward_backward(data, loss_fn, config), end);
+  // As in forward(). Scripts and Python do not say here whether the model is pipelined; if it is
+  // not, what was sent before has ended before.
+  synchronize();
+  return {std::move(output), ticket};
 }
 
 Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Datum> data,
@@ -109,62 +144,63 @@ Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Da
   check_before();
   if (!anchor_.requires_grad()) throw frozen("forward_backward()");
   const Ticket ticket = ledger_->begin_backward(0).value();
-  return ledger_->watch(client_.forward_backward(data, loss_fn, config),
-                        end_of_backward(ticket, Report::kCaller));
+  return ledger_->watch(client_.forward_backward(data, loss_fn, config), end_of_backward(ticket),
+                        Report::kCaller);
 }
 
 std::optional<Ticket> TrainingState::begin_step() const {
   check_before();
-  std::optional<Ticket> ticket = ledger_->begin_step(shown_by(anchor_.grad())).value();
-  if (!ticket && !anchor_.requires_grad()) throw frozen("step()");
-  anchor_.mutable_grad().reset();
+  std::optional<Ticket> ticket;
+  const bool begun = touch_gradient([&] {
+    ticket = ledger_->begin_step(shown_by(anchor_.grad())).value();
+    if (!ticket && !anchor_.requires_grad()) throw frozen("step()");
+    anchor_.mutable_grad().reset();
+  });
+  if (!begun) throw given_up("step()");
   return ticket;
-}
-
-Future<OptimStepResponse> TrainingState::send_step(const AdamParams& params, const Ticket& ticket,
-                                                   Report report) {
-  return ledger_->watch(
-      client_.optim_step(params),
-      [ticket, report](GradientLedger& ledger, const Result<OptimStepResponse>& result) {
-        ledger.end_step(ticket, result, report);
-      });
 }
 
 std::optional<OptimStepResponse> TrainingState::step(const AdamParams& params) {
   const std::optional<Ticket> ticket = begin_step();
   if (!ticket) return std::nullopt;
+  Future<OptimStepResponse> sent = client_.optim_step(params);
   if (pipelined_) {
-    (void)send_step(params, *ticket, Report::kNextCall);
+    (void)ledger_->watch(std::move(sent), end_of_step(*ticket), Report::kNextCall);
     return std::nullopt;
   }
-  Result<OptimStepResponse> result = send_step(params, *ticket, Report::kCaller).get();
-  if (!result) restore_anchor();  // a step that was not taken leaves its gradient
-  return std::move(result).value();
+  try {
+    return wait_for(*ledger_, std::move(sent), end_of_step(*ticket));
+  } catch (const Error&) {
+    restore_anchor();  // a step that was not taken leaves its gradient
+    throw;
+  }
 }
 
 Future<OptimStepResponse> TrainingState::step_async(const AdamParams& params) {
   const std::optional<Ticket> ticket = begin_step();
   if (!ticket) return Future<OptimStepResponse>::ready_with(OptimStepResponse{});
-  return send_step(params, *ticket, Report::kCaller);
+  return ledger_->watch(client_.optim_step(params), end_of_step(*ticket), Report::kCaller);
 }
 
 void TrainingState::load_state(const std::string& path, bool with_optimizer) {
-  const auto end = [load = ledger_->begin_load()](GradientLedger& ledger,
-                                                  const Result<LoadWeightsResponse>& result) {
-    ledger.end_load(load, result);
-  };
+  const auto end = [ticket = ledger_->begin_load()](
+                       GradientLedger& ledger, const Result<LoadWeightsResponse>& result,
+                       Report report) { ledger.end_load(ticket, result, report); };
   wait_for(*ledger_, client_.load_state(path, with_optimizer), end);
   accept_server_gradient();
 }
 
 void TrainingState::accept_server_gradient() {
   if (const Status waited = ledger_->wait(); !waited) throw waited.error();
-  ledger_->accept();
-  if (number(anchor_) != 0) {
-    const at::AutoGradMode no_grad(false);
-    anchor_.zero_();
-  }
-  anchor_.mutable_grad().reset();
+  const bool begun = touch_gradient([this] {
+    ledger_->accept();
+    if (number(anchor_) != 0) {
+      const at::AutoGradMode no_grad(false);
+      anchor_.zero_();
+    }
+    anchor_.mutable_grad().reset();
+  });
+  if (!begun) throw given_up("accept_server_gradient()");
 }
 
 void TrainingState::synchronize() {

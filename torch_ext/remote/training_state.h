@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -35,15 +36,18 @@ at::Tensor new_anchor();
 class TrainingState {
  public:
   /// `anchor`: see new_anchor(). `pipelined`: backward passes and steps do not wait for their
-  /// results. `lease` keeps the service open. States of one model share its ledger.
+  /// results. `lease` keeps the service open. States of one model share its ledger. backward(),
+  /// which no kernel of an op is around, holds what `before_waiting` gives.
   TrainingState(TrainingClient client, at::Tensor anchor, bool pipelined,
                 std::shared_ptr<const void> lease,
-                std::shared_ptr<GradientLedger> ledger = std::make_shared<GradientLedger>())
+                std::shared_ptr<GradientLedger> ledger = std::make_shared<GradientLedger>(),
+                std::function<std::shared_ptr<const void>()> before_waiting = nullptr)
       : lease_(std::move(lease)),
         client_(std::move(client)),
         anchor_(std::move(anchor)),
         pipelined_(pipelined),
-        ledger_(std::move(ledger)) {}
+        ledger_(std::move(ledger)),
+        before_waiting_(std::move(before_waiting)) {}
 
   TrainingClient& client() { return client_; }
   const at::Tensor& anchor() const { return anchor_; }
@@ -81,8 +85,6 @@ class TrainingState {
   /// LibTorch's was given it.
   void check_before() const;
   std::optional<GradientLedger::Ticket> begin_step() const;
-  Future<OptimStepResponse> send_step(const AdamParams& params,
-                                      const GradientLedger::Ticket& ticket, Report report);
   /// Makes the anchor's gradient say what the server holds.
   void restore_anchor();
 
@@ -91,6 +93,7 @@ class TrainingState {
   const at::Tensor anchor_;
   const bool pipelined_;
   const std::shared_ptr<GradientLedger> ledger_;
+  const std::function<std::shared_ptr<const void>()> before_waiting_;
 };
 
 }  // namespace tinkex::torch_ext::remote

@@ -107,9 +107,13 @@ class ProcessTest(unittest.TestCase):
 
     def test_process_may_exit_while_daemon_threads_wait(self):
         for wait in ("pending.wait()", "pending.wait_for(60)", "ops.sample(sampler, tokens, 64, 1000)",
-                     "sampler.sample(tokens, 64, 1000)"):
+                     "sampler.sample(tokens, 64, 1000)", "loss.backward(retain_graph=True)",
+                     "ops.connect()"):
             self.check(run("""
                 import threading
+                anchor = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+                many = [tokens] * 100
+                loss = torch.cat(ops.logprobs_list(client, anchor, many, many, False)).sum()
                 pending = ops.sample_async(sampler, tokens, 64, 1000, stop_tokens=[])
 
                 def wait():

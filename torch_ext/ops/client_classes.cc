@@ -36,6 +36,7 @@ ServicePtr service_from(ServiceState state) {
   options.where = embedded ? Backend::kEmbedded : Backend::kServer;
   options.client.base_url = base_url;
   options.embedded.data_dir = data_dir;
+  const WaitPass pass;
   return c10::make_intrusive<ScriptService>(value_or_throw(connect(std::move(options))));
 }
 
@@ -163,7 +164,11 @@ void register_service_class(torch::Library& library) {
       .def("create_training_client_from_state_async", &Restore::async, "", path_arguments())
       .def("create_sampling_client", &Sample::blocking, "", sampled_model_arguments())
       .def("create_sampling_client_async", &Sample::async, "", sampled_model_arguments())
-      .def("close", [](const ServicePtr& self) { self->client().close(); })
+      .def("close",
+           [](const ServicePtr& self) {
+             const WaitPass pass;
+             self->client().close();
+           })
       .def_pickle([](const ServicePtr& self) { return settings_of(self); },
                   [](ServiceState state) { return service_from(std::move(state)); });
 }

@@ -53,6 +53,7 @@ ServicePtr connect_embedded(const std::string& data_dir) {
   ConnectOptions options;
   options.where = Backend::kEmbedded;
   options.embedded.data_dir = data_dir;
+  const WaitPass pass;
   return value_or_throw(make_service(std::move(options)));
 }
 

@@ -56,9 +56,10 @@ class Gate {
 
   /// Lets the thread go on after so long; without an argument never.
   void pause(std::optional<std::chrono::milliseconds> duration = {}) TINKEX_EXCLUDES(mutex_) {
-    const auto end = std::chrono::steady_clock::now() + duration.value_or(std::chrono::hours(1));
     MutexLock lock(mutex_);
-    while (!duration || std::chrono::steady_clock::now() < end) changed_.wait_until(mutex_, end);
+    while (!duration) changed_.wait(mutex_);
+    const auto end = std::chrono::steady_clock::now() + *duration;
+    while (std::chrono::steady_clock::now() < end) changed_.wait_until(mutex_, end);
   }
 
   /// In a child of fork, which has none of the threads, it does not wait.

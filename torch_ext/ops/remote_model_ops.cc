@@ -30,8 +30,9 @@ auto with_state(const TrainingPtr& client, const at::Tensor& anchor, bool pipeli
                                  auto) mutable { drop_later(std::move(held), here); });
   const WaitPass pass;
   try {
-    return use(std::make_shared<remote::TrainingState>(client->client(), anchor, pipelined,
-                                                       std::move(lease), client->ledger()));
+    return use(std::make_shared<remote::TrainingState>(
+        client->client(), anchor, pipelined, std::move(lease), client->ledger(),
+        [] { return std::make_shared<WaitPass>(); }));
   } catch (const Error& error) {
     throw_error(error);
   }

@@ -22,11 +22,14 @@ template <auto start, class T, class... Args>
 struct RemoteOp<start, Future<T> (*)(Args...)> {
   using Output = typename Script<T>::type;
 
+  // What sends may wait, too: for room in the queue.
+
   static Output blocking(Args... args) {
-    return Script<T>::from(value_or_throw(wait(start(std::forward<Args>(args)...))));
+    return Script<T>::from(value_or_throw(result_of(std::forward<Args>(args)...)));
   }
 
   static c10::intrusive_ptr<Pending<T>> async(Args... args) {
+    const WaitPass pass;
     return c10::make_intrusive<Pending<T>>(start(std::forward<Args>(args)...));
   }
 
@@ -38,13 +41,14 @@ struct RemoteOp<start, Future<T> (*)(Args...)> {
   }
 
  private:
-  static Result<T> wait(Future<T> future) {
+  static Result<T> result_of(Args... args) {
     const WaitPass pass;
-    return std::move(future).get();
+    return start(std::forward<Args>(args)...).get();
   }
 
   template <std::size_t... I>
   static auto from_stack(torch::jit::Stack& stack, std::index_sequence<I...>) {
+    const WaitPass pass;
     return to_ivalue_future(
         start(torch::jit::peek(stack, I, sizeof...(I)).template to<std::decay_t<Args>>()...));
   }

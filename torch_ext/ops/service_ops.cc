@@ -39,6 +39,7 @@ Future<LeasedSampler> leased(Future<SamplingClient> client, const ServicePtr& se
 ServicePtr connect_service(const std::string& base_url, const std::string& api_key,
                            const std::string& data_dir) {
   leave_python_at_its_exit();
+  const WaitPass pass;
   return c10::make_intrusive<ScriptService>(
       value_or_throw(connect(to_connect_options(base_url, api_key, data_dir))));
 }

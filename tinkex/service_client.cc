@@ -130,11 +130,9 @@ Future<Unit> ServiceClient::delete_checkpoint(std::string path, const CallOption
   if (Status here = service->check_process(); !here.ok()) {
     return Future<Unit>::ready_with(here.error());
   }
-  Status valid = validate_checkpoint_path(path, CheckpointKind::kTraining);
-  if (!valid.ok() && validate_checkpoint_path(path, CheckpointKind::kSampler).ok()) {
-    valid = ok_status();
+  if (Status valid = validate_checkpoint_path(path); !valid.ok()) {
+    return Future<Unit>::ready_with(valid.error(), service->runtime->executor);
   }
-  if (!valid.ok()) return Future<Unit>::ready_with(valid.error(), service->runtime->executor);
   Call<Unit> request{.what = "delete_checkpoint",
                      .http = service->request(api::checkpoint_resource(path), "DELETE"),
                      .decode = [](const HttpResponse&) { return ok_status(); },

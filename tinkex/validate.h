@@ -111,8 +111,12 @@ Status validate_model_path(std::string_view path);
 Status validate_checkpoint_name(std::string_view name);
 
 /// The path of a checkpoint of that kind, or `tinker://<run>/checkpoints/<name>`, as one server
-/// calls training checkpoints. The run's id may contain colons. All of it is printable UTF-8, at
-/// most 4,096 bytes.
+/// calls training checkpoints. The run's id may contain colons; neither it nor the name may be `.`
+/// or `..`. All of it is printable UTF-8, at most 4,096 bytes.
 Status validate_checkpoint_path(std::string_view path, CheckpointKind kind);
+
+/// The path of a checkpoint of either kind, as delete_checkpoint takes it; also
+/// `tinker://<run>/<name>`, as one server calls samplers.
+Status validate_checkpoint_path(std::string_view path);
 
 }  // namespace tinkex

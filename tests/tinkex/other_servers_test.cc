@@ -33,6 +33,13 @@ class OtherServersTest : public testing::ScriptedServiceTest {
     if (!created.ok()) throw std::runtime_error(created.error().what());
     return *std::move(created);
   }
+  /// What a deletion of this path asks for, below the training runs.
+  std::string deletes(const std::string& path) {
+    const std::string runs = TinkerScript::path("training_runs/");
+    tinker.server().script("DELETE", runs, {Reply::json("", 204)});
+    EXPECT_TRUE(service->delete_checkpoint(path).get().ok()) << path;
+    return tinker.server().log(runs).back().target.substr(runs.size());
+  }
   /// Everything that a client can ask for, once, with default arguments.
   void do_everything() {
     TrainingClient client = make_client();
@@ -171,6 +178,10 @@ TEST_F(OtherServersTest, Hatchery_MetricNamesWithoutAReductionAndModelIdsAreUnde
             (Metrics{{"step", 1}, {"learning_rate", 0.5}}));
 }
 
+TEST_F(OtherServersTest, Hatchery_ACheckpointIsDeletedByItsNameAlone) {
+  EXPECT_EQ(deletes("tinker://mdl_1/checkpoints/w"), "mdl_1/checkpoints/w");
+}
+
 // SkyRL: sampler paths of two parts, no sequence ids of samples, no loss, failures as 400.
 
 TEST_F(OtherServersTest, SkyRl_ASamplerPathOfTwoPartsIsPassedOnAsItIs) {
@@ -182,6 +193,11 @@ TEST_F(OtherServersTest, SkyRl_ASamplerPathOfTwoPartsIsPassedOnAsItIs) {
   EXPECT_TRUE(service->create_sampling_client(std::nullopt, saved.path).get().ok());
   EXPECT_EQ(Json::parse(requests("create_sampling_session").back().body).at("model_path"),
             "tinker://model_1/s");
+}
+
+TEST_F(OtherServersTest, SkyRl_ASamplerOfTwoPartsIsDeletedAmongTheSamplers) {
+  EXPECT_EQ(deletes("tinker://model_1/s"), "model_1/checkpoints/sampler_weights/s");
+  EXPECT_EQ(deletes("tinker://model_1/weights/w"), "model_1/checkpoints/weights/w");
 }
 
 TEST_F(OtherServersTest, SkyRl_NeitherSequenceIdsNorALossAreNeeded) {

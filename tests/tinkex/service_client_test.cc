@@ -70,9 +70,13 @@ TEST(ServiceClientTest, WhatCannotBeDeletedIsAnError) {
   TinkerScript tinker;
   auto service = ServiceClient::connect(tinker.options()).value();
   const std::size_t before = tinker.server().count();
-  const auto no_path = service.delete_checkpoint("step-1").get();
-  ASSERT_FALSE(no_path.ok());
-  EXPECT_EQ(no_path.error().code(), ErrorCode::kInvalidArgument);
+  // Dots would make it another resource: all of the run's, or another run's.
+  for (const char* path : {"step-1", "tinker://run/weights/..", "tinker://run/weights/.",
+                           "tinker://../weights/a", "tinker://run/..", "tinker://../a"}) {
+    const auto refused = service.delete_checkpoint(path).get();
+    ASSERT_FALSE(refused.ok()) << path;
+    EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument) << path;
+  }
   EXPECT_EQ(tinker.server().count(), before);  // It is not even asked for.
   const auto unknown = service.delete_checkpoint("tinker://run/weights/a").get();
   ASSERT_FALSE(unknown.ok());

@@ -75,7 +75,9 @@ Result<ModelInfo> parse_model_info(std::string_view body);
 
 // Training; all of these are open for the sequence id.
 
-/// `training_runs/<run>/checkpoints/<id>`, percent-encoded, of a `tinker://<run>/<id>`.
+/// `training_runs/<run>/checkpoints/<folder>/<name>`, percent-encoded, of a path that
+/// validate_checkpoint_path takes; without the folder where hatchery made it, and with the folder
+/// of samplers where the path has none.
 std::string checkpoint_resource(std::string_view path);
 
 Body unload_request(std::string_view model_id);

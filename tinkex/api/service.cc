@@ -155,8 +155,16 @@ Body get_info_request(std::string_view model_id) {
 std::string checkpoint_resource(std::string_view path) {
   path.remove_prefix(std::min(std::string_view("tinker://").size(), path.size()));
   const std::size_t slash = std::min(path.find('/'), path.size());
-  const std::string_view id = path.substr(std::min(slash + 1, path.size()));
-  return "training_runs/" + escaped(path.substr(0, slash)) + "/checkpoints/" + escaped(id);
+  std::string_view id = path.substr(std::min(slash + 1, path.size()));
+  constexpr std::string_view kHatchery = "checkpoints/";
+  std::string_view folder;
+  if (id.starts_with(kHatchery)) {
+    id.remove_prefix(kHatchery.size());  // It takes one segment, the name.
+  } else if (id.find('/') == std::string_view::npos) {
+    folder = "sampler_weights/";  // SkyRL leaves it out of its paths and asks for it here.
+  }
+  return "training_runs/" + escaped(path.substr(0, slash)) + "/checkpoints/" + std::string(folder) +
+         escaped(id);
 }
 
 Body unload_request(std::string_view model_id) {

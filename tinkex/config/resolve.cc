@@ -93,6 +93,23 @@ Status check_base_url(const std::string& url, const HostPort& server) {
   return ok_status();
 }
 
+/// The URL without the `.` and `..` of its path, which the transport would send as they are.
+std::string without_dots(const std::string& url) {
+  const std::size_t begin = std::min(url.find('/', url.find("://") + 3), url.size());
+  std::string path;
+  for (std::size_t at = begin; at < url.size();) {
+    const std::size_t end = std::min(url.find('/', at + 1), url.size());
+    const std::string segment = url.substr(at, end - at);  // and the slash before it
+    at = end;
+    if (segment == "/..") {
+      path.erase(std::min(path.rfind('/'), path.size()));
+    } else if (segment != "/.") {
+      path += segment;
+    }
+  }
+  return url.substr(0, begin) + path;
+}
+
 /// A name or value that would end its line could add headers of its own.
 Status check_headers(const HttpHeaders& headers) {
   for (const auto& [name, value] : headers) {
@@ -197,6 +214,7 @@ Result<ClientOptions> resolve_options(ClientOptions options) {
   }
   const HostPort server = host_and_port(options.base_url);
   if (Status status = check_base_url(options.base_url, server); !status.ok()) return status.error();
+  options.base_url = without_dots(options.base_url);
   while (!options.base_url.empty() && options.base_url.back() == '/') options.base_url.pop_back();
   if (Status status = check_headers(options.default_headers); !status.ok()) return status.error();
   if (Status status = check_api_key(options, server.host); !status.ok()) return status.error();

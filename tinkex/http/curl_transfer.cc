@@ -66,6 +66,8 @@ Status CurlTransfer::prepare(const std::string& ca_file) {
   if (!easy_) return Error(ErrorCode::kInternal, "libcurl could not make a handle");
   CURL* const easy = easy_.get();
   curl_easy_setopt(easy, CURLOPT_URL, request_.url.c_str());
+  // A `..` that got into a URL must not make it another resource's.
+  curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "tinkex/base/text.h"
@@ -57,6 +58,39 @@ std::string_view take_part(std::string_view& rest) {
   return part;
 }
 
+/// Of a path; `folder` is empty where it has two parts.
+struct Parts {
+  std::string_view run;
+  std::string_view folder;
+  std::string_view name;
+};
+
+/// Whether a part stays a part of its own in a URL, where dots lead elsewhere.
+bool is_part(std::string_view text) { return !text.empty() && text != "." && text != ".."; }
+
+/// Nothing if the path has not two or three parts.
+std::optional<Parts> parts_of(std::string_view path) {
+  if (!path.starts_with(kScheme)) return std::nullopt;
+  std::string_view rest = path.substr(kScheme.size());
+  const auto slashes = std::count(rest.begin(), rest.end(), '/');
+  if (slashes != 1 && slashes != 2) return std::nullopt;
+  Parts parts;
+  parts.run = take_part(rest);
+  if (slashes == 2) parts.folder = take_part(rest);
+  parts.name = rest;
+  if (slashes == 2 && parts.folder.empty()) return std::nullopt;
+  if (!is_part(parts.run) || !is_part(parts.name)) return std::nullopt;
+  return parts;
+}
+
+bool is_training_folder(std::string_view folder) {
+  return folder == folder_of(CheckpointKind::kTraining) || folder == kOtherTrainingFolder;
+}
+
+bool is_folder(std::string_view text) {
+  return is_training_folder(text) || text == folder_of(CheckpointKind::kSampler);
+}
+
 }  // namespace
 
 Status validate_checkpoint_name(std::string_view name) {
@@ -86,7 +120,8 @@ Status validate_model_path(std::string_view path) {
                             "; use the path that save_weights_for_sampler returned, or give the "
                             "name of a model as base_model");
   }
-  if (!validate_checkpoint_path(path, CheckpointKind::kTraining).ok()) return ok_status();
+  const std::optional<Parts> parts = parts_of(path);
+  if (!parts || !is_training_folder(parts->folder)) return ok_status();
   return invalid_argument("model_path: expected " + expected_path(CheckpointKind::kSampler) +
                           ", got " + quoted(path, 200) +
                           "; this one was made by save_state; use the path that "
@@ -104,20 +139,28 @@ Status validate_checkpoint_path(std::string_view path, CheckpointKind kind) {
                             quoted(path, 200) + "; " + remedy);
   };
   const std::string from_maker = "use the path that " + std::string(maker_of(kind)) + " returned";
-  if (!path.starts_with(kScheme)) return fail(from_maker);
-  std::string_view rest = path.substr(kScheme.size());
-  const std::string_view run = take_part(rest);
-  const std::string_view folder = take_part(rest);
-  const std::string_view name = take_part(rest);
-  // A path that ends in a slash has lost it by now, so the parts must make up the whole.
-  const bool whole = kScheme.size() + run.size() + folder.size() + name.size() + 2 == path.size();
-  if (run.empty() || name.empty() || !whole) return fail(from_maker);
-  if (folder == folder_of(kind)) return ok_status();
-  if (kind == CheckpointKind::kTraining && folder == kOtherTrainingFolder) return ok_status();
+  const std::optional<Parts> parts = parts_of(path);
+  if (!parts) return fail(from_maker);
+  if (parts->folder == folder_of(kind)) return ok_status();
+  if (kind == CheckpointKind::kTraining && is_training_folder(parts->folder)) return ok_status();
   const CheckpointKind other =
       kind == CheckpointKind::kTraining ? CheckpointKind::kSampler : CheckpointKind::kTraining;
-  if (folder != folder_of(other)) return fail(from_maker);
+  if (parts->folder != folder_of(other)) return fail(from_maker);
   return fail("this one was made by " + std::string(maker_of(other)) + "; " + from_maker);
+}
+
+Status validate_checkpoint_path(std::string_view path) {
+  const std::string flaw = flaw_of(path);
+  const std::optional<Parts> parts = flaw.empty() ? parts_of(path) : std::nullopt;
+  // A path of two parts whose second is a folder is one of three that was cut off.
+  if (parts && (parts->folder.empty() ? !is_folder(parts->name) : is_folder(parts->folder))) {
+    return ok_status();
+  }
+  return invalid_argument("checkpoint path: expected " + expected_path(CheckpointKind::kTraining) +
+                          ", " + expected_path(CheckpointKind::kSampler) +
+                          " or, of a server that has samplers there, tinker://<run>/<name>, in " +
+                          printable_text() + ", got " + (flaw.empty() ? quoted(path, 200) : flaw) +
+                          "; use the path that save_state or save_weights_for_sampler returned");
 }
 
 }  // namespace tinkex

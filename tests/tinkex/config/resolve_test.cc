@@ -83,6 +83,18 @@ TEST_F(ResolveTest, WhatIsNoBaseUrlIsRefused) {
   }
 }
 
+TEST_F(ResolveTest, DotsInThePathOfABaseUrlAreResolved) {
+  const std::pair<const char*, const char*> urls[] = {
+      {"https://h.example/a/../b/./c/", "https://h.example/b/c"},
+      {"https://h/a/..", "https://h"},
+      {"https://h/../../x/.", "https://h/x"},
+      {"https://h/v1.0/..a/b.", "https://h/v1.0/..a/b."},
+      {"https://h/a//b", "https://h/a//b"}};
+  for (const auto& [given, meant] : urls) {
+    EXPECT_EQ(resolve_options(options_for(given, "tml-k")).value().base_url, meant) << given;
+  }
+}
+
 TEST_F(ResolveTest, APortThatIsNoneIsRefused) {
   for (const char* port : {"0", "65536", "99999999999", "8x", "x", "-1"}) {
     for (const char* host : {"http://h:", "http://[::1]:"}) {

@@ -61,6 +61,15 @@ TEST_F(TransportTest, CarriesMethodPathHeadersAndBodyBothWays) {
   EXPECT_THAT(std::string(seen.header("accept-encoding")), HasSubstr("gzip"));
 }
 
+TEST_F(TransportTest, DotsInAPathReachTheServerAsTheyAre) {
+  server_.handle("", "/", [](const LoggedRequest&) { return Reply::json("{}"); });
+  HttpRequest request;
+  request.method = "DELETE";
+  request.url = server_.base_url() + "/runs/a/../b/.";
+  ASSERT_TRUE(fetch(*io_, std::move(request)).ok());
+  EXPECT_EQ(server_.log().back().target, "/runs/a/../b/.");
+}
+
 TEST_F(TransportTest, GetAndDeleteAndEmptyPostsCarryNoBody) {
   server_.handle("", "/", [](const LoggedRequest&) { return Reply::json("{}"); });
   for (const char* method : {"GET", "DELETE", "POST"}) {

@@ -51,13 +51,30 @@ TEST(TinkerPathTest, TheOtherKindSaysWhichCallMakesTheRightOne) {
 }
 
 TEST(TinkerPathTest, MalformedPathsAreRefused) {
-  for (const char* path :
-       {"", "r/weights/x", "http://r/weights/x", "tinker://", "tinker://r", "tinker://r/weights",
-        "tinker://r/weights/", "tinker:///weights/x", "tinker://r/weights/x/",
-        "tinker://r/weights/x/y", "tinker://r/other/x", "TINKER://r/weights/x",
-        "tinker://r/weights/x\n", "tinker://\xff/weights/x", "tinker://r/weights/\x7f"}) {
+  for (const char* path : {"",
+                           "r/weights/x",
+                           "http://r/weights/x",
+                           "tinker://",
+                           "tinker://r",
+                           "tinker://r/weights",
+                           "tinker://r/weights/",
+                           "tinker:///weights/x",
+                           "tinker://r/weights/x/",
+                           "tinker://r/weights/x/y",
+                           "tinker://r/other/x",
+                           "TINKER://r/weights/x",
+                           "tinker://r/weights/x\n",
+                           "tinker://\xff/weights/x",
+                           "tinker://r/weights/\x7f",
+                           "tinker://r//x",
+                           "tinker://r/weights/..",
+                           "tinker://r/weights/.",
+                           "tinker://../weights/x",
+                           "tinker://./weights/x"}) {
     EXPECT_FALSE(validate_checkpoint_path(path, CheckpointKind::kTraining).ok()) << path;
+    EXPECT_FALSE(validate_checkpoint_path(path).ok()) << path;
   }
+  EXPECT_TRUE(validate_checkpoint_path("tinker://r.1/weights/..x", CheckpointKind::kTraining).ok());
   const std::string start = "tinker://r/weights/";
   EXPECT_TRUE(validate_checkpoint_path(start + std::string(4'096 - start.size(), 'x'),
                                        CheckpointKind::kTraining)
@@ -68,6 +85,23 @@ TEST(TinkerPathTest, MalformedPathsAreRefused) {
                 .message(),
             "checkpoint path: expected tinker://<run>/weights/<name> in printable UTF-8, at most "
             "4096 bytes, got 4097 bytes; use the path that save_state returned");
+}
+
+TEST(TinkerPathTest, WhatMayBeDeletedIsOfEitherKindAndAlsoOfTwoParts) {
+  for (const char* path : {"tinker://r/weights/x", "tinker://r/sampler_weights/x",
+                           "tinker://mdl_1/checkpoints/x", "tinker://model_1/x"}) {
+    EXPECT_TRUE(validate_checkpoint_path(path).ok()) << path;
+  }
+  for (const char* path : {"tinker://r/", "tinker://r/..", "tinker://../x", "tinker://./x",
+                           "tinker://r/sampler_weights", "tinker://r/checkpoints", "r/x"}) {
+    EXPECT_FALSE(validate_checkpoint_path(path).ok()) << path;
+  }
+  EXPECT_EQ(validate_checkpoint_path("tinker://r/other/x").error().message(),
+            "checkpoint path: expected tinker://<run>/weights/<name>, "
+            "tinker://<run>/sampler_weights/<name> or, of a server that has samplers there, "
+            "tinker://<run>/<name>, in printable UTF-8, at most 4096 bytes, got "
+            "'tinker://r/other/x'; use the path that save_state or save_weights_for_sampler "
+            "returned");
 }
 
 TEST(ModelPathTest, EveryServersPathsPassButNoTrainingCheckpoint) {

@@ -105,10 +105,11 @@ local::WeightType weight_type(const Plan& plan) {
 }
 
 tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options) {
-  // kInvalidArgument names the setting, and kIo is the embedded backend's: its folder cannot be
-  // used.
+  // kInvalidArgument names the setting, and kIo is about files here. What else the embedded backend
+  // lacks, memory for one, is no server's either.
   if (error.code() == tinkex::ErrorCode::kInvalidArgument ||
-      error.code() == tinkex::ErrorCode::kIo) {
+      error.code() == tinkex::ErrorCode::kIo ||
+      tinkex::torch_ext::choose_backend(options) == tinkex::torch_ext::Backend::kEmbedded) {
     return error;
   }
   return std::move(error).with_context("cannot train on " + server_name(options.client.base_url) +

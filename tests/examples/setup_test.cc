@@ -161,6 +161,16 @@ TEST_F(SetupTest, SupersededCheckpointsGoAndTheRecordedOneStays) {
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
+TEST_F(SetupTest, WhatFailsInThisProcessIsNotBlamedOnAServer) {
+  const tinkex::Error scarce(tinkex::ErrorCode::kInternal, "big.gguf: not enough memory");
+  tinkex::torch_ext::ConnectOptions where;
+  where.where = tinkex::torch_ext::Backend::kEmbedded;
+  EXPECT_EQ(about_server(scarce, where).message(), scarce.message());
+  where.where = tinkex::torch_ext::Backend::kServer;
+  EXPECT_THAT(about_server(scarce, where).message(),
+              HasSubstr("cannot train on the hosted service (see --base-url"));
+}
+
 TEST_F(SetupTest, ALinkedFolderIsFoundByTheNameOfTheLink) {
   fs::create_directories(root_);
   const fs::path link = root_ / "linked";

@@ -165,7 +165,7 @@ Result<std::shared_ptr<const BaseModel>> BaseModel::from_tensors(
     ModelConfig config, const TensorSource& source, at::ScalarType dtype,
     std::shared_ptr<const Tokenizer> tokenizer) {
   if (const Status valid = validate(config); !valid) return valid.error();
-  return guarded([&]() -> Result<std::shared_ptr<const BaseModel>> {
+  const auto take_all = [&]() -> Result<std::shared_ptr<const BaseModel>> {
     const std::shared_ptr<BaseModel> model(new BaseModel);
     model->config_ = std::move(config);
     model->tokenizer_ = tokenizer ? std::move(tokenizer) : std::make_shared<ByteTokenizer>();
@@ -183,7 +183,8 @@ Result<std::shared_ptr<const BaseModel>> BaseModel::from_tensors(
     model->why_not_huge_ = from.why_not_huge();
     model->finish();
     return std::shared_ptr<const BaseModel>(model);
-  });
+  };
+  return guarded(take_all, kNoMemoryForModel);
 }
 
 Result<std::string> BaseModel::digest_of(const ModelConfig& config, const TensorSource& source,

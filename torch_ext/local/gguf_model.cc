@@ -39,13 +39,14 @@ Result<at::Tensor> GgufModel::read(const std::string& name) const {
   const auto found = weights_.find(name);
   if (found == weights_.end()) return file_->error("weight '" + name + "' is missing");
   const GgufWeight& weight = found->second;
-  return guarded([&]() -> Result<at::Tensor> {
+  const auto widened = [&]() -> Result<at::Tensor> {
     at::Tensor tensor = at::empty(weight.tensor->shape, at::ScalarType::Float);
     const std::span out(tensor.mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel()));
     const Status status = widen(*file_, weight, out);
     if (!status) return status.error();
     return tensor;
-  });
+  };
+  return guarded(widened, kNoMemoryForModel);
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -10,6 +10,11 @@
 
 namespace tinkex::torch_ext::local {
 
+/// What is said where memory runs out while a model is loaded.
+inline constexpr char kNoMemoryForModel[] =
+    "not enough memory to read the model's files; use a smaller model, or check that they are "
+    "whole";
+
 /// Runs `body`, which returns a Result, and turns what LibTorch throws into an Error, so that no
 /// exception leaves the engine. `out_of_memory` is what is said where memory runs out.
 template <class Body>

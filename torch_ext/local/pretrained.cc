@@ -24,9 +24,6 @@ namespace fs = std::filesystem;
 using ModelResult = Result<std::shared_ptr<const BaseModel>>;
 
 constexpr char kTokenizerFile[] = "tokenizer.json";
-constexpr char kOutOfMemory[] =
-    "not enough memory to read the model's files; use a smaller model, or check that they are "
-    "whole";
 
 /// What loading asks for beside the path.
 struct Request {
@@ -148,7 +145,7 @@ ModelResult load_pretrained(const fs::path& path, at::ScalarType dtype,
         return fs::is_directory(path, problem) ? load_folder(path, request)
                                                : load_gguf(path, request);
       },
-      kOutOfMemory);
+      kNoMemoryForModel);
 }
 
 TokenizerResult load_tokenizer(const fs::path& path) {
@@ -159,7 +156,7 @@ TokenizerResult load_tokenizer(const fs::path& path) {
         if (path.extension() == ".json") return json_tokenizer(path, {});
         return tokenizer_of_gguf(path);
       },
-      kOutOfMemory);
+      kNoMemoryForModel);
 }
 
 }  // namespace tinkex::torch_ext::local

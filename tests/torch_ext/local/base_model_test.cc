@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <new>
 #include <string>
 
 #include "tests/torch_ext/local/engine_testing.h"
@@ -38,6 +39,13 @@ TEST(BaseModelTest, MissingAndMisshapenWeightsAreAllNamed) {
   EXPECT_THAT(model.error().message(),
               AllOf(HasSubstr("tensor 'model.norm.weight' is missing"),
                     HasSubstr("tensor 'lm_head.weight' has shape [20, 50], expected [50, 20]")));
+}
+
+TEST(BaseModelTest, AModelForWhichThereIsNoMemoryIsNotCalledARequest) {
+  const auto source = [](const std::string&) -> at::Tensor { throw std::bad_alloc(); };
+  const auto model = BaseModel::from_tensors(small_config(), source, at::ScalarType::Float);
+  ASSERT_FALSE(model);
+  EXPECT_THAT(model.error().message(), HasSubstr("not enough memory to read the model's files"));
 }
 
 TEST(BaseModelTest, ImpossibleShapesAreRefused) {

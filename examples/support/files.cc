@@ -3,10 +3,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <system_error>
 
 namespace sft {
@@ -61,11 +60,19 @@ tinkex::Status write_file(const std::filesystem::path& path, std::string_view te
 }
 
 tinkex::Result<std::string> read_text(const std::filesystem::path& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return file_error("read", path, errno);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad()) return file_error("read", path, errno);
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return file_error("read", path, errno);
+  std::string text;
+  int failed = 0;
+  for (std::array<char, 1 << 16> part{};;) {
+    const ssize_t got = ::read(file, part.data(), part.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) failed = errno;
+    if (got <= 0) break;
+    text.append(part.data(), static_cast<std::size_t>(got));
+  }
+  ::close(file);
+  if (failed != 0) return file_error("read", path, failed);
   return text;
 }
 

@@ -250,6 +250,14 @@ TEST(FilesTest, AFailedWriteLeavesTheOldFile) {
   EXPECT_EQ(read_text(path / "a").value(), "old");
 }
 
+TEST(FilesTest, WhatCannotBeReadIsNamed) {
+  const fs::path path = fresh("unreadable");
+  fs::create_directories(path / "state.json");
+  EXPECT_EQ(read_text(path / "state.json").error().message(),
+            "cannot read " + (path / "state.json").string() + ": Is a directory");
+  EXPECT_THAT(error_of(resume(path)), HasSubstr("state.json: Is a directory"));
+}
+
 TEST(MetricsLogTest, ResumingDropsTheStepsAfterTheCheckpoint) {
   const fs::path path = fresh("log");
   fs::create_directories(path);

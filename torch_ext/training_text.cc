@@ -127,6 +127,7 @@ class DialogueWriter {
       if (message.at("role") == "assistant") {
         const Result<Turn> turn = turn_after(past, message);
         if (!turn) return turn.error();
+        if (turn->whole.size() == turn->before.size()) return writes_nothing();
         add(*turn);
       }
       past.push_back(message);
@@ -154,6 +155,12 @@ class DialogueWriter {
     return invalid_argument(
         "the model's chat template does not write an assistant's turn after what comes before it; "
         "give the line as \"prompt\" and \"completion\"");
+  }
+
+  static Error writes_nothing() {
+    return invalid_argument(
+        "the model's chat template writes nothing for an assistant's turn: nothing to learn; mend "
+        "the template, or give the line as \"prompt\" and \"completion\"");
   }
 
   void add(const Turn& turn) {

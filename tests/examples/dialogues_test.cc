@@ -77,6 +77,19 @@ TEST(DialoguesTest, WithoutATemplateTheTaskWritesPlainLinesAndSaysWhy) {
   EXPECT_THAT(unusable->fit(tokenizer, 1'000).value(), HasSubstr("x.gguf: no macros"));
 }
 
+TEST(DialoguesTest, ATemplateThatWritesNoAnswerIsBlamedAndNotTheLength) {
+  Example first = dialogue();
+  first.line = 1;
+  for (const char* source : {"", "constant"}) {
+    const auto task = file_task("f.jsonl", {first}, 1);
+    const auto fitted = task->fit(with(ChatTemplate::parse(source, "", "").value()), 1'000);
+    ASSERT_FALSE(fitted.ok()) << source;
+    EXPECT_THAT(fitted.error().message(),
+                HasSubstr("--data f.jsonl:1: the model's chat template writes nothing for an "
+                          "assistant's turn"));
+  }
+}
+
 TEST(DialoguesTest, ARefusalOfTheTemplateNamesTheLine) {
   Example second = dialogue();
   second.line = 2;

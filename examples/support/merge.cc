@@ -28,7 +28,9 @@ tinkex::Status check_merge(const RunFolder& run, const tinkex::torch_ext::Connec
                                     "a GGUF file by --base-model");
   }
   std::error_code problem;
-  if (!std::filesystem::exists(run.file(kMerged), problem)) return tinkex::ok_status();
+  // Of a link itself, which may lead nowhere: nothing is written through it.
+  const auto there = std::filesystem::symlink_status(run.file(kMerged), problem);
+  if (!std::filesystem::exists(there)) return tinkex::ok_status();
   return tinkex::invalid_argument("--merge: " + run.file(kMerged).string() +
                                   " is there already; move it away");
 }

@@ -97,8 +97,29 @@ test_merge() {
   "$sft" --resume from-qwen2 --steps 3 --merge >/dev/null 2>err.txt
   [ $? = 2 ] || fail "a merged model was about to be replaced"
   grep -q "from-qwen2/merged is there already; move it away" err.txt || fail "$(cat err.txt)"
+  mkdir linked && ln -s nowhere linked/merged
+  "$sft" "${run[@]}" --base-model qwen2 --steps 1 --out linked >out.txt 2>err.txt
+  [ $? = 2 ] || fail "a link that leads nowhere was found after the training: $(cat err.txt)"
+  [ ! -e linked/state.json ] || fail "a run that cannot be merged was trained"
   refused 2 "tinkex/nano is built in and has no files" "${small[@]}" --merge
   refused 2 "the adapter stays on the server" --base-url http://127.0.0.1:9 --merge
+}
+
+# What was trained is saved by then: the user is told how to merge it later.
+test_failed_merge() {
+  cp -L "$models/llama.gguf" broad.gguf
+  printf '{"prompt": "%s>", "completion": "way"}\n' apple tea rice soap >broad.jsonl
+  (
+    ulimit -f 40 # For checkpoints, not for a model.
+    exec "$sft" --rank 2 --batch-size 4 --threads 1 --data broad.jsonl --base-model broad.gguf \
+      --steps 1 --out broad --merge >out.txt 2>err.txt
+  )
+  local code=$?
+  [ "$code" = 1 ] || fail "exit code of a merge that fails: $code"
+  grep -qi "file too large" err.txt || fail "a merge that fails: $(cat err.txt)"
+  grep -q "^Merge: *sft --resume $PWD/broad --merge\$" out.txt ||
+    fail "no word of how to merge later: $(cat out.txt)"
+  "$sft" --resume broad --merge >/dev/null 2>err.txt || fail "to merge later: $(cat err.txt)"
 }
 
 # A run that is done is merged as it is, by the command that it prints at its end.

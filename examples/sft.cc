@@ -296,12 +296,14 @@ int fine_tune(const Options& options) {
   const std::int64_t done =
       train_and_save(shop, *run, last_step, save_interval(options.save_every, plan.steps));
   const bool stopped = done < last_step;
+  tinkex::Status merged = tinkex::ok_status();
   if (!stopped) {
     show_results(shop, before);
-    if (options.merge && done == plan.steps) merge(connection, *run).value();
+    if (options.merge && done == plan.steps) merged = merge(connection, *run);
   }
   const int signal = stopped ? stop_signal() : 0;
   say_how_to_go_on(*run, signal, check_merge(*run, where).ok());
+  merged.value();  // Only now: what is trained is saved, and can be merged later.
   return stopped ? kStoppedBySignal + signal : 0;
 }
 

@@ -175,5 +175,5 @@ test_interrupt_while_loading() {
   grep -q "^Stopp" loading.txt || fail "no answer to Ctrl-C while loading: $(cat loading.txt)"
 }
 
-run_parts own_data pretrained merge merge_later default_model \
+run_parts own_data pretrained merge failed_merge merge_later default_model \
   interrupt_while_loading

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <string>
 #include <utility>
 
@@ -13,6 +14,13 @@
 
 namespace tinkex::torch_ext::local {
 namespace {
+
+/// As `1e+300`, for which std::to_string takes 301 digits.
+std::string in_short(double number) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%g", number);
+  return text;
+}
 
 double clip_factor(double norm, double limit) {
   return limit > 0 ? std::min(1.0, limit / (norm + 1e-6)) : 1.0;
@@ -44,8 +52,8 @@ Result<AdamWResult> adamw(const at::Tensor& parameters, const at::Tensor& gradie
   AdamTensors next = adam_step(old, gradient, step_of(params, norm, state.step + 1));
   if (!std::isfinite(sum_of_squares(next.theta)) || !std::isfinite(sum_of_squares(next.v))) {
     return refuse(
-        "this step would make parameters infinite or NaN (gradient norm " + std::to_string(norm) +
-        ", learning rate " + std::to_string(params.learning_rate) +
+        "this step would make parameters infinite or NaN (gradient norm " + in_short(norm) +
+        ", learning rate " + in_short(params.learning_rate) +
         "); nothing was changed, and the gradient is still held: lower learning_rate or set "
         "grad_clip_norm, and step again");
   }

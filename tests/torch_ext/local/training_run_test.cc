@@ -226,6 +226,7 @@ TEST_F(TrainingRunTest, StepThatWouldOverflowChangesNothing) {
   const auto result = run->optim_step(learning_rate(1e39));
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().message(), HasSubstr("nothing was changed"));
+  EXPECT_THAT(result.error().message(), HasSubstr("learning rate 1e+39)"));
   EXPECT_TRUE(bit_equal(run->snapshot()->flat(), before));
   EXPECT_EQ(run->step(), 1);
 }

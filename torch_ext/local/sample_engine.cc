@@ -223,7 +223,8 @@ void SampleEngine::settle_ended() {
   std::erase_if(sequences_, [](const Sequence& sequence) { return sequence.ended; });
   for (const auto& request : failed) {
     settle(request, refuse("the model's output is not finite; the adapter has grown too large, "
-                           "sample from an earlier checkpoint"));
+                           "sample from an earlier checkpoint; or, of a fresh adapter, the base "
+                           "model's files hold numbers that are not finite"));
   }
   for (const auto& request : complete) settle(request, std::move(request->response));
 }

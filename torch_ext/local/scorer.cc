@@ -112,7 +112,8 @@ Error Scorer::not_finite(const RowRef& ref, double p, const TokenInputs& inputs)
   return invalid_argument(where +
                           "the loss is not finite; the weights of the adapter have grown "
                           "too large, load an earlier checkpoint and train with a lower "
-                          "learning rate")
+                          "learning rate; or, of a fresh adapter, the base model's files hold "
+                          "numbers that are not finite")
       .with_category(ErrorCategory::kUser);
 }
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -56,6 +57,16 @@ class SampleEngineTest : public ::testing::Test {
   std::shared_ptr<const Adapter> adapter_ = noisy_adapter(*model_, rank(4), 61);
   std::vector<std::optional<Result<SampleResponse>>> answers_;
 };
+
+TEST_F(SampleEngineTest, ABaseThatIsNotFiniteIsNotBlamedOnTheAdapterAlone) {
+  Weights weights = random_weights(small_config(), 1);
+  weights.at("model.norm.weight").fill_(NAN);
+  const auto broken = model_of(small_config(), weights, at::ScalarType::Float);
+  const auto answer = sample(broken, nullptr, request(1), nullptr);
+  ASSERT_FALSE(answer);
+  EXPECT_THAT(answer.error().message(), HasSubstr("the base model's files hold numbers that"));
+  EXPECT_THROW(pass(*broken, *adapter_, {cross_entropy_datum({1}, {2}, {1})}), Error);
+}
 
 TEST_F(SampleEngineTest, RequestGetsTheSameBitsAloneAndAmongOthers) {
   SampleEngine engine(model_, adapter_);

@@ -37,7 +37,8 @@ void check_tensors(const GgufFile& file, std::size_t size) {
   std::size_t elements = 0;
   for (const GgufTensor& tensor : file.tensors()) {
     TINKEX_FUZZ_CHECK(file.find(tensor.name) == &tensor);
-    elements += tensor.bytes.size() / static_cast<std::size_t>(tensor.type->block_bytes);
+    elements +=
+        static_cast<std::size_t>(tensor.size) / static_cast<std::size_t>(tensor.type->block_bytes);
     std::vector<float> numbers(static_cast<std::size_t>(tensor.elements()));
     const Status status = file.widen(tensor, numbers);
     check(status);

@@ -13,6 +13,7 @@
 
 #include "tinkex/error.h"
 #include "torch_ext/local/io_error.h"
+#include "torch_ext/local/readable_file.h"
 
 namespace tinkex::torch_ext::local {
 
@@ -48,27 +49,6 @@ Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t l
 
 /// hash64 of the file's bytes, read in blocks.
 Result<std::uint64_t> hash_file(const std::filesystem::path& path);
-
-/// A file open for reading at positions. Movable.
-class ReadableFile {
- public:
-  static Result<ReadableFile> open(const std::filesystem::path& path);
-  ReadableFile(ReadableFile&& other) noexcept;
-  ReadableFile& operator=(ReadableFile&& other) noexcept;
-  ~ReadableFile();
-
-  const std::filesystem::path& path() const { return path_; }
-  std::uint64_t size() const { return size_; }
-  /// Fills `out` from `offset`; a file that ends before is an error.
-  Status read(std::uint64_t offset, std::span<std::byte> out) const;
-
- private:
-  ReadableFile(std::filesystem::path path, int fd, std::uint64_t size);
-
-  std::filesystem::path path_;
-  int fd_ = -1;
-  std::uint64_t size_ = 0;
-};
 
 /// A directory that is filled under a temporary name beside its final one. Until commit() succeeds
 /// nothing is visible under the final name; the destructor removes what was not committed.

@@ -1,17 +1,28 @@
 #include "torch_ext/local/gguf.h"
 
+#include <algorithm>
 #include <optional>
 #include <type_traits>
 
 #include "tinkex/base/text.h"
 #include "torch_ext/local/byte_cursor.h"
-#include "torch_ext/local/mapped_file.h"
+#include "torch_ext/local/io_error.h"
+#include "torch_ext/local/readable_file.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
 
 /// More numbers or texts than any vocabulary has.
 constexpr std::uint64_t kMostElements = std::uint64_t{1} << 24;
+
+/// Of the tables, which end at a place that only they tell.
+constexpr std::uint64_t kFirstRead = std::uint64_t{4} << 20;
+/// Several times what the largest vocabularies take. A file may have holes, and so be larger than
+/// memory.
+constexpr std::uint64_t kLargestTables = std::uint64_t{128} << 20;
+
+/// What is read of a tensor at once: little enough to stay in a core's cache until it is widened.
+constexpr std::size_t kReadAtOnce = std::size_t{256} << 10;
 
 template <class Stored, class Number>
 bool take_as(ByteCursor& cursor, Number& out) {
@@ -57,18 +68,36 @@ std::optional<std::vector<Number>> take_all(const GgufValue& value) {
 }  // namespace
 
 Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::filesystem::path& path) {
-  Result<std::shared_ptr<const MappedFile>> file = MappedFile::open(path);
-  if (!file) return file.error();
-  return parse(path, (*file)->bytes(), *file);
+  Result<ReadableFile> opened = ReadableFile::open(path);
+  if (!opened) return opened.error();
+  const auto file = std::make_shared<const ReadableFile>(*std::move(opened));
+  for (std::uint64_t most = kFirstRead; most <= kLargestTables; most *= 2) {
+    const auto head = std::make_shared<std::vector<std::byte>>(std::min(most, file->size()));
+    if (const Status read = file->read(0, *head); !read) return read.error();
+    Result<std::optional<GgufTables>> tables = parse_gguf(path, *head, file->size());
+    if (!tables) return tables.error();
+    if (!tables->has_value()) continue;
+    return std::shared_ptr<const GgufFile>(new GgufFile(
+        path, **std::move(tables), head, [file](std::uint64_t offset, std::span<std::byte> out) {
+          return file->read(offset, out);
+        }));
+  }
+  return file_error(path, "its tables take more than " + std::to_string(kLargestTables >> 20) +
+                              " MiB, which no model's do; is it a GGUF file?");
 }
 
 Result<std::shared_ptr<const GgufFile>> GgufFile::parse(std::filesystem::path path,
                                                         std::span<const std::byte> bytes,
                                                         std::shared_ptr<const void> owner) {
-  Result<GgufTables> tables = parse_gguf(path, bytes);
+  Result<std::optional<GgufTables>> tables = parse_gguf(path, bytes, bytes.size());
   if (!tables) return tables.error();
+  const auto copy = [bytes](std::uint64_t offset, std::span<std::byte> out) {
+    const auto part = bytes.subspan(static_cast<std::size_t>(offset), out.size());
+    std::copy(part.begin(), part.end(), out.begin());
+    return ok_status();
+  };
   return std::shared_ptr<const GgufFile>(
-      new GgufFile(std::move(path), std::move(*tables), std::move(owner)));
+      new GgufFile(std::move(path), **std::move(tables), std::move(owner), copy));
 }
 
 std::vector<std::string> GgufFile::keys() const {
@@ -184,10 +213,24 @@ Status GgufFile::widen(const GgufTensor& tensor, std::span<float> out) const {
     return error(what + " has " + std::to_string(tensor.elements()) + " elements, not " +
                  std::to_string(out.size()));
   }
-  tensor.type->widen(tensor.bytes.data(),
-                     tensor.bytes.size() / static_cast<std::size_t>(tensor.type->block_bytes),
-                     out.data());
+  const auto block = static_cast<std::size_t>(tensor.type->block_bytes);
+  const auto block_elements = static_cast<std::size_t>(tensor.type->block_elements);
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(tensor.size, kReadAtOnce / block * block));
+  for (std::uint64_t from = 0; from < tensor.size; from += buffer.size()) {
+    const std::span part =
+        std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), tensor.size - from));
+    if (const Status status = read(tensor, from, part); !status) return status;
+    tensor.type->widen(part.data(), part.size() / block,
+                       out.data() + from / block * block_elements);
+  }
   return ok_status();
+}
+
+Status GgufFile::read(const GgufTensor& tensor, std::uint64_t from,
+                      std::span<std::byte> out) const {
+  Status status = source_(tensor.begin + from, out);
+  if (status) return status;
+  return Error(status.error()).with_context("tensor " + internal::quoted(tensor.name));
 }
 
 }  // namespace tinkex::torch_ext::local

@@ -54,25 +54,29 @@ std::optional<std::uint64_t> unsigned_value(const GgufValue& value) {
 
 class Parser {
  public:
-  Parser(const std::filesystem::path& path, std::span<const std::byte> bytes)
-      : path_(path), bytes_(bytes), cursor_(bytes) {}
+  Parser(const std::filesystem::path& path, std::span<const std::byte> bytes,
+         std::uint64_t file_size)
+      : path_(path), file_size_(file_size), bytes_(bytes), cursor_(bytes) {}
 
-  Result<GgufTables> parse() {
+  Result<std::optional<GgufTables>> parse() {
     Status status = take_header();
     for (std::uint64_t i = 0; status && i < metadata_count_; ++i) status = take_entry();
     if (status) status = take_alignment();
     for (std::uint64_t i = 0; status && i < tensor_count_; ++i) status = take_tensor();
     if (status) status = locate_tensors();
     if (status) status = check_overlap();
+    if (!status && goes_on_) return std::optional<GgufTables>();
     if (!status) return status.error();
-    return std::move(tables_);
+    return std::optional(std::move(tables_));
   }
 
  private:
   Error refuse(const std::string& what) const {
     return Error(ErrorCode::kIo, "not a valid GGUF file: '" + path_.string() + "': " + what);
   }
-  Error ends_within(const std::string& what) const {
+  /// Where the bytes end; only if the file does, too, is it to blame.
+  Error ends_within(const std::string& what) {
+    goes_on_ = bytes_.size() < file_size_;
     return refuse("it ends at byte " + std::to_string(bytes_.size()) + ", within " + what);
   }
 
@@ -91,8 +95,8 @@ class Parser {
     if (!cursor_.number(tensor_count_) || !cursor_.number(metadata_count_)) {
       return ends_within("the header");
     }
-    if (metadata_count_ > cursor_.left() / kSmallestEntry ||
-        tensor_count_ > cursor_.left() / kSmallestTensor) {
+    const std::uint64_t left = file_size_ - cursor_.position();
+    if (metadata_count_ > left / kSmallestEntry || tensor_count_ > left / kSmallestTensor) {
       return refuse("it is too short for " + std::to_string(metadata_count_) +
                     " entries of metadata and " + std::to_string(tensor_count_) + " tensors");
     }
@@ -227,7 +231,7 @@ class Parser {
     return ok_status();
   }
 
-  /// Sets the tensors' bytes, once it is known where the tables end.
+  /// Sets where the tensors lie, once it is known where the tables end.
   Status locate_tensors() {
     if (tables_.tensors.empty()) return ok_status();
     const std::uint64_t start = (cursor_.position() + alignment_ - 1) / alignment_ * alignment_;
@@ -236,15 +240,15 @@ class Parser {
       const std::int64_t blocks = tensor.elements() / tensor.type->block_elements;
       std::uint64_t size = 0;
       const bool is_huge = __builtin_mul_overflow(blocks, tensor.type->block_bytes, &size);
-      const std::uint64_t available = bytes_.size() > start ? bytes_.size() - start : 0;
+      const std::uint64_t available = file_size_ > start ? file_size_ - start : 0;
       if (is_huge || offsets_[i] > available || size > available - offsets_[i]) {
         return refuse(named(tensor.name) + " of type " + tensor.type->name + " with " +
                       std::to_string(tensor.elements()) + " elements at offset " +
                       std::to_string(offsets_[i]) + " reaches beyond the file, which has " +
                       std::to_string(available) + " bytes of tensors");
       }
-      tensor.bytes = bytes_.subspan(static_cast<std::size_t>(start + offsets_[i]),
-                                    static_cast<std::size_t>(size));
+      tensor.begin = start + offsets_[i];
+      tensor.size = size;
     }
     return ok_status();
   }
@@ -252,12 +256,10 @@ class Parser {
   Status check_overlap() const {
     std::vector<const GgufTensor*> sorted;
     for (const GgufTensor& tensor : tables_.tensors) sorted.push_back(&tensor);
-    std::sort(sorted.begin(), sorted.end(), [](const GgufTensor* a, const GgufTensor* b) {
-      return a->bytes.data() < b->bytes.data();
-    });
+    std::sort(sorted.begin(), sorted.end(),
+              [](const GgufTensor* a, const GgufTensor* b) { return a->begin < b->begin; });
     for (std::size_t i = 1; i < sorted.size(); ++i) {
-      const std::span<const std::byte> before = sorted[i - 1]->bytes;
-      if (before.data() + before.size() <= sorted[i]->bytes.data()) continue;
+      if (sorted[i - 1]->begin + sorted[i - 1]->size <= sorted[i]->begin) continue;
       return refuse(named(sorted[i - 1]->name) + " and " + named(sorted[i]->name) + " overlap");
     }
     return ok_status();
@@ -266,7 +268,9 @@ class Parser {
   static std::string named(std::string_view tensor) { return "tensor " + internal::quoted(tensor); }
 
   const std::filesystem::path& path_;
+  const std::uint64_t file_size_;
   std::span<const std::byte> bytes_;
+  bool goes_on_ = false;  ///< The tables, behind the bytes.
   ByteCursor cursor_;
   std::uint64_t tensor_count_ = 0;
   std::uint64_t metadata_count_ = 0;
@@ -291,8 +295,10 @@ std::int64_t GgufTensor::elements() const {
   return product;
 }
 
-Result<GgufTables> parse_gguf(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  return Parser(path, bytes).parse();
+Result<std::optional<GgufTables>> parse_gguf(const std::filesystem::path& path,
+                                             std::span<const std::byte> bytes,
+                                             std::uint64_t file_size) {
+  return Parser(path, bytes, file_size).parse();
 }
 
 }  // namespace tinkex::torch_ext::local

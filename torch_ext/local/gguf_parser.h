@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -52,21 +53,26 @@ struct GgufTensor {
   /// dimensions, none of them 0. The last one is a whole number of blocks.
   std::vector<std::int64_t> shape;
   const GgmlType* type = nullptr;
-  std::span<const std::byte> bytes;  ///< Row after row; aligned only as the file says.
+  std::uint64_t begin = 0;  ///< In the file, where it lies row after row, aligned as that says.
+  std::uint64_t size = 0;   ///< In bytes.
 
   std::int64_t elements() const;
 };
 
-/// The tables of a file; spans point into its bytes. Tensors are in the file's order.
+/// The tables of a file; spans point into the bytes that were parsed. Tensors are in the file's
+/// order.
 struct GgufTables {
   std::map<std::string, GgufValue, std::less<>> metadata;
   std::vector<GgufTensor> tensors;
   std::map<std::string, std::size_t, std::less<>> tensor_index;
 };
 
-/// Reads the tables of untrusted bytes. Every count, length, type, shape and offset is checked
-/// before it is used; memory and time grow with the size of the tables, whatever they claim.
-/// Errors are kIo and name the file by `path`.
-Result<GgufTables> parse_gguf(const std::filesystem::path& path, std::span<const std::byte> bytes);
+/// Reads the tables of a file of `file_size` untrusted bytes, of which `bytes` are the first; null
+/// if the tables go on behind those. Every count, length, type, shape and offset is checked before
+/// it is used; memory and time grow with the size of the tables, whatever they claim. Errors are
+/// kIo and name the file by `path`.
+Result<std::optional<GgufTables>> parse_gguf(const std::filesystem::path& path,
+                                             std::span<const std::byte> bytes,
+                                             std::uint64_t file_size);
 
 }  // namespace tinkex::torch_ext::local

@@ -101,16 +101,20 @@ Status widen(const GgufFile& file, const GgufWeight& weight, std::span<float> ou
   if (weight.interleaved_heads == 0 || out.size() != elements) return file.widen(tensor, out);
   const auto rows = static_cast<std::size_t>(tensor.shape[0]);
   const std::size_t row_elements = elements / rows;
-  const std::size_t row_bytes = tensor.bytes.size() / rows;
+  const auto row_bytes = static_cast<std::size_t>(tensor.size / rows);
   const std::size_t row_blocks =
       row_elements / static_cast<std::size_t>(tensor.type->block_elements);
   const std::size_t head_rows = rows / static_cast<std::size_t>(weight.interleaved_heads);
+  std::vector<std::byte> stored(head_rows * row_bytes);
   for (std::size_t row = 0; row < rows; ++row) {
-    const std::size_t head = row / head_rows * head_rows;
-    const std::size_t half = (row - head) / (head_rows / 2);
-    const std::size_t pair = (row - head) % (head_rows / 2);
-    const std::size_t stored_row = head + 2 * pair + half;
-    tensor.type->widen(tensor.bytes.data() + stored_row * row_bytes, row_blocks,
+    const std::size_t within = row % head_rows;
+    if (within == 0) {
+      const Status status = file.read(tensor, row * row_bytes, stored);
+      if (!status) return status;
+    }
+    const std::size_t half = within / (head_rows / 2);
+    const std::size_t pair = within % (head_rows / 2);
+    tensor.type->widen(stored.data() + (2 * pair + half) * row_bytes, row_blocks,
                        out.data() + row * row_elements);
   }
   return ok_status();

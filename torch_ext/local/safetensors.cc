@@ -90,7 +90,7 @@ Result<at::Tensor> SafetensorsFile::read(const std::string& name) const {
   at::Tensor tensor = at::empty(entry->shape, type_of(entry->dtype));
   auto* out = static_cast<std::byte*>(tensor.mutable_data_ptr());
   const Status status = file_.read(entry->begin, {out, static_cast<std::size_t>(entry->size)});
-  if (!status) return status.error();
+  if (!status) return Error(status.error()).with_context("tensor '" + name + "'");
   return tensor;
 }
 

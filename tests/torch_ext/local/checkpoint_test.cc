@@ -159,7 +159,7 @@ TEST_F(ReadableFileTest, APipeIsNamedInsteadOfWaitedFor) {
   const Result<std::string> text = read_file(path, 10);
   ASSERT_FALSE(text);
   EXPECT_EQ(text.error().code(), ErrorCode::kIo);
-  EXPECT_THAT(text.error().message(), HasSubstr("not a regular file: '" + path.string()));
+  EXPECT_THAT(text.error().message(), HasSubstr("this is no regular file: '" + path.string()));
 }
 
 using AtomicDirectoryTest = TemporaryDirectory;

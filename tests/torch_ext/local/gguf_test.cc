@@ -158,6 +158,32 @@ TEST(GgufTest, ABufferOfAnotherSizeIsRefused) {
   EXPECT_THAT(status.error().message(), HasSubstr("tensor 'f32' has 24 elements, not 23"));
 }
 
+TEST(GgufTest, TablesAreReadToTheirEndAndToALimit) {
+  const fs::path path = fs::path(::testing::TempDir()) / "tables.gguf";
+  const auto write = [&](const std::string& bytes) {
+    std::ofstream(path, std::ios::binary) << bytes;
+    return GgufFile::open(path);
+  };
+  const std::string filling(std::size_t{9} << 20, 'x');  // More than is read at first.
+  GgufWriter writer;
+  writer.text("filling", filling).uint32("last", 7).counting_tensor("t", {100'000});
+  const auto file = write(writer.bytes()).value();
+  EXPECT_EQ(file->integer("last").value(), 7);
+  EXPECT_EQ(file->text("filling").value(), filling);
+  const std::vector<float> numbers = widened(*file, "t");  // More than is read at once.
+  EXPECT_EQ(numbers.front(), 1);
+  EXPECT_EQ(numbers[65'536], 65'537);
+  EXPECT_EQ(numbers.back(), 100'000);
+
+  const std::uint64_t hole = std::uint64_t{1} << 30;
+  ASSERT_FALSE(write(GgufWriter().array("k", GgufKind::kUint8, hole, "").bytes()));
+  fs::resize_file(path, hole + 1'000);
+  const auto huge = GgufFile::open(path);
+  fs::remove(path);
+  ASSERT_FALSE(huge);
+  EXPECT_THAT(huge.error().message(), HasSubstr("tables.gguf': its tables take more than 128 MiB"));
+}
+
 TEST(GgufTest, WhatIsNoRegularFileIsRefused) {
   const fs::path folder = fs::path(::testing::TempDir()) / "gguf_test";
   fs::create_directories(folder);

@@ -30,7 +30,8 @@ using namespace tinkex::torch_ext;  // NOLINT(google-build-using-namespace): wha
 constexpr std::size_t kBatchSize = 4;
 constexpr std::uint64_t kEpochs = 2;
 
-/// The model and how far it came, in one file: either both are of the same step, or neither is.
+/// The model and how far it came, in one file: whenever the program is killed, both are of the same
+/// step. (After a power failure the newest file may be damaged: nothing here waits for the disk.)
 /// Gives the model's checkpoint.
 std::string save(tinkex::TrainingClient& model, const SeededSampler& done,
                  const std::string& file) {

@@ -22,13 +22,14 @@ int write_all(int file, std::string_view text) {
   return ::fsync(file) == 0 ? 0 : errno;
 }
 
-/// A new name is durable once its folder is. What can be lost is only that: nothing is reported.
-void sync_folder(const std::filesystem::path& folder) {
+/// A new name is durable once its folder is. 0, or the error number.
+int sync_folder(const std::filesystem::path& folder) {
   const int file =
       ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (file < 0) return;
-  ::fsync(file);
+  if (file < 0) return errno;
+  const int failed = ::fsync(file) == 0 ? 0 : errno;
   ::close(file);
+  return failed;
 }
 
 }  // namespace
@@ -51,12 +52,13 @@ tinkex::Status write_file(const std::filesystem::path& path, std::string_view te
   int failed = write_all(file, text);
   if (::close(file) != 0 && failed == 0) failed = errno;
   if (failed == 0 && ::rename(draft.c_str(), path.c_str()) != 0) failed = errno;
-  if (failed == 0) {
-    sync_folder(path.parent_path());
-    return tinkex::ok_status();
+  if (failed != 0) {
+    ::unlink(draft.c_str());
+    return file_error("write", path, failed);
   }
-  ::unlink(draft.c_str());
-  return file_error("write", path, failed);
+  // What is deleted next may be what the file named before: that must not survive a power failure.
+  failed = sync_folder(path.parent_path());
+  return failed == 0 ? tinkex::ok_status() : file_error("make durable", path, failed);
 }
 
 tinkex::Result<std::string> read_text(const std::filesystem::path& path) {

@@ -84,7 +84,7 @@ class LineReader {
   Error too_long() const {
     return invalid_argument(name_ + ":" + std::to_string(progress_.lines + 1) +
                             ": the line has more than " + std::to_string(longest_line_) +
-                            " bytes; split the example, or raise JsonlOptions::longest_line");
+                            " bytes, the most that are read of one; split the example");
   }
 
   std::string name_;

@@ -1,13 +1,10 @@
 #include "examples/support/text_files.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
 #include <system_error>
 #include <utility>
 
+#include "examples/support/files.h"
 #include "torch_ext/jsonl.h"
 
 namespace sft {
@@ -56,20 +53,18 @@ Result<std::string> read_file(const std::filesystem::path& path) {
     return invalid_argument("--data " + path.string() + ": " + why);
   };
   std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
+  const auto status = std::filesystem::status(path, error);
+  if (error) return refuse(error.message() + "; check the name");
+  if (std::filesystem::is_directory(status)) {
     return refuse("is a directory; name a .jsonl or .txt file");
   }
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             &std::fclose);
-  if (file == nullptr) return refuse(std::generic_category().message(errno) + "; check the name");
-  std::string text;
-  char part[1 << 16];
-  for (std::size_t got; (got = std::fread(part, 1, sizeof(part), file.get())) > 0;) {
-    text.append(part, got);
-  }
-  if (std::ferror(file.get())) return refuse(std::generic_category().message(errno));
+  // All of it is held in memory, and a device may have no end.
+  if (!std::filesystem::is_regular_file(status))
+    return refuse("is no regular file; copy it to one");
+  Result<std::string> text = read_text(path);
+  if (!text) return refuse(text.error().message());
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  if (text->starts_with(kByteOrderMark)) text->erase(0, kByteOrderMark.size());
   return text;
 }
 

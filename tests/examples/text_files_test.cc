@@ -74,11 +74,18 @@ TEST(ReadExamplesTest, WhatCannotBeReadIsNamedWithTheRemedy) {
   EXPECT_THAT(message("/nowhere/x.txt"), HasSubstr("--data /nowhere/x.txt: No such file"));
   EXPECT_THAT(message("/nowhere/x.jsonl"), HasSubstr("--data /nowhere/x.jsonl: No such file"));
   EXPECT_THAT(message(temporary("bad.jsonl", "\nnonsense")), HasSubstr("bad.jsonl:2: is not JSON"));
+  EXPECT_THAT(message(temporary("long.jsonl", std::string(std::size_t{17} << 20, ' '))),
+              ::testing::EndsWith("long.jsonl:1: the line has more than 16777216 bytes, the most "
+                                  "that are read of one; split the example"));
   EXPECT_THAT(message(temporary("a.csv", "x")), HasSubstr("must end in .jsonl or .txt"));
   EXPECT_THAT(message(temporary("empty.txt", "")), HasSubstr("is empty"));
   const std::string folder = ::testing::TempDir() + "folder.txt";
   std::filesystem::create_directories(folder);
   EXPECT_THAT(message(folder), HasSubstr("is a directory"));
+  const std::string endless = ::testing::TempDir() + "endless.txt";
+  std::filesystem::remove(endless);
+  std::filesystem::create_symlink("/dev/zero", endless);
+  EXPECT_THAT(message(endless), HasSubstr("endless.txt: is no regular file"));
 }
 
 }  // namespace

@@ -71,6 +71,10 @@ run_parts() {
   [ ${#chosen[@]} = 0 ] || set -- "${chosen[@]}"
   local each began code
   for each in "$@"; do
+    declare -F "test_$each" >/dev/null || fail "there is no part '$each'"
+  done
+  [ "$failed" = 0 ] || exit 1
+  for each in "$@"; do
     began=$SECONDS
     SFT_TEST_PART=$each timeout --signal=KILL 90 "$BASH" "$0" "${sft#"$PWD/"}" "${server#"$PWD/"}"
     code=$?

@@ -84,8 +84,9 @@ void add_training_options(CommandLine& line, Options& options) {
       not_empty());
   line.add("--steps", options.steps, "optimizer steps in all (default 60, for tinkex/ models 1000)",
            whole_number(1, "give at least one step"));
-  line.add("--batch-size", options.batch_size, "examples a step (default 8, for tinkex/ models 64)",
-           whole_number(1, "a batch needs at least one example"));
+  line.add(
+      "--batch-size", options.batch_size, "examples a step (default 8, for tinkex/ models 64)",
+      whole_number(1, "a batch needs at least one example, and is held in memory", kLargestBatch));
   line.add("--learning-rate", options.learning_rate,
            "its peak (default 0.0005, for tinkex/ models 0.005)", positive_number());
   line.add("--rank", options.rank, "rank of the LoRA adapters (default 32)",

@@ -12,6 +12,9 @@ namespace sft {
 /// The --tokenizer that is no file.
 inline constexpr char kBytes[] = "bytes";
 
+/// The most examples of a step: all of them are in memory at once.
+inline constexpr std::int64_t kLargestBatch = 65536;
+
 /// The command line. What is absent takes its default, or with --resume the value of the run.
 struct Options {
   std::optional<std::string> data;

@@ -19,6 +19,8 @@ using tinkex::Status;
 
 constexpr char kState[] = "state.json";
 constexpr char kMetrics[] = "metrics.jsonl";
+constexpr char kBackend[] = "backend";
+constexpr char kLock[] = ".lock";  // Of the run, and of the backend in its own folder.
 constexpr int kFormat = 1;
 constexpr char kUnsaved[] =
     ": holds the metrics of a run that ended unsaved; remove the folder or choose another --out";
@@ -56,7 +58,9 @@ namespace {
 
 Status apply(const Options& options, Plan& plan) {
   if (options.data) {
+    const std::string before = plan.data;
     if (Status placed = place("--data", *options.data, plan.data); !placed) return placed;
+    if (plan.data != before) plan.data_digest.clear();  // Others are meant, and no surprise.
   }
   if (options.base_model) plan.base_model = *options.base_model;
   if (options.dtype) plan.dtype = *options.dtype;
@@ -76,16 +80,38 @@ Status apply(const Options& options, Plan& plan) {
   return tinkex::ok_status();
 }
 
-/// Makes the first of `sft-out`, `sft-out-2` and so on that is not there, which thus is nobody
-/// else's.
-tinkex::Result<fs::path> make_free_folder() {
+/// Whether a folder holds nothing but what a run makes before it has a model: one that was stopped
+/// while it loaded has left it.
+bool is_unused(const fs::path& folder) {
+  std::error_code problem;
+  fs::directory_iterator entry(folder, problem);
+  for (; !problem && entry != fs::directory_iterator(); entry.increment(problem)) {
+    const fs::path name = entry->path().filename();
+    if (name == kLock) continue;
+    if (name != kBackend || !is_unused(entry->path())) return false;
+  }
+  return !problem;
+}
+
+struct HeldFolder {
+  fs::path path;
+  std::unique_ptr<FolderLock> lock;
+};
+
+/// Takes the first of `sft-out`, `sft-out-2` and so on that is not there, or unused and not held by
+/// another run.
+tinkex::Result<HeldFolder> take_free_folder() {
   for (int number = 1;; ++number) {
     const fs::path folder = number == 1 ? "sft-out" : "sft-out-" + std::to_string(number);
     std::error_code error;
-    if (fs::create_directory(folder, error)) return folder;
+    const bool made = fs::create_directory(folder, error);
     if (error && error != std::errc::file_exists) {
       return file_error("make the folder", folder, error.value());
     }
+    if (!made && !is_unused(folder)) continue;
+    auto lock = FolderLock::take(folder);
+    if (!lock) return lock.error();
+    if (*lock != nullptr && is_unused(folder)) return HeldFolder{folder, *std::move(lock)};
   }
 }
 
@@ -99,20 +125,24 @@ json to_json(const Plan& plan) {
           {"dtype", plan.dtype},
           {"tokenizer", plan.tokenizer},
           {"seed", plan.seed},
+          {"data_digest", plan.data_digest},
           {"base_url", plan.base_url}};
 }
 
 /// Whether it is an integer from `least` on that the command line would take.
-bool is_count(const json& value, std::int64_t least) {
-  return value.is_number_integer() && value >= least &&
-         value <= std::numeric_limits<std::int32_t>::max();
+bool is_count(const json& value, std::int64_t least,
+              std::int64_t most = std::numeric_limits<std::int32_t>::max()) {
+  return value.is_number_integer() && value >= least && value <= most;
 }
 
-/// Whether a run can go on from these numbers. Throws json::exception where one is missing.
+bool is_dtype(const std::string& name) { return name == "float32" || name == "bfloat16"; }
+
+/// Whether a run can go on from these values. Throws json::exception where one is missing.
 bool are_sound(const json& step, const json& plan) {
-  return is_count(step, 0) && is_count(plan.at("steps"), 1) && is_count(plan.at("batch_size"), 1) &&
-         is_count(plan.at("rank"), 1) && is_count(plan.at("seed"), 0) &&
-         plan.at("learning_rate") >= 0;
+  return is_count(step, 0) && is_count(plan.at("steps"), 1) &&
+         is_count(plan.at("batch_size"), 1, kLargestBatch) && is_count(plan.at("rank"), 1) &&
+         is_count(plan.at("seed"), 0) && plan.at("learning_rate") > 0 &&
+         is_dtype(plan.value("dtype", "float32"));
 }
 
 /// Throws json::exception where a field is missing or of another type.
@@ -125,7 +155,8 @@ Plan plan_from(const json& value) {
   value.at("rank").get_to(plan.rank);
   value.at("base_model").get_to(plan.base_model);
   plan.dtype = value.value("dtype", plan.dtype);  // Runs of older versions have none,
-  plan.tokenizer = value.value("tokenizer", "");  // nor this.
+  plan.tokenizer = value.value("tokenizer", "");  // nor these.
+  plan.data_digest = value.value("data_digest", "");
   value.at("seed").get_to(plan.seed);
   value.at("base_url").get_to(plan.base_url);
   return plan;
@@ -136,16 +167,19 @@ Plan plan_from(const json& value) {
 tinkex::Result<std::unique_ptr<RunFolder>> RunFolder::open(const Options& options) {
   fs::path named = options.resume ? *options.resume : options.out.value_or("");
   const bool make = named.empty();
+  std::unique_ptr<FolderLock> lock;
   if (make) {
-    const auto made = make_free_folder();
-    if (!made) return made.error();
-    named = *made;
+    auto taken = take_free_folder();
+    if (!taken) return taken.error();
+    named = taken->path;
+    lock = std::move(taken->lock);
   }
   std::error_code error;
   const fs::path path = fs::absolute(named, error);
   if (error) return file_error("find", named, error.value());
   std::unique_ptr<RunFolder> run(new RunFolder(path.lexically_normal()));
   run->created_ = make;
+  run->lock_ = std::move(lock);
   const Status opened = options.resume ? run->load(options) : run->create(options);
   if (!opened) return opened.error();
   return run;
@@ -165,7 +199,9 @@ Status RunFolder::create(const Options& options) {
   if (fs::create_directories(path_, error)) created_ = true;
   if (error) return file_error("make the folder", path_, error.value());
   const std::string name = "--out " + path_.string();
-  if (Status held = hold(name, "choose another --out"); !held) return held;
+  if (lock_ == nullptr) {
+    if (Status held = hold(name, "choose another --out"); !held) return held;
+  }
   if (has_state(path_)) {
     return invalid_argument(name +
                             ": holds a run already; go on with it by --resume, or choose another "
@@ -255,8 +291,8 @@ RunFolder::~RunFolder() {
     return;
   }
   fs::remove(file(kMetrics), ignored);
-  fs::remove(file("backend") / ".lock", ignored);
-  fs::remove(file("backend"), ignored);
+  fs::remove(file(kBackend) / kLock, ignored);
+  fs::remove(file(kBackend), ignored);
   lock_.reset();
   fs::remove(path_, ignored);
 }

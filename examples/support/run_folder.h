@@ -32,7 +32,8 @@ struct Plan {
   std::string dtype = "float32";  ///< How the embedded backend holds the model's weights.
   std::string tokenizer;          ///< kBytes or an absolute path; empty: the model's own.
   std::int64_t seed = 1;
-  std::string base_url;  ///< Empty: the embedded backend.
+  std::string base_url;     ///< Empty: the embedded backend.
+  std::string data_digest;  ///< Of the examples in the file; empty: of no file, or not known.
 };
 
 /// The folder of a run: `metrics.jsonl`, `loss.svg`, `state.json`, and the embedded backend's

@@ -145,10 +145,12 @@ TEST(RunFolderTest, NumbersThatNoRunHasAreDamage) {
   const std::vector<std::pair<std::string, std::vector<const char*>>> cases = {
       {"\"step\": 4", {"-5", "1.5", "1e300", "3000000000", "18446744073709551615", "true", "[]"}},
       {"\"steps\": 10", {"0", "-1", "1e300", "9223372036854775807"}},
-      {"\"batch_size\": 64", {"0", "-64", "3000000000", "null"}},
+      {"\"batch_size\": 64", {"0", "-64", "100000000", "3000000000", "null"}},
+      {"\"dtype\": \"float32\"", {"\"float16\"", "\"\"", "16", "null"}},
+      {"\"data_digest\": \"\"", {"16", "null"}},
       {"\"rank\": 4", {"0", "-4"}},
       {"\"seed\": 1", {"-1"}},
-      {"\"learning_rate\": 0.30000000000000004", {"-0.1", "null", "\"x\"", "[]", "1e999"}}};
+      {"\"learning_rate\": 0.30000000000000004", {"0", "-0.1", "null", "\"x\"", "[]", "1e999"}}};
   for (const auto& [field, values] : cases) {
     const std::string key = field.substr(0, field.find(' ') + 1);
     for (const char* value : values) {
@@ -175,6 +177,7 @@ TEST(RunFolderTest, TwoRunsNeverShareAFolder) {
     const auto first = RunFolder::open(out(path)).value();
     first->plan.steps = 10;
     first->plan.batch_size = 8;
+    first->plan.learning_rate = 0.1;
     EXPECT_THAT(error_of(out(path)), EndsWith("is in use by another run; choose another --out"));
     EXPECT_THAT(error_of(resume(path)), HasSubstr("is in use by another run"));
     ASSERT_TRUE(first->save(1, "tinker://run/weights/step").ok());
@@ -236,6 +239,40 @@ TEST(RunFolderTest, AFolderInWhichNothingWasSavedGoesAgain) {
   fs::create_directories(path);
   { const auto run = RunFolder::open(options).value(); }
   EXPECT_TRUE(fs::exists(path));  // It was the caller's.
+}
+
+TEST(RunFolderTest, WhatAnInterruptedStartHasLeftIsUsedAgain) {
+  const fs::path place = fresh("interrupted");
+  fs::create_directories(place / "sft-out/backend");
+  for (const char* lock : {"sft-out/.lock", "sft-out/backend/.lock"}) std::ofstream(place / lock);
+  fs::create_directories(place / "sft-out-2/backend/a-checkpoint");
+  const fs::path before = fs::current_path();
+  fs::current_path(place);
+  const auto run = RunFolder::open({});
+  const auto other = RunFolder::open({});  // The first is in use by now.
+  fs::current_path(before);
+  ASSERT_TRUE(run.ok()) << run.error().what();
+  EXPECT_EQ((*run)->path(), place / "sft-out");
+  ASSERT_TRUE(other.ok()) << other.error().what();
+  EXPECT_EQ((*other)->path(), place / "sft-out-3");
+}
+
+TEST(RunFolderTest, DataOfTheResumeAreNotComparedWithThoseBefore) {
+  const fs::path path = fresh("data");
+  {
+    Options options = out(path);
+    options.data = "/somewhere/x.txt";
+    const auto run = RunFolder::open(options).value();
+    run->plan = {.data = run->plan.data, .steps = 10, .batch_size = 8, .learning_rate = 0.1};
+    run->plan.data_digest = "0123";
+    ASSERT_TRUE(run->save(1, "tinker://run/weights/step").ok());
+  }
+  Options options = resume(path);
+  EXPECT_EQ(RunFolder::open(options).value()->plan.data_digest, "0123");
+  options.data = "/somewhere/x.txt";
+  EXPECT_EQ(RunFolder::open(options).value()->plan.data_digest, "0123");
+  options.data = "/somewhere/y.txt";
+  EXPECT_EQ(RunFolder::open(options).value()->plan.data_digest, "");
 }
 
 TEST(FilesTest, AFailedWriteLeavesTheOldFile) {

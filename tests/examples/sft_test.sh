@@ -214,6 +214,7 @@ test_bad_options() {
   refused 2 "'nan' is not a positive number" --learning-rate nan
   refused 2 "'-1' is not a positive number" --learning-rate -1
   refused 2 "at least one example" --batch-size 0
+  refused 2 "'100000000' is not a whole number from 1 to 65536" --batch-size 100000000
   "$sft" --out whole >/dev/null 2>err.txt
   [ $? = 2 ] || fail "a run was overwritten"
   grep -q "holds a run already" err.txt || fail "no word about the run that is there"

@@ -2,8 +2,11 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "examples/support/setup.h"
 #include "torch_ext/adapter.h"
@@ -13,6 +16,22 @@ namespace sft {
 namespace {
 
 constexpr char kMerged[] = "merged";
+
+/// Removes what merges that were killed have left, hundreds of megabytes each. Nobody else writes a
+/// model here: the run's lock is held.
+void remove_drafts(const std::filesystem::path& folder) {
+  constexpr std::string_view kPrefix = ".tmp-";  // And 16 digits, as merge_adapter() calls them.
+  std::error_code problem;
+  std::vector<std::filesystem::path> drafts;
+  std::filesystem::directory_iterator entry(folder, problem);
+  for (; !problem && entry != std::filesystem::directory_iterator(); entry.increment(problem)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with(kPrefix) && name.size() == kPrefix.size() + 16) {
+      drafts.push_back(entry->path());
+    }
+  }
+  for (const auto& draft : drafts) std::filesystem::remove_all(draft, problem);
+}
 
 }  // namespace
 
@@ -38,6 +57,7 @@ tinkex::Status check_merge(const RunFolder& run, const tinkex::torch_ext::Connec
 tinkex::Status merge(const tinkex::torch_ext::Connection& connection, const RunFolder& run) {
   const auto checkpoint = tinkex::torch_ext::checkpoint_folder(connection, run.checkpoint());
   if (!checkpoint) return checkpoint.error();
+  remove_drafts(run.path());
   tinkex::Status merged = tinkex::torch_ext::merge_adapter(
       run.plan.base_model, *checkpoint, run.file(kMerged), weight_type(run.plan));
   if (!merged) return merged;

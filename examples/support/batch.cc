@@ -26,4 +26,15 @@ std::vector<std::int64_t> prompt_tokens(const Prompt& prompt, const tinkex::Toke
   return ids;
 }
 
+tinkex::Result<std::string> answer_of(const tinkex::SampleResponse& response,
+                                      const tinkex::Tokenizer& tokenizer) {
+  if (response.sequences.empty()) {
+    return tinkex::Error(tinkex::ErrorCode::kDecode,
+                         "the server's answer to a prompt has 0 sequences, expected 1; it does not "
+                         "speak the Tinker API");
+  }
+  const std::vector<std::int32_t>& tokens = response.sequences.front().tokens;
+  return tokenizer.decode(std::vector<std::int64_t>(tokens.begin(), tokens.end()));
+}
+
 }  // namespace sft

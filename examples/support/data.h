@@ -38,6 +38,8 @@ class Task {
 
   /// One line for people.
   virtual std::string description() const = 0;
+  /// Of the examples of a file, as they were read; "" of others.
+  virtual std::string digest() const { return ""; }
   /// The examples of one step; `step` counts from 0.
   virtual std::vector<Example> batch(std::int64_t step, std::int64_t size) const = 0;
   /// What is sampled before and after.

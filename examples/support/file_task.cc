@@ -3,17 +3,21 @@
 #include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string_view>
 #include <utility>
 
 #include "examples/support/counted.h"
 #include "examples/support/dice.h"
 #include "tinkex/chat_template.h"
+#include "torch_ext/local/digest.h"
 #include "torch_ext/seeded_order.h"
 #include "torch_ext/training_text.h"
 
 namespace sft {
 namespace {
+
+namespace local = tinkex::torch_ext::local;
 
 constexpr std::size_t kMostPrompts = 32;
 constexpr std::size_t kFewest = 10;  // Below, nothing is held out.
@@ -106,10 +110,29 @@ bool teaches(const Example& example) {
   });
 }
 
+std::string digest_of(const std::vector<Example>& examples) {
+  std::uint64_t hash = 0;
+  const auto add = [&hash](std::string_view text) {
+    hash = local::hash64(std::as_bytes(std::span(text)), hash);
+  };
+  for (const Example& example : examples) {
+    add(example.dialogue);
+    for (const Part& part : example.parts) {
+      add(part.text);
+      add(part.trained ? "trained" : "read");
+    }
+    add(example.ended ? "ended" : "open");
+  }
+  return local::to_hex(hash);
+}
+
 class FileTask final : public Task {
  public:
   FileTask(std::string name, std::vector<Example> examples, std::int64_t seed)
-      : name_(std::move(name)), seed_(seed), examples_(std::move(examples)) {
+      : name_(std::move(name)),
+        seed_(seed),
+        digest_(digest_of(examples)),
+        examples_(std::move(examples)) {
     Dice(seed_, -1).shuffle(examples_);
     const std::size_t tenth = std::min(examples_.size() / 10, kMostPrompts);
     held_out_ = examples_.size() < kFewest ? 0 : tenth;
@@ -140,6 +163,7 @@ class FileTask final : public Task {
     return examples;
   }
 
+  std::string digest() const override { return digest_; }
   const std::vector<Prompt>& prompts() const override { return prompts_; }
   std::int64_t answer_tokens() const override { return answer_tokens_; }
 
@@ -255,6 +279,7 @@ class FileTask final : public Task {
 
   const std::string name_;
   const std::int64_t seed_;
+  const std::string digest_;
   std::vector<Example> examples_;
   std::size_t held_out_ = 0;
   std::vector<Example> shown_;  ///< Those that the prompts are from.

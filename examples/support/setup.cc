@@ -135,6 +135,12 @@ tinkex::Error about_new_model(tinkex::Error error, const Plan& plan, bool rank_g
 
 tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run) {
   if (!run.plan.base_url.empty()) return error;
+  // As the embedded backend says of a checkpoint that is whole.
+  if (error.message().find("belongs to base model") != std::string::npos) {
+    return std::move(error).with_context("cannot go on with " + run.plan.base_model +
+                                         " (restore that model as it was when the run began, or "
+                                         "start anew with --out)");
+  }
   return std::move(error).with_context("cannot go on from the checkpoint in " +
                                        run.file("backend").string() +
                                        " (restore that folder, or start anew with --out)");
@@ -211,6 +217,12 @@ tinkex::Result<std::unique_ptr<Task>> open_task(const Plan& plan) {
   auto examples = read_examples(plan.data);
   if (!examples) return examples.error();
   return file_task(plan.data, *std::move(examples), plan.seed);
+}
+
+std::string about_data(RunFolder& run, const Task& task) {
+  const std::string before = std::exchange(run.plan.data_digest, task.digest());
+  if (!run.resumed() || before.empty() || before == run.plan.data_digest) return "";
+  return "its examples are not those of the run until now: the file was changed since";
 }
 
 void use_threads(int threads) {

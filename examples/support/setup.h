@@ -31,7 +31,8 @@ tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::Connect
 /// made from. Where the rank was not given, that it is the default, and which one will do.
 tinkex::Error about_new_model(tinkex::Error error, const Plan& plan, bool rank_given);
 
-/// An error of opening the run's checkpoint, with the remedy where it is on this machine.
+/// An error of opening the run's checkpoint, with the remedy where it is on this machine: about the
+/// checkpoint, or about a model that was changed since.
 tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run);
 
 /// A model that a server has.
@@ -63,6 +64,10 @@ void choose_defaults(Plan& plan);
 /// know nothing; orders to JSON for those that read and write already.
 /// Errors: of read_examples.
 tinkex::Result<std::unique_ptr<Task>> open_task(const Plan& plan);
+
+/// Records in the plan which examples a run learns from. A sentence about those of a resumed run,
+/// if its file has others by now, else "".
+std::string about_data(RunFolder& run, const Task& task);
 
 /// Makes LibTorch, and with it the embedded backend, use that many threads; 0 changes nothing.
 void use_threads(int threads);

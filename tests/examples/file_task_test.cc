@@ -70,6 +70,20 @@ TEST(FileTaskTest, ATenthIsHeldOutAndNeverTrainedOn) {
   EXPECT_THAT(task->description(), HasSubstr("45 examples to learn from, 5 held out"));
 }
 
+TEST(FileTaskTest, TheDigestTellsExamplesApart) {
+  const auto digest = [](std::vector<Example> examples) {
+    return file_task("f", std::move(examples), 1)->digest();
+  };
+  EXPECT_EQ(digest(pairs(20)), file_task("g", pairs(20), 2)->digest());
+  EXPECT_NE(digest(pairs(20)), digest(pairs(21)));
+  std::vector<Example> other = pairs(20);
+  other[7].parts[1].text += ".";
+  EXPECT_NE(digest(pairs(20)), digest(other));
+  other = pairs(20);
+  other[7].parts[0].trained = true;
+  EXPECT_NE(digest(pairs(20)), digest(other));
+}
+
 TEST(FileTaskTest, AFewExamplesAreAllTrainedOnAndAskedFor) {
   const auto task = file_task("f", pairs(3), 1);
   EXPECT_EQ(task->prompts().size(), 3u);

@@ -161,6 +161,51 @@ TEST_F(SetupTest, SupersededCheckpointsGoAndTheRecordedOneStays) {
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
+TEST_F(SetupTest, AModelThatHasChangedIsNotCalledADamagedCheckpoint) {
+  const auto run = RunFolder::open(options_).value();
+  run->plan.base_model = "/models/big.gguf";
+  const auto about = [&](const char* what) {
+    return about_checkpoint(tinkex::invalid_argument(what), *run).message();
+  };
+  EXPECT_EQ(about("the checkpoint belongs to base model 'big' (digest 1), not to 'big' (digest 2)"),
+            "cannot go on with /models/big.gguf (restore that model as it was when the run began, "
+            "or start anew with --out): the checkpoint belongs to base model 'big' (digest 1), not "
+            "to 'big' (digest 2)");
+  EXPECT_THAT(about("damaged"), HasSubstr("backend (restore that folder, or start anew"));
+}
+
+TEST_F(SetupTest, DataThatHaveChangedAreSpokenOfOnce) {
+  const auto resumed = [&](const std::string& data) {
+    std::ofstream(root_ / "data.txt") << data;
+    const auto run = RunFolder::open(options_).value();
+    run->plan.steps = 9;
+    run->plan.batch_size = 1;
+    run->plan.learning_rate = 0.1;
+    run->plan.data = (root_ / "data.txt").string();
+    std::string said = about_data(*run, *open_task(run->plan).value());
+    EXPECT_TRUE(run->save(1, "tinker://run/weights/step").ok());
+    options_.resume = std::exchange(options_.out, std::nullopt).value_or(*options_.resume);
+    return said;
+  };
+  fs::create_directories(root_);
+  fs::remove_all(root_ / "run");
+  EXPECT_EQ(resumed("some text"), "");
+  EXPECT_EQ(resumed("some text"), "");
+  EXPECT_EQ(resumed("another text"),
+            "its examples are not those of the run until now: the file was changed since");
+  EXPECT_EQ(resumed("another text"), "");
+}
+
+TEST(BatchTest, AServerThatGivesNoAnswerIsToldSo) {
+  const auto answer = answer_of({}, BareTokenizer());
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code(), tinkex::ErrorCode::kDecode);
+  EXPECT_THAT(answer.error().message(), HasSubstr("has 0 sequences, expected 1"));
+  tinkex::SampleResponse response;
+  response.sequences.emplace_back().tokens = {'o', 'k'};
+  EXPECT_EQ(answer_of(response, BareTokenizer()).value(), "ok");
+}
+
 TEST_F(SetupTest, WhatFailsInThisProcessIsNotBlamedOnAServer) {
   const tinkex::Error scarce(tinkex::ErrorCode::kInternal, "big.gguf: not enough memory");
   tinkex::torch_ext::ConnectOptions where;

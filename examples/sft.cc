@@ -178,9 +178,9 @@ bool wait_for_all(std::vector<Future<tinkex::SampleResponse>>& pending, Sampling
   return true;
 }
 
-/// What the model, as it is now, says to each prompt; empty if it is to stop before that is known.
-/// All prompts are on their way at once.
-std::vector<std::string> sample(Workshop& shop) {
+/// What the model, as it is now, says to each prompt; nothing if it is to stop before that is
+/// known. All prompts are on their way at once.
+std::optional<std::vector<std::string>> sample(Workshop& shop) {
   const Task& task = shop.task;
   SamplingDisplay display(task.prompts().size());
   tinkex::SamplingClient sampler =
@@ -191,12 +191,10 @@ std::vector<std::string> sample(Workshop& shop) {
     const auto tokens = tinkex::ModelInput::from_tokens(prompt_tokens(prompt, shop.tokenizer));
     pending.push_back(sampler.sample(tokens, 1, greedy));
   }
-  if (!wait_for_all(pending, display)) return {};
+  if (!wait_for_all(pending, display)) return std::nullopt;
   std::vector<std::string> texts;
   for (Future<tinkex::SampleResponse>& future : pending) {
-    const tinkex::SampleResponse response = std::move(future).get().value();
-    const std::vector<std::int32_t>& tokens = response.sequences.at(0).tokens;
-    texts.push_back(shop.tokenizer.decode(std::vector<std::int64_t>(tokens.begin(), tokens.end())));
+    texts.push_back(answer_of(std::move(future).get().value(), shop.tokenizer).value());
   }
   return texts;
 }
@@ -226,10 +224,9 @@ TrainingClient open_model(tinkex::ServiceClient& service, const std::string& bas
   return *std::move(trainer);
 }
 
-/// Trains and saves; gives the steps that the model has taken. An error is preceded by how to go on
-/// from what was saved on the way.
-std::int64_t train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step,
-                            std::int64_t save_every) try {
+/// Trains and saves.
+void train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step,
+                    std::int64_t save_every) {
   const auto log = MetricsLog::open(run.file("metrics.jsonl"), run.step()).value();
   const std::int64_t done = train(shop, run, last_step, save_every, *log);
   if (run.step() != done || !run.saved()) {
@@ -240,16 +237,14 @@ std::int64_t train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_st
   write_file(run.file("loss.svg"),
              draw_loss_curve(log->losses(), show_text(shop.task.description(), 74)))
       .value();
-  return done;
-} catch (...) {
-  say_what_is_saved(run);
-  throw;
 }
 
-/// Shows what the training of this process has changed.
+/// Shows what the training of this process has changed, unless it is to stop before that is known.
 void show_results(Workshop& shop, const Answers& before) {
-  if (shop.task.prompts().empty()) return;
-  const Answers after{"after", sample(shop)};
+  if (shop.task.prompts().empty() || stop_signal() != 0) return;
+  std::optional<std::vector<std::string>> texts = sample(shop);
+  if (!texts) return;
+  const Answers after{"after", *std::move(texts)};
   std::printf("\n%s\n", compare(shop.task.prompts(), before, after).c_str());
   std::printf("After:   %s\n", score(shop.task.prompts(), after.texts).c_str());
 }
@@ -258,12 +253,37 @@ void show_results(Workshop& shop, const Answers& before) {
 Answers sample_before(Workshop& shop, const RunFolder& run) {
   const std::string step = std::to_string(run.step());
   if (shop.task.prompts().empty()) return {};  // As was said about the data.
-  Answers before{run.resumed() ? "step " + step : "before", sample(shop)};
-  if (stop_signal() == 0) {
-    std::printf("%s  %s\n\n", run.resumed() ? ("At step " + step + ":").c_str() : "Before:",
-                score(shop.task.prompts(), before.texts).c_str());
+  std::optional<std::vector<std::string>> texts = sample(shop);
+  if (!texts) return {};
+  std::printf("%s  %s\n\n", run.resumed() ? ("At step " + step + ":").c_str() : "Before:",
+              score(shop.task.prompts(), *texts).c_str());
+  return {run.resumed() ? "step " + step : "before", *std::move(texts)};
+}
+
+/// Trains, shows the results and merges the model if asked to; gives the exit code. What fails is
+/// preceded by how to go on from what was saved.
+int train_to_the_end(Workshop& shop, RunFolder& run, const Options& options,
+                     const tinkex::torch_ext::Connection& connection,
+                     const tinkex::torch_ext::ConnectOptions& where) {
+  const Answers before = sample_before(shop, run);
+  const std::int64_t steps = run.plan.steps;
+  const std::int64_t last_step =
+      options.stop_after > 0 ? std::min(steps, run.step() + options.stop_after) : steps;
+  Ending ending{.merge = options.merge};
+  tinkex::Status merged = tinkex::ok_status();
+  try {
+    train_and_save(shop, run, last_step, save_interval(options.save_every, steps));
+    show_results(shop, before);
+    ending.signal = stop_signal();
+    if (options.merge && run.done() && ending.signal == 0) merged = merge(connection, run);
+  } catch (...) {
+    say_what_is_saved(run, options.merge);
+    throw;
   }
-  return before;
+  ending.mergeable = check_merge(run, where).ok();
+  say_how_to_go_on(run, ending);
+  merged.value();  // Only now: what is trained is saved, and can be merged later.
+  return ending.signal == 0 ? 0 : kStoppedBySignal + ending.signal;
 }
 
 int fine_tune(const Options& options) {
@@ -287,24 +307,9 @@ int fine_tune(const Options& options) {
   const auto tokenizer = open_tokenizer(trainer.info(), plan).value();
   const std::string cut = task->fit(*tokenizer, model.context_length).value();
   Workshop shop{trainer, *task, *tokenizer, service};
-  greet(connection, trainer, *task, *run, cut);
+  greet(connection, trainer, *task, *run, {about_data(*run, *task), cut});
   watch_for_stop();  // Only now: until there is a model, nothing would be saved by a later stop.
-
-  const Answers before = sample_before(shop, *run);
-  const std::int64_t last_step =
-      options.stop_after > 0 ? std::min(plan.steps, run->step() + options.stop_after) : plan.steps;
-  const std::int64_t done =
-      train_and_save(shop, *run, last_step, save_interval(options.save_every, plan.steps));
-  const bool stopped = done < last_step;
-  tinkex::Status merged = tinkex::ok_status();
-  if (!stopped) {
-    show_results(shop, before);
-    if (options.merge && done == plan.steps) merged = merge(connection, *run);
-  }
-  const int signal = stopped ? stop_signal() : 0;
-  say_how_to_go_on(*run, signal, check_merge(*run, where).ok());
-  merged.value();  // Only now: what is trained is saved, and can be merged later.
-  return stopped ? kStoppedBySignal + signal : 0;
+  return train_to_the_end(shop, *run, options, connection, where);
 }
 
 int run(int argc, char** argv) {

@@ -78,14 +78,16 @@ void say_where(const tinkex::torch_ext::ConnectOptions& where, const Options& op
 }
 
 void greet(const tinkex::torch_ext::Connection& connection, const tinkex::TrainingClient& trainer,
-           const Task& task, const RunFolder& run, const std::string& note) {
+           const Task& task, const RunFolder& run, const std::vector<std::string>& notes) {
   const Plan& plan = run.plan;
   const bool by_default = connection.embedded && !run.resumed();
   std::printf("Backend: %s%s\n", connection.description.c_str(),
               by_default ? " (neither a URL nor an API key was given)" : "");
   std::printf("Model:   %s\n", describe_model(trainer.info(), plan.rank).c_str());
   std::printf("Data:    %s\n", task.description().c_str());
-  if (!note.empty()) std::printf("         %s\n", note.c_str());
+  for (const std::string& note : notes) {
+    if (!note.empty()) std::printf("         %s\n", note.c_str());
+  }
   std::printf("Run:     %s of %s, learning rate %g, seed %lld\n",
               counted(plan.steps, "step").c_str(), counted(plan.batch_size, "example").c_str(),
               plan.learning_rate, static_cast<long long>(plan.seed));
@@ -97,18 +99,26 @@ void greet(const tinkex::torch_ext::Connection& connection, const tinkex::Traini
   std::fflush(stdout);
 }
 
-void say_what_is_saved(const RunFolder& run) {
+void say_what_is_saved(const RunFolder& run, bool merge) {
   if (!run.saved()) return;
   std::fflush(stdout);
-  std::fprintf(stderr, "sft: step %lld is saved; go on from it: %s\n",
-               static_cast<long long>(run.step()), resume_command(run).c_str());
+  const auto step = static_cast<long long>(run.step());
+  const std::string command = resume_command(run) + (merge ? " --merge" : "");
+  if (!run.done()) {
+    std::fprintf(stderr, "sft: step %lld is saved; go on from it: %s\n", step, command.c_str());
+  } else if (merge) {
+    std::fprintf(stderr, "sft: step %lld, the last, is saved; merge it: %s\n", step,
+                 command.c_str());
+  } else {
+    std::fprintf(stderr, "sft: step %lld, the last, is saved in %s\n", step, run.path().c_str());
+  }
 }
 
-void say_how_to_go_on(const RunFolder& run, int signal, bool mergeable) {
+void say_how_to_go_on(const RunFolder& run, const Ending& ending) {
   const auto step = static_cast<long long>(run.step());
-  if (signal != 0) {
-    std::printf("\nStopped by %s after step %lld; everything is saved.\n", name_of_signal(signal),
-                step);
+  if (ending.signal != 0) {
+    std::printf("\nStopped by %s after step %lld; everything is saved.\n",
+                name_of_signal(ending.signal), step);
   }
   std::printf("\nMetrics:    %s\n", run.file("metrics.jsonl").c_str());
   std::printf("Loss curve: %s\n", run.file("loss.svg").c_str());
@@ -116,8 +126,10 @@ void say_how_to_go_on(const RunFolder& run, int signal, bool mergeable) {
   if (run.plan.base_url.empty()) std::printf("\n            in %s", run.file("backend").c_str());
   std::printf("\nGo on:      %s", resume_command(run).c_str());
   if (run.done()) std::printf(" --steps %lld", 2 * step);
-  std::printf("\n");
-  if (run.done() && mergeable) std::printf("Merge:      %s --merge\n", resume_command(run).c_str());
+  std::printf("%s\n", !run.done() && ending.merge ? " --merge" : "");
+  if (run.done() && ending.mergeable) {
+    std::printf("Merge:      %s --merge\n", resume_command(run).c_str());
+  }
   std::fflush(stdout);
 }
 

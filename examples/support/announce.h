@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "examples/support/data.h"
 #include "examples/support/run_folder.h"
@@ -14,16 +15,23 @@ namespace sft {
 void say_where(const tinkex::torch_ext::ConnectOptions& where, const Options& options,
                const Plan& plan);
 
-/// Says, on standard output, what is about to be trained, on what and where. `note` is a sentence
-/// about the data, or "".
+/// Says, on standard output, what is about to be trained, on what and where. `notes` are sentences
+/// about the data; those that are "" are left out.
 void greet(const tinkex::torch_ext::Connection& connection, const tinkex::TrainingClient& trainer,
-           const Task& task, const RunFolder& run, const std::string& note);
+           const Task& task, const RunFolder& run, const std::vector<std::string>& notes);
 
-/// Says, on standard error, which step a run that fails can go on from, if one is saved.
-void say_what_is_saved(const RunFolder& run);
+/// Says, on standard error, which step a run that fails can go on from, if one is saved; or, of all
+/// steps, how to `merge` it, if that was asked for.
+void say_what_is_saved(const RunFolder& run, bool merge);
 
-/// Says where the results are and how to go on. `signal` is the one that stopped the run, or 0;
-/// `mergeable` tells whether its model can be merged.
-void say_how_to_go_on(const RunFolder& run, int signal, bool mergeable);
+/// How a run has ended.
+struct Ending {
+  int signal = 0;          ///< The one that stopped it, or 0.
+  bool merge = false;      ///< Whether --merge was given.
+  bool mergeable = false;  ///< Whether its model can be merged.
+};
+
+/// Says where the results are and how to go on.
+void say_how_to_go_on(const RunFolder& run, const Ending& ending);
 
 }  // namespace sft

@@ -69,6 +69,15 @@ test_pretrained() {
   refused 2 "the default --rank of 32 is too large for --base-model $PWD/qwen3: " \
     --base-model qwen3 --data words.jsonl
   grep -q "; pass --rank [0-9]* or less$" err.txt || fail "no rank that will do: $(cat err.txt)"
+  sed -i 's/soap/soup/' words.jsonl
+  "$sft" --resume folder --steps 3 --threads 1 >out.txt 2>err.txt || fail "other data: $(cat err.txt)"
+  grep -q "its examples are not those of the run until now" out.txt || fail "other data: $(cat out.txt)"
+  printf '\x40' | dd of=qwen3/model.safetensors bs=1 conv=notrunc status=none \
+    seek=$(($(stat -c %s qwen3/model.safetensors) - 1))
+  "$sft" --resume folder --steps 4 --threads 1 >/dev/null 2>err.txt
+  [ $? = 2 ] || fail "exit code with a model that has changed: $(cat err.txt)"
+  grep -q "cannot go on with $PWD/qwen3 (restore that model as it was" err.txt ||
+    fail "a model that has changed: $(cat err.txt)"
   rm qwen3/model.safetensors
   refused 1 "'$PWD/qwen3': is no folder of a model, it lacks model.safetensors; " --base-model qwen3
   refused 2 "is not there; give a tokenizer.json" --tokenizer nowhere.json
@@ -132,10 +141,15 @@ test_merge_later() {
   said=$(sed -n 's/^Merge: *sft //p' out.txt)
   [ "$said" = "--resume $PWD/done --merge" ] || fail "how to merge: $(cat out.txt)"
   cp done/state.json done/metrics.jsonl .
+  # As a merge that was killed leaves it, and what is not such a thing.
+  mkdir done/.tmp-0123456789abcdef done/.tmp-mine
+  : >done/.tmp-0123456789abcdef/model.safetensors
   # shellcheck disable=SC2086
   "$sft" $said >out.txt 2>err.txt || fail "to merge later: $(cat err.txt)"
   grep -q "^Merging step 1 of $PWD/done with $PWD/later " out.txt || fail "began: $(cat out.txt)"
   grep -q "^Merged: *$PWD/done/merged\$" out.txt || fail "where it is: $(cat out.txt)"
+  [ ! -e done/.tmp-0123456789abcdef ] || fail "half a model has stayed"
+  [ -e done/.tmp-mine ] || fail "a folder that is nobody's draft was removed"
   grep -q "rounded to bfloat16" out.txt || fail "no word of bfloat16: $(cat out.txt)"
   grep -q '"dtype":"BF16"' <(head -c 4096 done/merged/model.safetensors) || fail "its weights"
   cmp done/state.json state.json && cmp done/metrics.jsonl metrics.jsonl || fail "the run changed"

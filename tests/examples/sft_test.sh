@@ -169,6 +169,23 @@ test_damaged_checkpoint() {
   [ "$(wc -l <err.txt)" = 1 ] || fail "a damaged checkpoint took more than a line"
 }
 
+# Once it is trained, too: what is left to do is not done, and the exit code tells.
+test_interrupt_while_sampling() {
+  local at
+  for at in {1..320}; do
+    printf '{"prompt": "%d ", "completion": "%0120d"}\n' "$at" "$at"
+  done >slow.jsonl
+  env --default-signal=TERM "$sft" --base-model tinkex/tiny --rank 4 --batch-size 2 --threads 1 \
+    --data slow.jsonl --steps 1 --out sampling >out.txt 2>err.txt &
+  local pid=$!
+  eventually "the samples of a trained model" grep -q "^step 1/1" out.txt
+  kill -TERM "$pid"
+  ends "$pid" 143 "a run that samples, after SIGTERM"
+  ! grep -q "^After" out.txt || fail "it sampled all the same: $(cat out.txt)"
+  grep -q "Stopped by SIGTERM after step 1; everything is saved" out.txt || fail "$(cat out.txt)"
+  grep -q "^Go on: .*--steps 2\$" out.txt || fail "how to go on: $(cat out.txt)"
+}
+
 # What the program opens must not get the numbers of streams that are closed.
 test_closed_streams() {
   "$sft" "${small[@]}" --steps 2 --out closed <&- >&- 2>&- || fail "run with closed streams"
@@ -304,5 +321,5 @@ test_full_disk() {
 
 run_parts results repeatable resume saves_on_the_way fails_on_the_way \
   interrupt ignored_hangup interrupt_while_connecting \
-  damaged_checkpoint closed_streams lost_output bad_data \
+  interrupt_while_sampling damaged_checkpoint closed_streams lost_output bad_data \
   bad_options bad_server bad_server_options nonsense_server server full_disk

@@ -169,6 +169,19 @@ test_damaged_checkpoint() {
   [ "$(wc -l <err.txt)" = 1 ] || fail "a damaged checkpoint took more than a line"
 }
 
+# MKL would end the process as soon as LibTorch is loaded, in words of its own.
+test_no_directory() {
+  local program
+  for program in "$sft" "$server"; do
+    mkdir gone
+    (cd gone && rmdir "$PWD" && exec "$program") >/dev/null 2>err.txt
+    [ $? = 2 ] || fail "exit code of $program in a directory that is gone"
+    grep -qx "${program##*/}: the working directory was removed; change to one that is there" err.txt ||
+      fail "$program in a directory that is gone: $(cat err.txt)"
+    [ "$(wc -l <err.txt)" = 1 ] || fail "more than a line: $(cat err.txt)"
+  done
+}
+
 # Once it is trained, too: what is left to do is not done, and the exit code tells.
 test_interrupt_while_sampling() {
   local at
@@ -321,5 +334,5 @@ test_full_disk() {
 
 run_parts results repeatable resume saves_on_the_way fails_on_the_way \
   interrupt ignored_hangup interrupt_while_connecting \
-  interrupt_while_sampling damaged_checkpoint closed_streams lost_output bad_data \
+  no_directory interrupt_while_sampling damaged_checkpoint closed_streams lost_output bad_data \
   bad_options bad_server bad_server_options nonsense_server server full_disk

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "examples/support/announce.h"
 #include "examples/support/batch.h"
 #include "examples/support/superseded.h"
 
@@ -194,6 +195,24 @@ TEST_F(SetupTest, DataThatHaveChangedAreSpokenOfOnce) {
   EXPECT_EQ(resumed("another text"),
             "its examples are not those of the run until now: the file was changed since");
   EXPECT_EQ(resumed("another text"), "");
+}
+
+TEST_F(SetupTest, ARunThatFailsSaysWhatCanBeDoneWithWhatIsSaved) {
+  const auto run = RunFolder::open(options_).value();
+  const auto said = [&](bool merge) {
+    ::testing::internal::CaptureStderr();
+    say_what_is_saved(*run, merge);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  const std::string command = "sft --resume " + run->path().string();
+  EXPECT_EQ(said(true), "");
+  run->plan.steps = 2;
+  ASSERT_TRUE(run->save(1, "tinker://run/weights/step").ok());
+  EXPECT_EQ(said(false), "sft: step 1 is saved; go on from it: " + command + "\n");
+  EXPECT_EQ(said(true), "sft: step 1 is saved; go on from it: " + command + " --merge\n");
+  ASSERT_TRUE(run->save(2, "tinker://run/weights/step").ok());
+  EXPECT_EQ(said(false), "sft: step 2, the last, is saved in " + run->path().string() + "\n");
+  EXPECT_EQ(said(true), "sft: step 2, the last, is saved; merge it: " + command + " --merge\n");
 }
 
 TEST(BatchTest, AServerThatGivesNoAnswerIsToldSo) {

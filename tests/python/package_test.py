@@ -124,6 +124,17 @@ class ClientTest(unittest.TestCase):
         with self.assertRaisesRegex(tinkex_torch.Error, "unload"):
             client.optim_step()
 
+    def test_a_checkpoint_is_deleted_and_what_was_made_from_it_stays(self):
+        path = self.client().save_state("short-lived")
+        again = self.service.create_training_client_from_state(path)
+        self.assertIsNone(self.service.delete_checkpoint(path))
+        again.save_state("still-there")
+        with self.assertRaises(tinkex_torch.Error) as caught:
+            self.service.delete_checkpoint_async(path).wait(60)
+        self.assertEqual(caught.exception.status, 404)
+        with self.assertRaisesRegex(tinkex_torch.InvalidArgument, "tinker://"):
+            self.service.delete_checkpoint("nowhere")
+
     def test_values_of_another_type_are_type_errors(self):
         client = self.client()
         for call in (lambda: self.service.create_lora_training_client(MODEL, "eight"),
@@ -394,7 +405,7 @@ class InterfaceTest(unittest.TestCase):
     def test_every_call_has_both_forms_with_the_same_arguments(self):
         found = dict(self.public_functions())
         pairs = [name for name in found if name + "_async" in found]
-        self.assertEqual(len(pairs), 14)
+        self.assertEqual(len(pairs), 15)
         for name in pairs:
             blocking, handle = (inspect.signature(found[n]) for n in (name, name + "_async"))
             self.assertEqual(blocking.parameters, handle.parameters, name)

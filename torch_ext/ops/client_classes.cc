@@ -150,6 +150,7 @@ void register_service_class(torch::Library& library) {
   using Create = RemoteOp<&start_create_lora_training_client>;
   using Restore = RemoteOp<&start_create_training_client_from_state>;
   using Sample = RemoteOp<&start_create_sampling_client>;
+  using Delete = RemoteOp<&start_delete_checkpoint>;
   library.class_<ScriptService>("Service")
       .def(torch::init(&connect_service), "",
            {arg("base_url") = "", arg("api_key") = "", arg("data_dir") = ""})
@@ -164,6 +165,8 @@ void register_service_class(torch::Library& library) {
       .def("create_training_client_from_state_async", &Restore::async, "", path_arguments())
       .def("create_sampling_client", &Sample::blocking, "", sampled_model_arguments())
       .def("create_sampling_client_async", &Sample::async, "", sampled_model_arguments())
+      .def("delete_checkpoint", &Delete::blocking, "", {arg("path")})
+      .def("delete_checkpoint_async", &Delete::async, "", {arg("path")})
       .def("close",
            [](const ServicePtr& self) {
              const WaitPass pass;

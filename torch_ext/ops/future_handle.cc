@@ -28,7 +28,7 @@ void register_pending_classes(torch::Library& library) {
   register_pending<std::vector<float>>(library, "PendingLogprobs");
   register_pending<LogprobsBatch>(library, "PendingLogprobsRagged");
   register_pending<std::string>(library, "PendingPath");
-  register_pending<Unit>(library, "PendingUnload");
+  register_pending<Unit>(library, "PendingNone");
 }
 
 void register_pending_sampling_client_class(torch::Library& library) {

@@ -72,6 +72,7 @@
   "bool train_attn=True, bool train_mlp=True, bool train_unembed=True)"
 #define FROM_STATE "(" SERVICE " service, str path, bool with_optimizer=True)"
 #define SAMPLED_MODEL "(" SERVICE " service, str? base_model=None, str? model_path=None)"
+#define DELETED "(" SERVICE " service, str path)"
 #define SAVE "(" TRAINING " client, str name, bool overwrite=False)"
 #define LOAD "(" TRAINING " client, str path, bool with_optimizer=True)"
 #define SAVE_SAMPLER "(" TRAINING " client, str name)"
@@ -130,8 +131,11 @@ constexpr const char* kRemoteOps[] = {
     "save_weights_for_sampler_async" SAVE_SAMPLER " -> " CLASS("PendingPath"),
     "save_weights_for_sampler_future" SAVE_SAMPLER " -> Future(str)",
     "unload" SNAPSHOT " -> ()",
-    "unload_async" SNAPSHOT " -> " CLASS("PendingUnload"),
+    "unload_async" SNAPSHOT " -> " CLASS("PendingNone"),
     "unload_future" SNAPSHOT " -> Future(NoneType)",
+    "delete_checkpoint" DELETED " -> ()",
+    "delete_checkpoint_async" DELETED " -> " CLASS("PendingNone"),
+    "delete_checkpoint_future" DELETED " -> Future(NoneType)",
     "save_weights_and_get_sampling_client" SNAPSHOT " -> " SAMPLING,
     "save_weights_and_get_sampling_client_async" SNAPSHOT " -> " CLASS("PendingSamplingClient"),
     "save_weights_and_get_sampling_client_future" SNAPSHOT " -> Future(" SAMPLING ")",

@@ -86,6 +86,11 @@ Future<LeasedSampler> start_create_sampling_client(const ServicePtr& service,
   return leased(service->client().create_sampling_client(model, path), service);
 }
 
+Future<Unit> start_delete_checkpoint(const ServicePtr& service, const std::string& path) {
+  return service->client().delete_checkpoint(path).then(
+      [lease = service->lease()](Result<Unit> deleted) { return deleted; });
+}
+
 void register_service_kernels(torch::Library& library) {
   library.impl("connect", TORCH_FN(connect_service));
   library.impl("supported_models", TORCH_FN(supported_models));
@@ -94,6 +99,7 @@ void register_service_kernels(torch::Library& library) {
   register_forms<&start_create_training_client_from_state>(library,
                                                            "create_training_client_from_state");
   register_forms<&start_create_sampling_client>(library, "create_sampling_client");
+  register_forms<&start_delete_checkpoint>(library, "delete_checkpoint");
 }
 
 }  // namespace tinkex::torch_ext

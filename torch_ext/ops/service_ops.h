@@ -35,6 +35,7 @@ Future<LeasedTrainer> start_create_training_client_from_state(const ServicePtr& 
 Future<LeasedSampler> start_create_sampling_client(const ServicePtr& service,
                                                    const Optional<std::string>& base_model,
                                                    const Optional<std::string>& model_path);
+Future<Unit> start_delete_checkpoint(const ServicePtr& service, const std::string& path);
 
 /// Called by library.cc.
 void register_service_kernels(torch::Library& library);

@@ -11,7 +11,7 @@ import torch
 
 from ._arguments import to_int, to_text
 from ._errors import translate_errors
-from ._handle import Native, finish, start
+from ._handle import Handle, Native, finish, start
 from ._remote_model import RemoteModel
 from ._sampling import SamplingClient
 from ._training import TrainingClient
@@ -127,6 +127,19 @@ class Service(Native):
         """
         native = self._ask(torch.ops.tinkex.create_sampling_client, base_model, model_path)
         return SamplingClient(native, self)
+
+    def delete_checkpoint(self, path: str) -> None:
+        """Deletes what ``save_state`` or ``save_weights_for_sampler`` saved as ``path``. Waits.
+
+        Of any session. Clients that were made from it stay as they are. Raises Error with ``status``
+        404 if there is no such checkpoint, or the server does not offer this.
+        """
+        return finish(self.delete_checkpoint_async(path))
+
+    def delete_checkpoint_async(self, path: str) -> Handle[None]:
+        """As ``delete_checkpoint``, without waiting."""
+        return start(torch.ops.tinkex.delete_checkpoint_async, lambda nothing: nothing, self.native,
+                     to_text(path, "path"))
 
     def close(self) -> None:
         """Ends the connection: what is under way ends with Closed. Waits a few seconds at most.

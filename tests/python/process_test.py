@@ -129,6 +129,36 @@ class ProcessTest(unittest.TestCase):
                 print("leaving")
             """ % wait), "leaving")
 
+    def test_a_wait_that_outlasts_the_exit_of_python_does_not_come_back(self):
+        self.check(run("""
+            import socket, threading
+            server = socket.create_server(("127.0.0.1", 0))
+            url = "http://127.0.0.1:%d" % server.getsockname()[1]
+            came_back = threading.Event()
+
+            def wait():
+                error_of(lambda: ops.connect(url, "tml-key"))
+                came_back.set()
+
+            threading.Thread(target=wait, daemon=True).start()
+            request = server.accept()[0]
+            request.recv(1)
+            ops.stop_callbacks()  # what Python calls at its exit
+            request.sendall(b"HTTP/1.1 401 Unauthorized\\r\\nContent-Length: 0\\r\\n\\r\\n")
+            print(came_back.wait(2))
+        """), "False")
+
+    def test_a_service_that_is_unpickled_at_the_exit_does_not_hold_it_up(self):
+        self.check(run("""
+            import pickle, threading
+            saved = pickle.dumps(service)
+            ops.stop_callbacks()  # what Python calls at its exit
+            late = threading.Thread(target=pickle.loads, args=(saved,), daemon=True)
+            late.start()
+            late.join()
+            print("leaving")
+        """), "leaving")
+
     def test_process_may_exit_with_work_of_every_kind_in_flight(self):
         self.check(run("""
             many = [tokens] * 20

@@ -2,14 +2,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/function_hook.h>
 #include <torch/nn/module.h>
 #include <torch/nn/utils/clip_grad.h>
 #include <torch/optim/sgd.h>
 #include <torch/types.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -115,6 +120,35 @@ TEST_F(RemoteModelTest, AGraphMayBeUsedBehindARefusedStep) {
   EXPECT_EQ(server_->calls.back(), "step");
 }
 
+TEST_F(RemoteModelTest, AStepOfTheClientDuringAForwardPassMakesItsGraphStale) {
+  remote::GradientLedger& ledger = model_->state()->ledger();
+  server_->during_forward = [&] {
+    ledger.end_other_step(ledger.begin_other_step(), OptimStepResponse{}, remote::Report::kCaller);
+  };
+  const at::Tensor graph = logprobs();
+  EXPECT_THAT(thrown_by([&] { graph.sum().backward(); }),
+              HasSubstr("a step() or load_state() came between"));
+}
+
+TEST_F(RemoteModelTest, ACallThatEndsByAnExceptionLeavesTheGradientUnknown) {
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  const auto leaves_it_unknown = [&](auto call) {
+    server_->throws = true;
+    EXPECT_THAT(thrown_by(call), HasSubstr("a defect"));
+    EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
+                AllOf(HasSubstr("unknown what gradient"), HasSubstr("a defect")));
+    model_->accept_server_gradient();
+  };
+  leaves_it_unknown([&] { logprobs().sum().backward(); });
+  leaves_it_unknown([&] { model_->loss(loss::kCrossEntropy, batch); });
+  leaves_it_unknown([&] { (void)model_->forward_backward(loss::kCrossEntropy, batch); });
+  leaves_it_unknown([&] { model_->load_state("tinker://run/weights/a"); });
+  leaves_it_unknown([&] { optimizer_.step(); });
+  leaves_it_unknown([&] { (void)optimizer_.step_async(); });
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
 TEST_F(RemoteModelTest, TwoModelsInOneLossTrainByOneRequestEach) {
   const auto other = std::make_shared<Server>();
   RemoteModel second{TrainingClient(other)};
@@ -168,14 +202,38 @@ TEST_F(RemoteModelTest, ALossBesideWhatFailsMayBeTriedAgainWithItsGraph) {
 
 TEST_F(RemoteModelTest, AKeptLossKeepsNeitherItsBatchNorTheModel) {
   const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
-  const std::weak_ptr<remote::TrainingState> state = model_->state();
-  const at::Tensor ours = logprobs().sum();
-  const at::Tensor theirs = model_->loss(loss::kCrossEntropy, batch);
+  RemoteModel model(TrainingClient(server_), /*pipelined=*/false);
+  const std::weak_ptr<remote::TrainingState> state = model->state();
+  const at::Tensor ours = model->forward_list({ints({1, 2})}, {ints({3, 4})}).front().sum();
+  const at::Tensor theirs = model->loss(loss::kCrossEntropy, batch);
   (ours + theirs).backward();
   EXPECT_THAT(thrown_by([&] { ours.backward(); }), HasSubstr("second time"));
   EXPECT_THAT(thrown_by([&] { theirs.backward(); }), HasSubstr("second time"));
-  optimizer_ = RemoteAdamW(model_ = RemoteModel(TrainingClient(server_)));
+  model = nullptr;
   EXPECT_TRUE(state.expired());
+}
+
+struct FailingHook final : torch::autograd::FunctionPostHook {
+  torch::autograd::variable_list operator()(const torch::autograd::variable_list&,
+                                            const torch::autograd::variable_list&) override {
+    throw std::runtime_error("a hook");
+  }
+};
+
+/// Lets a hook fail on the node of the model's that is next to that of `result`.
+void fail_behind(const at::Tensor& result) {
+  auto node = result.grad_fn();
+  while (node->name().find("Remote") == std::string::npos) node = node->next_edge(0).function;
+  node->add_post_hook(std::make_unique<FailingHook>());
+}
+
+TEST_F(RemoteModelTest, AGraphWhoseHookHasFailedSaysSo) {
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  for (const at::Tensor& loss : {logprobs().sum(), model_->loss(loss::kCrossEntropy, batch)}) {
+    fail_behind(loss);
+    EXPECT_THAT(thrown_by([&] { loss.backward(); }), HasSubstr("a hook"));
+    EXPECT_THAT(thrown_by([&] { loss.backward(); }), HasSubstr("has failed in a hook"));
+  }
 }
 
 TEST_F(RemoteModelTest, ARetainedGraphSumsItsGradientTwice) {
@@ -291,6 +349,16 @@ TEST_F(RemoteModelTest, AFailedFutureIsItsHoldersAlone) {
 class PipelinedTest : public RemoteModelTest {
  protected:
   PipelinedTest() : RemoteModelTest(/*pipelined=*/true) { server_->later = true; }
+
+  template <class Call>
+  static Error error_of(Call call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      return error;
+    }
+    return Error(ErrorCode::kInternal, "nothing was thrown");
+  }
 };
 
 TEST_F(PipelinedTest, BackwardAndStepDoNotWait) {
@@ -312,30 +380,27 @@ TEST_F(PipelinedTest, AFailureIsThrownByTheNextCall) {
   EXPECT_EQ(server_->calls.back(), "train cross_entropy 1");
 }
 
-TEST_F(PipelinedTest, AFailureIsThrownByALossBehindIt) {
+TEST_F(PipelinedTest, AFailureIsThrownByALossBehindItWhichIsNotSent) {
   server_->failure = refusal();
   logprobs().sum().backward();
   const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
   std::thread answer([&] {
-    while (server_->sent() < 2) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the loss waits by then
     server_->answer_all();
   });
   EXPECT_THAT(thrown_by([&] { model_->loss(loss::kCrossEntropy, batch); }), HasSubstr("too many"));
   answer.join();
-  server_->later = false;
-  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("1 loss() whose backward()"));
+  model_->loss(loss::kCrossEntropy, batch).backward();
+  optimizer_.step();
+  EXPECT_THAT(server_->calls, ElementsAre("forward cross_entropy 1", "train cross_entropy 1",
+                                          "train cross_entropy 1", "step"));
 }
 
 TEST_F(PipelinedTest, AFailureThatWasHeardIsNotThrownAgain) {
   server_->failure = Error(ErrorCode::kTimeout, "no answer");
   logprobs().sum().backward();
   server_->answer_all();
-  std::string told;
-  try {
-    logprobs();
-  } catch (const Error& error) {
-    told = error.what();
-  }
+  const std::string told = error_of([&] { logprobs(); }).what();
   remote::GradientLedger& ledger = model_->state()->ledger();
   EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr(told));  // as the reason of another
   ledger.tell_again(Error(ErrorCode::kInvalidArgument, "The failure was: " + told).what());
@@ -348,17 +413,30 @@ TEST_F(PipelinedTest, AFailureWhoseCallerHasLeftIsThrownAgain) {
   server_->failure = refusal();
   logprobs().sum().backward();
   server_->answer_all();
-  std::string told;
-  try {
-    model_->synchronize();
-  } catch (const Error& error) {
-    told = error.what();
-  }
+  const std::string told = error_of([&] { model_->synchronize(); }).what();
   remote::GradientLedger& ledger = model_->state()->ledger();
   ledger.tell_again("something else");
   ledger.tell_again("RuntimeError: " + told);
   EXPECT_THAT(thrown_by([&] { model_->synchronize(); }), HasSubstr("too many"));
   model_->synchronize();  // told
+}
+
+TEST_F(PipelinedTest, AFailureWhoseCallerHasLeftIsThrownAgainAlsoIfBackwardCameInBetween) {
+  const at::Tensor second = logprobs().sum();
+  const at::Tensor third = logprobs().sum();
+  const at::Tensor fourth = logprobs().sum();
+  server_->failure = refusal();
+  logprobs().sum().backward();
+  server_->answer_all();
+  const Error told = error_of([&] { model_->synchronize(); });
+  second.backward();
+  server_->later = true;
+  server_->failure = Error(ErrorCode::kHttpStatus, "too few").with_not_accepted(true);
+  third.backward();
+  server_->answer_all();
+  EXPECT_THAT(thrown_by([&] { fourth.backward(); }), HasSubstr("too few"));
+  model_->state()->ledger().tell_again(told.what());
+  EXPECT_THAT(thrown_by([&] { model_->synchronize(); }), HasSubstr("too many"));
 }
 
 }  // namespace

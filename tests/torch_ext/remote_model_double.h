@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,7 +28,9 @@ class Server final : public TrainingConnection {
   std::vector<SeenDatum> trained;  ///< Of the last forward_backward.
   AdamParams adam;
   std::optional<Error> failure;  ///< Of the next forward_backward, optim_step or load_state.
-  bool later = false;            ///< Whether those answer when answer_all() is called.
+  std::function<void()> during_forward;  ///< Called by the next forward.
+  bool throws = false;                   ///< Whether the next one throws what is no Error.
+  bool later = false;                    ///< Whether those answer when answer_all() is called.
 
   const ModelInfo& info() const override { return info_; }
 
@@ -37,6 +40,7 @@ class Server final : public TrainingConnection {
     calls.push_back((forward ? "forward " : "train ") + loss_fn + " " +
                     std::to_string(data.size()));
     if (!forward) trained.clear();
+    if (forward && during_forward) std::exchange(during_forward, nullptr)();
     ForwardBackwardOutput output;
     double loss = 0;
     for (const Datum& datum : data) {
@@ -96,6 +100,7 @@ class Server final : public TrainingConnection {
  private:
   template <class T>
   Future<T> answer(Result<T> result) {
+    if (std::exchange(throws, false)) throw std::runtime_error("a defect");
     if (failure) result = *std::exchange(failure, std::nullopt);
     if (!later) {
       ++sent_;

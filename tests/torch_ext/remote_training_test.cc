@@ -20,6 +20,7 @@
 #include "torch_ext/local/lora_layout.h"
 #include "torch_ext/local/pretrained.h"
 #include "torch_ext/local/safetensors.h"
+#include "torch_ext/remote/training_state.h"
 #include "torch_ext/remote_adamw.h"
 #include "torch_ext/remote_model.h"
 
@@ -235,6 +236,26 @@ TEST_F(RemoteTrainingTest, APipelinedModelTrainsBitForBitAlike) {
   model->synchronize();
   EXPECT_TRUE(at::equal(waiting, pipelined));
   EXPECT_GT(model->metrics().count("loss:sum"), 0u);
+}
+
+TEST_F(RemoteTrainingTest, AStepBehindARefusedPassAloneLeavesNothingUnknown) {
+  RemoteModelOptions options = model_options();
+  options.pipelined = true;
+  RemoteModel model(connection_, options);
+  RemoteAdamW optimizer(model, adamw());
+  remote::GradientLedger& ledger = model->state()->ledger();
+  const auto refused = ledger.begin_backward(0).value();
+  optimizer.step();
+  ledger.end_backward(refused, invalid_argument("refused"), remote::Report::kCaller);
+  try {
+    model->synchronize();
+    FAIL() << "the backend stepped without a gradient";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.message(), testing::HasSubstr("no gradients accumulated"));
+  }
+  two_passes(model, batch_of(0));
+  optimizer.step();
+  model->synchronize();
 }
 
 TEST_F(RemoteTrainingTest, StepsGoOnWhileTheNextBatchIsPrepared) {

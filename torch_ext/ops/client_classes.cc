@@ -36,7 +36,9 @@ ServicePtr service_from(ServiceState state) {
   options.where = embedded ? Backend::kEmbedded : Backend::kServer;
   options.client.base_url = base_url;
   options.embedded.data_dir = data_dir;
-  const WaitPass pass;
+  // Without a WaitPass, unlike all that waits: who unpickles a Service by itself holds Python's
+  // lock meanwhile. A thread that was held back here would keep the lock, and Python could not end;
+  // and who has the lock already need not be kept from taking it.
   return c10::make_intrusive<ScriptService>(value_or_throw(connect(std::move(options))));
 }
 

@@ -37,9 +37,11 @@ class Gate {
     return group_;
   }
 
-  void leave(int group) TINKEX_EXCLUDES(mutex_) {
+  /// Whether it is closed.
+  bool leave(int group) TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     if (--inside_[group] == 0) changed_.notify_all();
+    return closed_;
   }
 
   /// Whether somebody is inside.
@@ -73,7 +75,7 @@ class Gate {
   }
 
  private:
-  const tinkex::internal::ProcessMark process_;
+  const tinkex::internal::ProcessMark process_{};
   Mutex mutex_;
   CondVar changed_;
   bool closed_ TINKEX_GUARDED_BY(mutex_) = false;
@@ -128,6 +130,8 @@ class OpenServices {
 
 std::atomic<std::thread::id> leaving_thread;
 
+bool is_leaving_thread() { return leaving_thread.load() == std::this_thread::get_id(); }
+
 template <class Function>
 Function* find(const char* name) {
   return reinterpret_cast<Function*>(::dlsym(RTLD_DEFAULT, name));
@@ -143,13 +147,14 @@ SettlePass::~SettlePass() {
 
 WaitPass::WaitPass() {
   while (!(group_ = waiting().enter())) {
-    if (leaving_thread.load() == std::this_thread::get_id()) return;
+    if (is_leaving_thread()) return;
     waiting().pause();  // the process ends meanwhile
   }
 }
 
 WaitPass::~WaitPass() {
-  if (group_) waiting().leave(*group_);
+  // Who comes too late, as from a wait that has outlasted kPatience, would find Python finalising.
+  if (group_ && waiting().leave(*group_) && !is_leaving_thread()) waiting().pause();
 }
 
 void leave_python() {

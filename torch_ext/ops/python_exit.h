@@ -8,7 +8,9 @@
 // process. Two kinds of threads would: the executor, which settles a Future whose callbacks are
 // Python functions, and Python's own daemon threads that come back from a wait in an op. So from
 // the moment when Python begins to exit no Future is settled, what is waited for ends, and no
-// thread comes back from a wait that it begins then.
+// thread comes back from a wait that it begins then, or that does not end in time. A wait that the
+// end of the services does not end, as for a server that is being connected to and does not answer,
+// makes the exit take 5 seconds longer.
 
 namespace tinkex::torch_ext {
 
@@ -29,8 +31,8 @@ class SettlePass {
   const bool given_;
 };
 
-/// Held while an op waits for a result. After leave_python() it does not let the thread go on,
-/// unless it is the one that called that.
+/// Held while an op waits for a result, without Python's lock. After leave_python() it lets the
+/// thread neither begin nor return, unless it is the one that called that.
 class WaitPass {
  public:
   WaitPass();

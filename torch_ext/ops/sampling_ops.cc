@@ -72,7 +72,8 @@ void check_prompts(const std::vector<ModelInput>& prompts, std::int64_t num_samp
 }
 
 AskedSamples asked_for(std::int64_t num_samples, const SamplingParams& params) {
-  AskedSamples asked{.samples = static_cast<std::size_t>(num_samples)};
+  AskedSamples asked;
+  asked.samples = static_cast<std::size_t>(num_samples);
   if (params.max_tokens) asked.max_tokens = static_cast<std::size_t>(*params.max_tokens);
   return asked;
 }

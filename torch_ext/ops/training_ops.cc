@@ -119,7 +119,8 @@ Future<OptimStepResponse> start_optim_step(const TrainingPtr& client, double lea
   const auto end = [ticket = client->ledger()->begin_other_step()](
                        remote::GradientLedger& ledger, const Result<OptimStepResponse>& result,
                        remote::Report report) { ledger.end_other_step(ticket, result, report); };
-  return client->ledger()->watch(client->client().optim_step(params), end, remote::Report::kCaller);
+  auto sent = client->ledger()->send([&] { return client->client().optim_step(params); }, end);
+  return client->ledger()->watch(std::move(sent), end, remote::Report::kCaller);
 }
 
 Future<std::string> start_save_state(const TrainingPtr& client, const std::string& name,
@@ -138,8 +139,10 @@ Future<std::string> start_load_state(const TrainingPtr& client, const std::strin
   const auto end = [ticket = client->ledger()->begin_load()](
                        remote::GradientLedger& ledger, const Result<LoadWeightsResponse>& result,
                        remote::Report report) { ledger.end_load(ticket, result, report); };
+  auto sent = client->ledger()->send(
+      [&] { return client->client().load_state(path, with_optimizer); }, end);
   return client->ledger()
-      ->watch(client->client().load_state(path, with_optimizer), end, remote::Report::kCaller)
+      ->watch(std::move(sent), end, remote::Report::kCaller)
       .then([](Result<LoadWeightsResponse> loaded) -> Result<std::string> {
         if (!loaded) return loaded.error();
         return loaded->path;

@@ -40,7 +40,27 @@ Error gradient_changed(double shown, std::int64_t held) {
       std::string(kRemedy));
 }
 
+/// A step that fails for want of a gradient has changed nothing either, though the server took it:
+/// behind a backward() that was refused, say.
+bool changed_nothing(const Error& error) {
+  return error.not_accepted() ||
+         (error.category() == ErrorCategory::kUser &&
+          error.message().find("optim_step: no gradients accumulated") != std::string::npos);
+}
+
 }  // namespace
+
+std::int64_t GradientLedger::Counts::anchored() const {
+  std::int64_t sum = 0;
+  for (const Pass& pass : passes) sum += pass.anchored;
+  return sum;
+}
+
+std::int64_t GradientLedger::Counts::must_show() const {
+  std::int64_t sum = 0;
+  for (const Pass& pass : passes) sum += pass.shown ? pass.anchored : 0;
+  return sum;
+}
 
 Status GradientLedger::check_known() const {
   if (!unknown_) return ok_status();
@@ -68,21 +88,27 @@ void GradientLedger::collect() {
 Result<GradientLedger::Ticket> GradientLedger::begin_backward(std::int64_t anchored) {
   const MutexLock lock(mutex_);
   if (Status known = check_known(); !known) return known.error();
-  const Ticket ticket{era_, steps_, anchored, anchored == 0 ? 1 : 0};
-  now_.anchored += ticket.anchored;
-  now_.direct += ticket.direct;
-  return ticket;
+  return Ticket{era_, steps_, add_pass(anchored)};
+}
+
+std::int64_t GradientLedger::add_pass(std::int64_t anchored) {
+  now_.passes.push_back({++passes_, anchored, /*shown=*/true});
+  return passes_;
 }
 
 Result<GradientLedger::Ticket> GradientLedger::begin_loss() {
   const MutexLock lock(mutex_);
   if (Status known = check_known(); !known) return known.error();
   ++now_.open_losses;
-  return Ticket{era_, steps_, 0, 0};
+  return Ticket{era_, steps_, 0};
 }
 
 Status GradientLedger::check_open(const Ticket& loss) const {
   const MutexLock lock(mutex_);
+  return open(loss);
+}
+
+Status GradientLedger::open(const Ticket& loss) const {
   if (loss.era == era_ && weights_are_of(loss.steps)) return ok_status();
   return invalid_argument(
       "backward() of a loss that the server computed came after a step(), load_state() or "
@@ -91,10 +117,10 @@ Status GradientLedger::check_open(const Ticket& loss) const {
 }
 
 Status GradientLedger::settle_loss(const Ticket& loss) {
-  if (Status open = check_open(loss); !open) return open;
   const MutexLock lock(mutex_);
+  if (Status still_open = open(loss); !still_open) return still_open;
   --now_.open_losses;
-  ++now_.anchored;
+  (void)add_pass(1);
   return ok_status();
 }
 
@@ -108,21 +134,19 @@ Result<std::optional<GradientLedger::Ticket>> GradientLedger::begin_step(double 
         "compute a loss of which only the value is wanted without gradients. " +
         kRemedy);
   }
-  const double least = static_cast<double>(now_.anchored - now_.unshown);
-  const bool possible =
-      shown >= least && shown <= static_cast<double>(now_.collected) && shown == std::floor(shown);
-  if (!possible) return gradient_changed(shown, now_.anchored);
-  if (now_.anchored == 0 && now_.direct == 0) {
-    now_ = {};
-    return std::optional<Ticket>();
-  }
-  const Ticket ticket = begin_clearing();
-  anchor_cleared_ = ticket.steps;
-  return std::optional<Ticket>(ticket);
+  const bool possible = shown >= static_cast<double>(now_.must_show()) &&
+                        shown <= static_cast<double>(now_.collected) && shown == std::floor(shown);
+  if (!possible) return gradient_changed(shown, now_.anchored());
+  // The caller clears the anchor now. Noted now, too: at the end of the step there may be passes
+  // that a refused load has left, of which the anchor was not asked here.
+  now_.collected = 0;
+  for (Pass& pass : now_.passes) pass.shown = false;
+  if (now_.passes.empty()) return std::optional<Ticket>();
+  return std::optional<Ticket>(begin_clearing());
 }
 
 GradientLedger::Ticket GradientLedger::begin_clearing() {
-  const Ticket ticket{era_, ++steps_, 0, 0};
+  const Ticket ticket{era_, ++steps_, 0};
   clearing_[ticket.steps] = std::exchange(now_, {});
   return ticket;
 }
@@ -139,21 +163,18 @@ void GradientLedger::fail(const Ticket& ticket, const Error& error, Report repor
     if (!first) first = Failure{error, ticket.steps};
     first->steps = std::max(first->steps, ticket.steps);  // a load ends it if it came after all
   };
+  if (ticket.steps < known_from_) return;  // a load that succeeded has ended all that came of it
   if (report == Report::kNextCall) note(unreported_);
-  if (error.not_accepted()) return;
-  if (ticket.era == era_ && ticket.steps >= known_from_) note(unknown_);
+  if (!changed_nothing(error) && ticket.era == era_) note(unknown_);
 }
 
 void GradientLedger::take_back(const Ticket& ticket) {
   Counts* const counts = ticket.era == era_ ? holder(ticket.steps) : nullptr;
   if (counts == nullptr) return;
-  counts->anchored -= ticket.anchored;
-  counts->direct -= ticket.direct;
-  if (ticket.steps < anchor_cleared_) counts->unshown -= ticket.anchored;
-  counts->unshown = std::clamp<std::int64_t>(counts->unshown, 0, counts->anchored);
+  std::erase_if(counts->passes, [&](const Pass& pass) { return pass.number == ticket.pass; });
 }
 
-void GradientLedger::end_clearing(const Ticket& ticket, bool refused, bool anchor_was_cleared) {
+void GradientLedger::end_clearing(const Ticket& ticket, bool refused) {
   if (ticket.era != era_) return;
   const auto node = clearing_.extract(ticket.steps);
   if (!refused) {
@@ -162,12 +183,9 @@ void GradientLedger::end_clearing(const Ticket& ticket, bool refused, bool ancho
   }
   Counts* const heir = holder(ticket.steps);
   if (node.empty() || heir == nullptr) return;
-  Counts counts = node.mapped();
-  if (anchor_was_cleared) counts.collected = counts.unshown = counts.anchored;
-  heir->anchored += counts.anchored;
-  heir->direct += counts.direct;
+  const Counts& counts = node.mapped();
+  heir->passes.insert(heir->passes.end(), counts.passes.begin(), counts.passes.end());
   heir->collected += counts.collected;
-  heir->unshown += counts.unshown;
   heir->open_losses += counts.open_losses;
 }
 
@@ -197,21 +215,21 @@ void GradientLedger::end_loss(const Ticket& ticket, const Result<ForwardBackward
 void GradientLedger::end_step(const Ticket& ticket, const Result<OptimStepResponse>& result,
                               Report report) {
   const MutexLock lock(mutex_);
-  end_clearing(ticket, !result && result.error().not_accepted(), /*anchor_was_cleared=*/true);
+  end_clearing(ticket, !result && changed_nothing(result.error()));
   if (!result) fail(ticket, result.error(), report);
 }
 
 void GradientLedger::end_other_step(const Ticket& ticket, const Result<OptimStepResponse>& result,
                                     Report report) {
   const MutexLock lock(mutex_);
-  end_clearing(ticket, !result && result.error().not_accepted(), /*anchor_was_cleared=*/false);
+  end_clearing(ticket, !result && changed_nothing(result.error()));
   if (!result) fail(ticket, Error(result.error()).with_context("optim_step()"), report);
 }
 
 void GradientLedger::end_load(const Ticket& ticket, const Result<LoadWeightsResponse>& result,
                               Report report) {
   const MutexLock lock(mutex_);
-  end_clearing(ticket, !result && result.error().not_accepted(), /*anchor_was_cleared=*/false);
+  end_clearing(ticket, !result && result.error().not_accepted());
   if (!result) return fail(ticket, Error(result.error()).with_context("load_state()"), report);
   known_from_ = std::max(known_from_, ticket.steps);
   if (unknown_ && unknown_->steps < known_from_) unknown_.reset();
@@ -226,7 +244,7 @@ void GradientLedger::add_under_way(Future<Unit> done) {
 
 void GradientLedger::accept() {
   const MutexLock lock(mutex_);
-  const bool perhaps = unknown_ || now_.open_losses > 0 || now_.anchored > 0 || now_.direct > 0;
+  const bool perhaps = unknown_ || now_.open_losses > 0 || !now_.passes.empty();
   unknown_.reset();
   unreported_.reset();
   told_.reset();
@@ -234,7 +252,7 @@ void GradientLedger::accept() {
   if (!clearing_.empty()) consumed_ = std::max(consumed_, clearing_.rbegin()->first);
   clearing_.clear();
   now_ = {};
-  now_.direct = perhaps ? 1 : 0;
+  if (perhaps) (void)add_pass(0);
 }
 
 Status GradientLedger::wait() {
@@ -246,7 +264,7 @@ Status GradientLedger::wait() {
   Status status = ok_status();
   for (Future<Unit>& one : waiting) {
     const Result<Unit>& done = one.get();
-    if (done.ok()) continue;
+    if (one.ready()) continue;
     status = done.error();  // on an executor thread: it is watched on
     add_under_way(std::move(one));
   }
@@ -258,6 +276,13 @@ std::optional<Error> GradientLedger::take_failure() {
   told_ = std::exchange(unreported_, std::nullopt);
   if (!told_) return std::nullopt;
   return told_->error;
+}
+
+std::optional<Error> GradientLedger::take_failure_beside_calls() {
+  const MutexLock lock(mutex_);
+  const std::optional<Failure> failure = std::exchange(unreported_, std::nullopt);
+  if (!failure) return std::nullopt;
+  return failure->error;
 }
 
 void GradientLedger::tell_again(std::string_view text) {
@@ -281,9 +306,10 @@ bool GradientLedger::is_current(std::int64_t steps) const {
 
 std::int64_t GradientLedger::show_all() {
   const MutexLock lock(mutex_);
-  now_.unshown = 0;
-  now_.collected = std::max(now_.collected, now_.anchored);
-  return now_.anchored;
+  for (Pass& pass : now_.passes) pass.shown = true;
+  const std::int64_t anchored = now_.anchored();
+  now_.collected = std::max(now_.collected, anchored);
+  return anchored;
 }
 
 Metrics GradientLedger::backward_metrics() const {

@@ -25,7 +25,7 @@ using torch::autograd::variable_list;
 struct Kept final : torch::CustomClassHolder {
   std::shared_ptr<TrainingState> state;
   std::shared_ptr<const Sequences> sequences;    ///< Null for a loss of the server's.
-  std::int64_t steps = 0;                        ///< That were sent when the node was made.
+  std::int64_t steps = 0;                        ///< That were sent before its forward pass.
   std::optional<GradientLedger::Ticket> ticket;  ///< Of such a loss, until backward() of it.
 };
 
@@ -94,7 +94,6 @@ std::shared_ptr<Batch> current_batch(const std::shared_ptr<TrainingState>& state
 
 Kept& keep(AutogradContext* ctx, const at::Tensor& anchor, std::shared_ptr<TrainingState> state) {
   auto kept = c10::make_intrusive<Kept>();
-  kept->steps = state->ledger().steps();
   kept->state = std::move(state);
   // Saved variables alone let LibTorch notice a second backward() through the same graph.
   ctx->save_for_backward({anchor});
@@ -114,7 +113,13 @@ c10::intrusive_ptr<Kept> kept_by(AutogradContext* ctx) {
         "create_graph");
   }
   const auto kept = ctx->saved_data.find("kept");
-  if (kept == ctx->saved_data.end()) check_not_freed(ctx);
+  if (kept == ctx->saved_data.end()) {
+    check_not_freed(ctx);
+    // LibTorch frees its part after the hooks on the node, which it does not if one of them throws.
+    throw invalid_argument(
+        "backward() through a graph of a remote model whose backward() has failed in a hook. "
+        "Compute it again, or call backward() with retain_graph");
+  }
   return c10::static_intrusive_pointer_cast<Kept>(kept->second.toCapsule());
 }
 
@@ -129,8 +134,10 @@ at::Tensor anchor_gradient() { return at::full({1}, kStandIn, at::kDouble); }
 struct RemoteLogprobs : torch::autograd::Function<RemoteLogprobs> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& anchor,
                             const at::Tensor& logprobs, std::shared_ptr<TrainingState> state,
-                            std::shared_ptr<const Sequences> sequences) {
-    keep(ctx, anchor, std::move(state)).sequences = std::move(sequences);
+                            std::shared_ptr<const Sequences> sequences, std::int64_t steps) {
+    Kept& kept = keep(ctx, anchor, std::move(state));
+    kept.sequences = std::move(sequences);
+    kept.steps = steps;
     return logprobs.detach();
   }
 
@@ -144,7 +151,7 @@ struct RemoteLogprobs : torch::autograd::Function<RemoteLogprobs> {
     check_not_freed(ctx);
     current_batch(kept->state)->add(*kept->sequences, gradients[0]);
     free_unless_retained(ctx);
-    return {anchor_gradient(), {}, {}, {}};
+    return {anchor_gradient(), {}, {}, {}, {}};
   }
 };
 
@@ -178,9 +185,9 @@ struct RemoteLoss : torch::autograd::Function<RemoteLoss> {
 
 at::Tensor with_remote_gradient(const at::Tensor& logprobs,
                                 std::shared_ptr<const Sequences> sequences,
-                                std::shared_ptr<TrainingState> state) {
+                                std::shared_ptr<TrainingState> state, std::int64_t steps) {
   const at::Tensor anchor = state->anchor();
-  return RemoteLogprobs::apply(anchor, logprobs, std::move(state), std::move(sequences));
+  return RemoteLogprobs::apply(anchor, logprobs, std::move(state), std::move(sequences), steps);
 }
 
 at::Tensor with_summed_gradient(const at::Tensor& loss, std::shared_ptr<TrainingState> state,

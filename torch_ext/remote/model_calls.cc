@@ -12,11 +12,13 @@ namespace tinkex::torch_ext::remote {
 namespace {
 
 at::Tensor logprobs_of(const StatePtr& state, Sequences sequences) {
+  // Before it is sent: a step that another thread sends meanwhile may come first.
+  const std::int64_t steps = state->ledger().steps();
   const at::Tensor logprobs =
       sequences.logprobs(state->forward(sequences.data(), loss::kCrossEntropy, {})).value();
   if (!wants_gradient(*state)) return logprobs;
   return with_remote_gradient(logprobs, std::make_shared<const Sequences>(std::move(sequences)),
-                              state);
+                              state, steps);
 }
 
 at::Tensor value_of(const ForwardBackwardOutput& output, const std::string& loss_fn) {

@@ -112,30 +112,32 @@ ForwardBackwardOutput TrainingState::forward(std::span<const Datum> data,
 
 void TrainingState::backward(std::span<const Datum> data, std::int64_t graphs) {
   const std::shared_ptr<const void> pass = before_waiting_ ? before_waiting_() : nullptr;
-  if (const std::optional<Error> failure = ledger_->take_failure()) throw *failure;
-  const Ticket ticket = ledger_->begin_backward(graphs).value();
-  Future<ForwardBackwardOutput> sent = client_.forward_backward(data, loss::kCrossEntropy);
+  if (const auto failure = ledger_->take_failure_beside_calls()) throw *failure;
+  const auto end = end_of_backward(ledger_->begin_backward(graphs).value());
+  Future<ForwardBackwardOutput> sent =
+      ledger_->send([&] { return client_.forward_backward(data, loss::kCrossEntropy); }, end);
   // What is refused at once is told at once.
   if (pipelined_ && !sent.ready()) {
-    (void)ledger_->watch(std::move(sent), end_of_backward(ticket), Report::kNextCall);
+    (void)ledger_->watch(std::move(sent), end, Report::kNextCall);
     return;
   }
-  wait_for(*ledger_, std::move(sent), end_of_backward(ticket));
+  wait_for(*ledger_, std::move(sent), end);
 }
 
 std::pair<ForwardBackwardOutput, Ticket> TrainingState::loss(std::span<const Datum> data,
                                                              const std::string& loss_fn,
                                                              const LossConfig& config) {
   check_before();
+  // Before the server sums a gradient: who is told of an earlier failure after that would have no
+  // graph to settle it. Scripts and Python do not say here whether the model is pipelined; if it is
+  // not, what was sent before has ended before.
+  synchronize();
   const Ticket ticket = ledger_->begin_loss().value();
   const auto end = [ticket](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result,
                             Report report) { ledger.end_loss(ticket, result, report); };
-  ForwardBackwardOutput output =
-      wait_for(*ledger_, client_.forward_backward(data, loss_fn, config), end);
-  // As in forward(). Scripts and Python do not say here whether the model is pipelined; if it is
-  // not, what was sent before has ended before.
-  synchronize();
-  return {std::move(output), ticket};
+  Future<ForwardBackwardOutput> sent =
+      ledger_->send([&] { return client_.forward_backward(data, loss_fn, config); }, end);
+  return {wait_for(*ledger_, std::move(sent), end), ticket};
 }
 
 Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Datum> data,
@@ -143,9 +145,10 @@ Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Da
                                                               const LossConfig& config) {
   check_before();
   if (!anchor_.requires_grad()) throw frozen("forward_backward()");
-  const Ticket ticket = ledger_->begin_backward(0).value();
-  return ledger_->watch(client_.forward_backward(data, loss_fn, config), end_of_backward(ticket),
-                        Report::kCaller);
+  const auto end = end_of_backward(ledger_->begin_backward(0).value());
+  Future<ForwardBackwardOutput> sent =
+      ledger_->send([&] { return client_.forward_backward(data, loss_fn, config); }, end);
+  return ledger_->watch(std::move(sent), end, Report::kCaller);
 }
 
 std::optional<Ticket> TrainingState::begin_step() const {
@@ -163,13 +166,14 @@ std::optional<Ticket> TrainingState::begin_step() const {
 std::optional<OptimStepResponse> TrainingState::step(const AdamParams& params) {
   const std::optional<Ticket> ticket = begin_step();
   if (!ticket) return std::nullopt;
-  Future<OptimStepResponse> sent = client_.optim_step(params);
+  const auto end = end_of_step(*ticket);
+  Future<OptimStepResponse> sent = ledger_->send([&] { return client_.optim_step(params); }, end);
   if (pipelined_) {
-    (void)ledger_->watch(std::move(sent), end_of_step(*ticket), Report::kNextCall);
+    (void)ledger_->watch(std::move(sent), end, Report::kNextCall);
     return std::nullopt;
   }
   try {
-    return wait_for(*ledger_, std::move(sent), end_of_step(*ticket));
+    return wait_for(*ledger_, std::move(sent), end);
   } catch (const Error&) {
     restore_anchor();  // a step that was not taken leaves its gradient
     throw;
@@ -179,14 +183,18 @@ std::optional<OptimStepResponse> TrainingState::step(const AdamParams& params) {
 Future<OptimStepResponse> TrainingState::step_async(const AdamParams& params) {
   const std::optional<Ticket> ticket = begin_step();
   if (!ticket) return Future<OptimStepResponse>::ready_with(OptimStepResponse{});
-  return ledger_->watch(client_.optim_step(params), end_of_step(*ticket), Report::kCaller);
+  const auto end = end_of_step(*ticket);
+  Future<OptimStepResponse> sent = ledger_->send([&] { return client_.optim_step(params); }, end);
+  return ledger_->watch(std::move(sent), end, Report::kCaller);
 }
 
 void TrainingState::load_state(const std::string& path, bool with_optimizer) {
   const auto end = [ticket = ledger_->begin_load()](
                        GradientLedger& ledger, const Result<LoadWeightsResponse>& result,
                        Report report) { ledger.end_load(ticket, result, report); };
-  wait_for(*ledger_, client_.load_state(path, with_optimizer), end);
+  Future<LoadWeightsResponse> sent =
+      ledger_->send([&] { return client_.load_state(path, with_optimizer); }, end);
+  wait_for(*ledger_, std::move(sent), end);
   accept_server_gradient();
 }
 

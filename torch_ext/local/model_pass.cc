@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <map>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -71,10 +73,36 @@ std::int64_t padded_size(std::span<const MicroBatch> batches) {
   return size;
 }
 
-/// Into how many groups micro-batches that are computed side by side are shared out. Each adds up a
-/// gradient of its own, and theirs are added in order: the sum does not depend on who computed
-/// what.
-constexpr std::size_t kGroups = 16;
+/// Into how many groups micro-batches that are computed side by side are shared out at most. Each
+/// adds up a gradient of its own, and theirs are added in order: the sum does not depend on who
+/// computed what.
+constexpr std::size_t kGroups = 64;
+
+/// Adds up gradients in the order of their indices, in whatever order they come. Thread-safe.
+class OrderedSum {
+ public:
+  void add(std::size_t index, at::Tensor gradient) {
+    const std::lock_guard lock(mutex_);
+    early_.emplace(index, std::move(gradient));
+    for (auto next = early_.find(added_); next != early_.end(); next = early_.find(++added_)) {
+      if (sum_.defined()) {
+        sum_.add_(next->second);
+      } else {
+        sum_ = std::move(next->second);
+      }
+      early_.erase(next);
+    }
+  }
+
+  /// Once all were added.
+  at::Tensor take() { return std::move(sum_); }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::size_t, at::Tensor> early_;
+  std::size_t added_ = 0;
+  at::Tensor sum_;
+};
 
 /// What a thread computes in, group after group.
 class Memory {
@@ -127,7 +155,7 @@ class Group {
     return ok_status();
   }
 
-  const at::Tensor& gradient() const { return gradient_; }
+  at::Tensor take_gradient() { return std::move(gradient_); }
 
  private:
   Status run(const MicroBatch& batch) {
@@ -251,28 +279,27 @@ Result<PassOutput> run_pass(const BaseModel& model, const Adapter& adapter, cons
   // Large weights are read once for all threads; small ones stay in every core's cache.
   const bool several = options.lanes > 0 || (worth_lanes(model.config(), padded_size(batches)) &&
                                              !worth_threads_per_row(model.config()));
-  ScoredBatch scored(data);
-  std::vector<Group> groups;
-  for (std::size_t i = 0; i < (several ? std::min(batches.size(), kGroups) : 1); ++i) {
-    groups.emplace_back(model, adapter, spec, data, with_gradient, options.cancelled, scored);
-  }
-  const std::size_t lanes = std::min(groups.size(), static_cast<std::size_t>(wanted));
+  const std::size_t groups = several ? std::min(batches.size(), kGroups) : 1;
+  const std::size_t lanes = std::min(groups, static_cast<std::size_t>(wanted));
   const bool threads = worth_threads(model.config(), padded_size(batches) / std::ssize(batches));
-  const Status status = run_lanes(lanes, threads, [&](std::size_t lane) {
+  ScoredBatch scored(data);
+  OrderedSum gradient;
+  std::atomic<std::size_t> next = 0;
+  const Status status = run_lanes(lanes, threads, [&](std::size_t) {
     Memory memory;
-    Status done = ok_status();
-    for (std::size_t i = lane; i < groups.size() && done; i += lanes) {
-      done = groups[i].run(batches, i, groups.size(), memory);
+    for (std::size_t i = next++; i < groups; i = next++) {
+      Group group(model, adapter, spec, data, with_gradient, options.cancelled, scored);
+      Status done = group.run(batches, i, groups, memory);
+      if (!done) return done;
+      if (with_gradient) gradient.add(i, group.take_gradient());
     }
-    return done;
+    return ok_status();
   });
   if (!status) return status.error();
   PassOutput output;
   for (const double loss : scored.losses) output.loss += loss;
   output.logprobs = std::move(scored.logprobs);
-  if (!with_gradient) return output;
-  output.gradient = groups.front().gradient();
-  for (std::size_t i = 1; i < groups.size(); ++i) output.gradient.add_(groups[i].gradient());
+  if (with_gradient) output.gradient = gradient.take();
   return output;
 }
 

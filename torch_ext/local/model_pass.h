@@ -27,9 +27,9 @@ struct PassOptions {
   /// many use the matrix kernels about as well as more do.
   std::int64_t token_budget = 256;
   /// Micro-batches computed side by side, each on a thread of its own: less waiting for each other
-  /// than threads inside every operation. 0 means as many as ATen may use on this thread, and one,
-  /// with threads inside operations, for models whose weights do not fit into a core's cache. How
-  /// many threads there are changes no bit.
+  /// than threads inside every operation. 0 means as many as ATen may use on this thread, up to 64,
+  /// and one, with threads inside operations, for models whose weights do not fit into a core's
+  /// cache. How many threads there are changes no bit.
   int lanes = 0;
   /// May be null. Once it is true the pass fails with kCancelled before its next micro-batch.
   const std::atomic<bool>* cancelled = nullptr;

@@ -1,5 +1,6 @@
 // Properties that a sum-reduced LoRA trainer must have, whatever its weights are.
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
@@ -155,14 +156,48 @@ TEST_F(Invariants, ADatumGivesTheSameBitsAloneAndBesideOthers) {
 }
 
 TEST_F(Invariants, AnyNumberOfLanesGivesTheSameBits) {
-  const PassOutput first = pass(*model_, *adapter_, data_, "cross_entropy", true, {}, {12, 1});
-  for (const int lanes : {2, 3, 3, 3, 16, 40}) {
-    const PassOutput again =
-        pass(*model_, *adapter_, data_, "cross_entropy", true, {}, {12, lanes});
+  const auto model = small_model(at::ScalarType::Float);
+  const auto adapter = noisy_adapter(*model, rank(4), 28);
+  std::vector<Datum> data;  // more micro-batches, one for each datum, than there are groups
+  for (int i = 0; i < 30; ++i) data.insert(data.end(), data_.begin(), data_.end());
+  const PassOutput first = pass(*model, *adapter, data, "cross_entropy", true, {}, {1, 1});
+  for (const int lanes : {2, 3, 3, 3, 16, 100}) {
+    const PassOutput again = pass(*model, *adapter, data, "cross_entropy", true, {}, {1, lanes});
     EXPECT_EQ(again.loss, first.loss);
     EXPECT_EQ(again.logprobs, first.logprobs);
     EXPECT_TRUE(bit_equal(again.gradient, first.gradient));
   }
+}
+
+/// Large enough that threads share out every product, not the micro-batches.
+TEST(InvariantsTest, AnyNumberOfThreadsGivesTheSameBitsOfALargeModel) {
+  ModelConfig config = small_config();
+  config.hidden_size = 512;
+  config.intermediate_size = 2048;
+  config.num_hidden_layers = 4;
+  config.num_attention_heads = 8;
+  config.num_key_value_heads = 4;
+  config.head_dim = 64;
+  const auto model = model_of(config, random_weights(config, 5), at::ScalarType::Float);
+  const auto adapter = noisy_adapter(*model, rank(4), 29);
+  std::vector<Datum> data;
+  for (const std::int64_t length : {48, 31, 40}) {
+    const auto seed = static_cast<std::uint64_t>(length);
+    data.push_back(
+        cross_entropy_datum(random_tokens(length, config.vocab_size, seed),
+                            random_tokens(length, config.vocab_size, seed + 1),
+                            random_floats(static_cast<std::size_t>(length), -0.5F, 1, seed)));
+  }
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const PassOutput alone = pass(*model, *adapter, data);
+  for (const int threads : {2, 3, 7}) {
+    at::set_num_threads(threads);
+    const PassOutput shared = pass(*model, *adapter, data);
+    EXPECT_EQ(shared.logprobs, alone.logprobs) << threads;
+    EXPECT_TRUE(bit_equal(shared.gradient, alone.gradient)) << threads;
+  }
+  at::set_num_threads(before);
 }
 
 TEST(InvariantsTest, ZeroBMakesTheAdaptedModelTheBaseModelBitwise) {

@@ -99,7 +99,21 @@ Future<tinkex::SaveWeightsResponse> submit_save(Workshop& shop, std::int64_t ste
   return shop.trainer.save_state(kOnTheWay + std::to_string(step));
 }
 
-/// Waits for a step and gives its loss. The weights sum to 1, so the sum is a mean.
+/// The weights sum to 1, so the sum is a mean. Throws if it is not finite.
+double loss_of(const tinkex::ForwardBackwardOutput& output, const std::string& when) {
+  for (const auto& [name, metric] : tinkex::torch_ext::metrics_to_tensors(output.metrics)) {
+    if (name != "loss:sum") continue;
+    const double loss = metric.item<double>();
+    if (std::isfinite(loss)) return loss;
+    throw tinkex::Error(
+        tinkex::ErrorCode::kRequestFailed,
+        "the loss " + when + " is " + std::to_string(loss) + "; lower --learning-rate");
+  }
+  throw tinkex::Error(tinkex::ErrorCode::kDecode,
+                      "the server's metrics have no loss:sum; it does not speak the Tinker API");
+}
+
+/// Waits for a step and gives its loss.
 double finish_step(PendingStep& step) {
   // A server that is gone is asked for ten minutes (ClientOptions::max_poll_failing).
   for (int minutes = 1; !step.gradient.wait_for(std::chrono::minutes(1)); ++minutes) {
@@ -108,24 +122,22 @@ double finish_step(PendingStep& step) {
   }
   const tinkex::ForwardBackwardOutput output = std::move(step.gradient).get().value();
   std::move(step.update).get().value();
-  for (const auto& [name, metric] : tinkex::torch_ext::metrics_to_tensors(output.metrics)) {
-    if (name != "loss:sum") continue;
-    const double loss = metric.item<double>();
-    if (std::isfinite(loss)) return loss;
-    throw tinkex::Error(tinkex::ErrorCode::kRequestFailed,
-                        "the loss of step " + std::to_string(step.number) + " is " +
-                            std::to_string(loss) + "; lower --learning-rate");
-  }
-  throw tinkex::Error(tinkex::ErrorCode::kDecode,
-                      "the server's metrics have no loss:sum; it does not speak the Tinker API");
+  return loss_of(output, "of step " + std::to_string(step.number));
+}
+
+/// Throws if the last step has ruined the model, which no loss of a step tells: what is recorded
+/// stays.
+void check_model(Workshop& shop, const Plan& plan, std::int64_t done) {
+  const Batch batch = make_batch(shop.task.batch(done, plan.batch_size), shop.tokenizer);
+  auto output = shop.trainer.forward(batch.datums().value(), tinkex::loss::kCrossEntropy);
+  loss_of(std::move(output).get().value(), "after step " + std::to_string(done));
 }
 
 /// Trains until the last step or Ctrl-C, SIGTERM or SIGHUP, and saves on the way. Gives the steps
 /// that the model has taken.
-std::int64_t train(Workshop& shop, RunFolder& run, std::int64_t last_step, std::int64_t save_every,
-                   MetricsLog& log) {
+std::int64_t train(Workshop& shop, RunFolder& run, SupersededCheckpoints& superseded,
+                   std::int64_t last_step, std::int64_t save_every, MetricsLog& log) {
   ProgressDisplay display(run.step(), run.plan.steps);
-  SupersededCheckpoints superseded(shop.service, run);
   std::optional<PendingStep> previous, unproven;
   const auto record = [&] {
     if (!unproven) return;
@@ -154,7 +166,9 @@ std::int64_t train(Workshop& shop, RunFolder& run, std::int64_t last_step, std::
     }
     previous = std::move(next);
   }
+  const bool trained = previous.has_value();
   finish_previous();
+  if (trained) check_model(shop, run.plan, done);
   record();
   display.finish();
   return done;
@@ -228,12 +242,13 @@ TrainingClient open_model(tinkex::ServiceClient& service, const std::string& bas
 void train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step,
                     std::int64_t save_every) {
   const auto log = MetricsLog::open(run.file("metrics.jsonl"), run.step()).value();
-  const std::int64_t done = train(shop, run, last_step, save_every, *log);
+  SupersededCheckpoints superseded(shop.service, run);
+  const std::int64_t done = train(shop, run, superseded, last_step, save_every, *log);
   if (run.step() != done || !run.saved()) {
     const std::string name = "step-" + std::to_string(done);
     run.save(done, shop.trainer.save_state(name).get().value().path).value();
   }
-  SupersededCheckpoints(shop.service, run).remove();
+  superseded.remove();
   write_file(run.file("loss.svg"),
              draw_loss_curve(log->losses(), show_text(shop.task.description(), 74)))
       .value();
@@ -276,6 +291,7 @@ int train_to_the_end(Workshop& shop, RunFolder& run, const Options& options,
     show_results(shop, before);
     ending.signal = stop_signal();
     if (options.merge && run.done() && ending.signal == 0) merged = merge(connection, run);
+    ending.signal = stop_signal();  // A merge is not stopped half-way, but the program was told.
   } catch (...) {
     say_what_is_saved(run, options.merge);
     throw;

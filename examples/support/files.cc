@@ -27,7 +27,8 @@ int sync_folder(const std::filesystem::path& folder) {
   const int file =
       ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (file < 0) return errno;
-  const int failed = ::fsync(file) == 0 ? 0 : errno;
+  int failed = ::fsync(file) == 0 ? 0 : errno;
+  if (failed == EINVAL || failed == ENOTSUP) failed = 0;  // Some file systems have no such thing.
   ::close(file);
   return failed;
 }

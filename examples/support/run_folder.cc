@@ -1,7 +1,9 @@
 #include "examples/support/run_folder.h"
 
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -34,6 +36,15 @@ bool has_metrics(const fs::path& folder) {
 
 bool is_on_the_way(const std::string& checkpoint) {
   return checkpoint.substr(checkpoint.rfind('/') + 1).starts_with(kOnTheWay);
+}
+
+/// Tells a run's folder from a copy of it. In hexadecimal, for JSON holds UTF-8 alone.
+std::string identity_of(const fs::path& folder) {
+  std::error_code missing;
+  const std::string path = fs::canonical(folder, missing).string();
+  std::ostringstream text;
+  text << std::hex << std::hash<std::string>{}(path);
+  return text.str();
 }
 
 bool has_state(const fs::path& folder) {
@@ -98,8 +109,8 @@ struct HeldFolder {
   std::unique_ptr<FolderLock> lock;
 };
 
-/// Takes the first of `sft-out`, `sft-out-2` and so on that is not there, or unused and not held by
-/// another run.
+/// Takes the first of `sft-out`, `sft-out-2` and so on that is not there, or that a run has left
+/// unused and none holds.
 tinkex::Result<HeldFolder> take_free_folder() {
   for (int number = 1;; ++number) {
     const fs::path folder = number == 1 ? "sft-out" : "sft-out-" + std::to_string(number);
@@ -108,7 +119,10 @@ tinkex::Result<HeldFolder> take_free_folder() {
     if (error && error != std::errc::file_exists) {
       return file_error("make the folder", folder, error.value());
     }
-    if (!made && !is_unused(folder)) continue;
+    if (!made && (fs::is_symlink(folder, error) || !fs::exists(folder / kLock, error) ||
+                  !is_unused(folder))) {
+      continue;  // A folder of the user's, be it empty, is not ours to take, or to remove.
+    }
     auto lock = FolderLock::take(folder);
     if (!lock) return lock.error();
     if (*lock != nullptr && is_unused(folder)) return HeldFolder{folder, *std::move(lock)};
@@ -258,6 +272,8 @@ Status RunFolder::read_state(const std::string& text) {
     state.at("checkpoint").get_to(checkpoint_);
     superseded_ = state.value("superseded", superseded_);  // Runs of older versions have none.
     std::erase(superseded_, checkpoint_);
+    copied_ = state.value("folder", identity_of(path_)) != identity_of(path_);
+    if (copied_) superseded_.clear();
     plan = plan_from(state.at("plan"));
   } catch (const json::exception&) {
     return damaged();
@@ -267,16 +283,20 @@ Status RunFolder::read_state(const std::string& text) {
 
 Status RunFolder::save(std::int64_t step, std::string checkpoint) {
   std::vector<std::string> superseded = superseded_;
-  if (is_on_the_way(checkpoint_) && checkpoint_ != checkpoint) superseded.push_back(checkpoint_);
+  if (is_on_the_way(checkpoint_) && checkpoint_ != checkpoint && !copied_) {
+    superseded.push_back(checkpoint_);
+  }
   // With those, as this process may end before they are deleted.
   const json state = {{"format", kFormat},
                       {"step", step},
                       {"checkpoint", checkpoint},
                       {"superseded", superseded},
+                      {"folder", identity_of(path_)},
                       {"plan", to_json(plan)}};
   Status written = write_file(file(kState), state.dump(2) + "\n");
   if (!written) return written;
   superseded_ = std::move(superseded);
+  copied_ = false;
   step_ = step;
   checkpoint_ = std::move(checkpoint);
   return written;

@@ -51,7 +51,8 @@ class RunFolder {
   RunFolder& operator=(const RunFolder&) = delete;
 
   /// Records a checkpoint, in `state.json`; replaces the record before as a whole or not at all. If
-  /// the one before was saved on the way, it is superseded from then on.
+  /// the one before was saved on the way, it is superseded from then on, unless it was saved in
+  /// another folder, of which this one is a copy: that run still needs it.
   tinkex::Status save(std::int64_t step, std::string checkpoint);
 
   const std::filesystem::path& path() const { return path_; }
@@ -67,8 +68,8 @@ class RunFolder {
 
   /// Checkpoints that nothing needs any more, of earlier processes too; perhaps gone already.
   const std::vector<std::string>& superseded() const { return superseded_; }
-  /// The record that follows does not name them any more.
-  void forget_superseded() { superseded_.clear(); }
+  /// The record that follows does not name it any more.
+  void forget_superseded(const std::string& path) { std::erase(superseded_, path); }
 
   Plan plan;
 
@@ -86,6 +87,7 @@ class RunFolder {
   bool resumed_ = false;
   std::int64_t step_ = 0;
   std::string checkpoint_;
+  bool copied_ = false;  ///< The record is of another folder: its checkpoints are not ours.
   std::vector<std::string> superseded_;
 };
 

@@ -1,5 +1,7 @@
 #include "examples/support/superseded.h"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -10,20 +12,25 @@ namespace {
 /// Training waits for it.
 constexpr std::chrono::seconds kPatience{10};
 
+/// Whether to ask again would be in vain: there is none, or the server does not do that.
+bool is_settled(int status) {
+  constexpr std::array kFinal{404, 405, 410, 501};
+  return std::ranges::find(kFinal, status) != kFinal.end();
+}
+
 }  // namespace
 
 void SupersededCheckpoints::remove() {
-  if (!answers_) return;
-  bool settled = true;
-  for (const std::string& path : run_.superseded()) {
-    if (path == run_.checkpoint()) continue;
+  const std::vector<std::string> all = run_.superseded();
+  for (const std::string& path : all) {
+    if (!answers_) return;
     const auto gone = service_.delete_checkpoint(path, {.deadline = kPatience}).get();
-    // With a status it has answered: there is none, or it does not do that.
-    const int status = gone ? 0 : gone.error().http_status();
-    if (!gone && (status == 0 || status >= 500)) settled = false;
-    if (!gone && status == 0) answers_ = false;
+    if (gone || is_settled(gone.error().http_status())) {
+      run_.forget_superseded(path);
+    } else {
+      answers_ = false;
+    }
   }
-  if (settled) run_.forget_superseded();
 }
 
 }  // namespace sft

@@ -82,9 +82,28 @@ TEST(RunFolderTest, WhatWasSavedOnTheWayIsSupersededByTheNextRecord) {
   ASSERT_TRUE(run->save(5, "tinker://run/weights/step-5").ok());
   EXPECT_THAT(run->superseded(), ElementsAre("tinker://run/weights/on-the-way-2",
                                              "tinker://run/weights/on-the-way-4"));
-  run->forget_superseded();
+  run->forget_superseded("tinker://run/weights/on-the-way-2");
   ASSERT_TRUE(run->save(6, "tinker://run/weights/step-6").ok());
-  EXPECT_THAT(run->superseded(), IsEmpty());
+  EXPECT_THAT(run->superseded(), ElementsAre("tinker://run/weights/on-the-way-4"));
+}
+
+TEST(RunFolderTest, ACopyOfARunSupersedesNothingOfTheRunsOwn) {
+  using ::testing::ElementsAre;
+  using ::testing::IsEmpty;
+  const fs::path path = fresh("original");
+  make_run(path, 1);
+  {
+    const auto run = RunFolder::open(resume(path)).value();
+    ASSERT_TRUE(run->save(2, "tinker://run/weights/on-the-way-2").ok());
+    ASSERT_TRUE(run->save(4, "tinker://run/weights/on-the-way-4").ok());
+  }
+  const fs::path other = fresh("copy");
+  fs::copy(path, other, fs::copy_options::recursive);
+  const auto copy = RunFolder::open(resume(other)).value();
+  ASSERT_TRUE(copy->save(6, "tinker://copy/weights/on-the-way-6").ok());
+  EXPECT_THAT(copy->superseded(), IsEmpty());
+  ASSERT_TRUE(copy->save(8, "tinker://copy/weights/on-the-way-8").ok());
+  EXPECT_THAT(copy->superseded(), ElementsAre("tinker://copy/weights/on-the-way-6"));
 }
 
 TEST(RunFolderTest, OptionsOfTheResumeWin) {
@@ -246,6 +265,7 @@ TEST(RunFolderTest, WhatAnInterruptedStartHasLeftIsUsedAgain) {
   fs::create_directories(place / "sft-out/backend");
   for (const char* lock : {"sft-out/.lock", "sft-out/backend/.lock"}) std::ofstream(place / lock);
   fs::create_directories(place / "sft-out-2/backend/a-checkpoint");
+  fs::create_directories(place / "sft-out-3");  // of the user's own, perhaps another disk's
   const fs::path before = fs::current_path();
   fs::current_path(place);
   const auto run = RunFolder::open({});
@@ -254,7 +274,7 @@ TEST(RunFolderTest, WhatAnInterruptedStartHasLeftIsUsedAgain) {
   ASSERT_TRUE(run.ok()) << run.error().what();
   EXPECT_EQ((*run)->path(), place / "sft-out");
   ASSERT_TRUE(other.ok()) << other.error().what();
-  EXPECT_EQ((*other)->path(), place / "sft-out-3");
+  EXPECT_EQ((*other)->path(), place / "sft-out-4");
 }
 
 TEST(RunFolderTest, DataOfTheResumeAreNotComparedWithThoseBefore) {

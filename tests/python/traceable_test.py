@@ -1,15 +1,20 @@
 """Training inside one graph of torch.compile: what a graph holds is sent once each time it runs, in the
 order of the program, and never while a function is traced."""
 
+import gc
 import pickle
+import types
 import unittest
+import weakref
+from unittest import mock
 
 import torch
+from torch.autograd import forward_ad
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import tinkex_torch
 from remote_models import MODEL, ServiceTest, lists
-from tinkex_torch import TraceableClient, TrainingClient
+from tinkex_torch import TraceableClient, TrainingClient, _traceable
 
 BACKENDS = ("eager", "aot_eager", "inductor")
 
@@ -37,9 +42,11 @@ class Recorder(TrainingClient):
 class TraceableTest(ServiceTest):
     def setUp(self):
         torch._dynamo.reset()
+        self.clients = []  # which nothing else holds
 
     def traceable(self):
         client = Recorder(self.service.create_lora_training_client(MODEL, 4, seed=7))
+        self.clients.append(client)
         return TraceableClient(client), client.calls
 
     def compiled(self, function):
@@ -115,6 +122,45 @@ class TraceableTest(ServiceTest):
                 self.assertEqual(len(calls), 5)
         self.assertLessEqual(len(graphs), 2)  # one of each rate at most
 
+    def test_a_schedule_of_rates_in_a_tensor_stays_one_graph(self):
+        tokens, targets = lists()[0][0], lists()[1][0]
+
+        def train(traceable, tokens, rate):
+            traceable.forward_backward([tokens], {"target_tokens": [targets]})
+            traceable.optim_step(rate)
+
+        rates = [1e-3 * (i + 1) for i in range(10)]  # more than torch.compile would make graphs
+        for compiled in self.compiled(train):
+            traceable, calls = self.traceable()
+            graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+            for rate in rates:
+                compiled(traceable, tokens, torch.tensor(rate))
+            self.assertEqual(calls[1::2], ["optim_step of %g" % rate for rate in rates])
+            self.assertEqual(torch._dynamo.utils.counters["stats"]["unique_graphs"], graphs + 1)
+
+    def test_a_rate_of_several_numbers_is_refused_before_the_graph_sends_anything(self):
+        for compiled in (self.train, *self.compiled(self.train)):
+            traceable, calls = self.traceable()
+            with self.assertRaisesRegex(Exception, r"learning_rate has shape \[2\]"):
+                compiled(traceable, lists()[0][0], lists()[1][0], torch.ones(2))
+            self.assertEqual(calls[2:], [])  # without a graph the step is the third call
+
+    def test_a_client_that_was_compiled_goes_with_its_last_holder(self):
+        def train(traceable, tokens):
+            traceable.optim_step(torch.full((), 0.5))
+            return tokens + 1
+
+        for compiled in self.compiled(train):
+            traceable, calls = self.traceable()
+            self.clients[-1].forward_backward([lists()[0][0]], {"target_tokens": [lists()[1][0]]})
+            compiled(traceable, lists()[0][0])
+            client = weakref.ref(self.clients.pop())
+            gc.collect()
+            self.assertIsNone(client())
+            for each in (train, compiled):
+                with self.assertRaisesRegex(tinkex_torch.Closed, "keep the client"):
+                    each(traceable, lists()[0][0])
+
     def test_a_backward_pass_of_local_weights_sends_nothing_again(self):
         def scaled(traceable, scale, tokens, targets):
             loss, logprobs = traceable.forward_backward([tokens], {"target_tokens": [targets]})
@@ -149,7 +195,7 @@ class TraceableTest(ServiceTest):
         inputs = {"target_tokens": targets, "logprobs": [-torch.ones(len(t)) for t in targets],
                   "advantages": [torch.ones(len(t)) for t in targets]}
         config = {"clip_low_threshold": 0.9, "clip_high_threshold": 1.1}
-        expected = traceable._client.forward(tokens, inputs, "ppo", config)
+        expected = self.clients[0].forward(tokens, inputs, "ppo", config)
         for compiled in self.compiled(lambda traceable, tokens: traceable.forward(
                 tokens, inputs, "ppo", config)):
             self.assertEqual(compiled(traceable, tokens).loss, expected.metrics["loss:sum"])
@@ -179,11 +225,86 @@ class TraceableTest(ServiceTest):
                     each(traceable, tokens)
         self.assertEqual([call for call in calls if "optim_step" in call], [])
         with self.assertRaisesRegex(tinkex_torch.Error, "gradient"):
-            traceable._client.optim_step(1e-3)  # there is none
+            self.clients[0].optim_step(1e-3)  # there is none
         with self.assertRaisesRegex(tinkex_torch.InvalidArgument, "expected a TrainingClient"):
             TraceableClient(traceable)
         with self.assertRaisesRegex(TypeError, "cannot be pickled"):
             pickle.dumps(traceable)
+
+    def test_a_transform_that_wants_a_gradient_of_a_call_is_refused_and_sends_nothing(self):
+        traceable, calls = self.traceable()
+        tokens, targets = lists()[0][0], lists()[1][0]
+        func, weights, rate = torch.func, torch.ones(len(lists()[1][0])), torch.tensor(1e-3)
+
+        def loss(weights):
+            return traceable.forward_backward(
+                [tokens], {"target_tokens": [targets], "weights": [weights]}).loss
+
+        def step(rate):
+            traceable.optim_step(rate)
+            return rate
+
+        def along():
+            with forward_ad.dual_level():
+                return loss(forward_ad.make_dual(weights, weights))
+
+        for told, call in (
+                (r"\['weights'\]\[0\] requires a gradient", lambda: func.grad(loss)(weights)),
+                ("has a tangent", lambda: func.jvp(loss, (weights,), (weights,))),
+                ("has a tangent", lambda: torch.no_grad()(func.jvp)(loss, (weights,), (weights,))),
+                ("has a tangent", along),
+                ("requires a gradient", lambda: func.jacrev(loss)(weights)),
+                ("requires a gradient", lambda: loss(weights.clone().requires_grad_())),
+                ("learning_rate requires a gradient", lambda: func.grad(step)(rate)),
+                ("Batching rule", lambda: func.vmap(loss)(weights[None]))):
+            with self.assertRaisesRegex(RuntimeError, told):
+                call()
+        self.assertEqual(calls, [])
+        scaled = func.grad(lambda scale: scale * loss(weights).float())(torch.tensor(2.0))
+        self.assertGreater(scaled, 0)  # of what is around a call there is one
+        with torch.no_grad():
+            loss(weights.clone().requires_grad_())
+        self.assertEqual(calls, ["forward_backward of 1"] * 2)
+
+    def test_a_cuda_graph_does_not_hold_the_calls(self):
+        from torch._inductor import config
+        from torch._inductor.utils import get_op_names
+
+        traceable, calls = self.traceable()
+        for name in _traceable._KERNELS:
+            op = getattr(torch.ops.tinkex_torch, name).default
+            self.assertEqual(config.custom_should_partition_ops.count(get_op_names(op)[0]), 1)
+        batch = [lists()[0][0]], {"target_tokens": [lists()[1][0]]}
+        with mock.patch.multiple(torch.cuda, is_initialized=lambda: True,
+                                 is_current_stream_capturing=lambda: True):
+            for call in (lambda: traceable.forward(*batch), traceable.optim_step,
+                         lambda: traceable.forward_backward(*batch)):
+                self.refused("while a CUDA graph is captured", call)
+        self.assertEqual(calls, [])
+
+    def test_a_server_that_reports_no_loss_is_told_of_with_what_it_has_summed(self):
+        traceable, _ = self.traceable()
+        batch = [lists()[0][0]], {"target_tokens": [lists()[1][0]]}
+        nothing = tinkex_torch.BatchResult({}, {})
+        for call, told in (("forward", "no loss:sum and no logprobs .*made. forward"),
+                           ("forward_backward", r"is summed all the same: optim_step\(\) applies")):
+            with mock.patch.object(self.clients[0], call, lambda *batch: nothing):
+                self.refused(told, getattr(traceable, call), *batch, kind=tinkex_torch.Error)
+
+    def test_calls_work_outside_of_graphs_where_pytorch_lacks_what_graphs_need(self):
+        def refuse(*arguments, **settings):
+            raise TypeError("unexpected keyword argument 'typ'")
+
+        member = types.SimpleNamespace(INLINED=0)
+        for other in (types.SimpleNamespace(),
+                      types.SimpleNamespace(MemberType=member, register_opaque_type=refuse)):
+            with mock.patch.object(_traceable, "opaque_object", other):
+                defined = _traceable._define()
+            self.assertIsNot(defined, torch.ops.tinkex_torch)
+            with mock.patch.object(_traceable, "_calls", defined):
+                traceable, calls = self.traceable()
+                self.train(traceable, lists()[0][0], lists()[1][0], torch.tensor(1e-2))
+            self.assertEqual(calls, self.STEP)
 
     def test_differentiable_calls_break_the_graph_and_send_nothing_while_traced(self):
         model = self.model()
@@ -205,8 +326,8 @@ class TraceableTest(ServiceTest):
             self.assertIn("grad_norm", ops.step(native, anchor, 0.0))  # one pass; else it would raise
 
     def test_other_calls_break_the_graph_and_are_made_once(self):
-        traceable, calls = self.traceable()
-        client = traceable._client
+        _, calls = self.traceable()
+        client = self.clients[0]
         tokens, targets = lists()[0][0], lists()[1][0]
 
         def train(tokens, targets):

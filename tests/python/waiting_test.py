@@ -150,6 +150,22 @@ class WaitingTest(unittest.TestCase):
         with self.assertRaisesRegex(tinkex_torch.Error, "gradient"):  # nothing was sent
             client.optim_step()
 
+    def test_a_call_that_was_given_up_before_its_turn_never_begins(self):
+        turn, begun = _waiting.Turn(), []
+
+        def call():
+            _waiting.call_interruptibly(lambda: begun.append("late"), lambda late: None,
+                                        turn=turn.taken())
+
+        with turn.taken():  # as a call has it that was given up and goes on
+            self.seconds_until_interrupted(call)
+            waiting = [each for each in threading.enumerate() if each.name == "tinkex-call"]
+        self.assertEqual(len(waiting), 1)
+        waiting[0].join()
+        self.assertEqual(begun, [])
+        call()
+        self.assertEqual(begun, ["late"])
+
     def test_models_whose_creation_was_given_up_are_unloaded(self):
         path = self.service.create_lora_training_client(MODEL, 4).save_state("begin")
         ops, unloaded = torch.ops.tinkex, []
@@ -374,6 +390,31 @@ remote._turn.taken().__enter__()  # as a thread that is held in a wait for ever
 atexit.register(remote.synchronize)
 """)
         self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
+
+    def test_a_thread_that_trains_while_the_main_one_has_ended_waits_for_its_turn(self):
+        done = self.run_program("""
+remote, held = service.create_remote_model("tinkex/tiny", 4), threading.Event()
+tinkex_torch._waiting._LAST_PATIENCE = 0.01
+
+def keep():  # as a call that was given up
+    with remote._turn.taken():
+        held.set()
+        while threading.main_thread().is_alive():
+            time.sleep(0.001)
+        time.sleep(0.3)
+        print("kept", flush=True)
+
+def train():
+    held.wait()
+    while threading.main_thread().is_alive():
+        time.sleep(0.001)
+    remote.synchronize()
+    print("trained", flush=True)
+
+threading.Thread(target=keep, daemon=True).start()
+threading.Thread(target=train).start()
+""")
+        self.assertEqual((done.returncode, done.stdout), (0, "kept\ntrained\n"), done.stderr)
 
     def test_a_child_of_fork_may_end_as_a_process_does(self):
         done = self.run_program("""

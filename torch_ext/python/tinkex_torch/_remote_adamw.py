@@ -57,7 +57,7 @@ class RemoteAdamW(torch.optim.Optimizer):
         """Applies what ``backward`` has left on the server, and clears it; gives the closure's loss.
 
         Without a gradient it does nothing, as PyTorch's optimizers. Waits, unless the model is
-        pipelined. After Ctrl-C the step goes on.
+        pipelined. After Ctrl-C a step goes on that had begun, not one that waited for an earlier call.
         """
         loss = None
         if closure is not None:

@@ -69,7 +69,7 @@ class RemoteModel(torch.nn.Module):
 
     @property
     def client(self) -> TrainingClient:
-        """For checkpoints and sampling. A gradient or step that it sends is unknown here."""
+        """For checkpoints and sampling. A gradient that it sends is unknown here."""
         return self._client
 
     @property
@@ -201,7 +201,7 @@ class RemoteModel(torch.nn.Module):
             "model.client.native as the client")
 
     def _call(self, op: Callable[..., T], *arguments: Any) -> T:
-        """``op`` of this model. Ctrl-C ends the wait for it; the call then goes on.
+        """``op`` of this model. Ctrl-C ends the wait for it; the call then goes on if it had begun.
 
         In turn, as a call that was given up may still be under way. If that raises what an earlier
         call left, nobody has heard it: the next call raises it again.

@@ -9,11 +9,13 @@ from dropping, doubling or reordering them; they are declared to have one all th
 from __future__ import annotations
 
 import types
+import weakref
 from typing import Any, Callable, Mapping, NoReturn, Sequence
 
 import torch
+from torch.autograd import forward_ad
 
-from ._errors import make_error
+from ._errors import Error, make_error
 from ._results import BatchResult, LossResult
 from ._tracing import stand_in
 from ._training import TrainingClient
@@ -27,7 +29,7 @@ except ImportError:  # an older PyTorch, whose graphs break at the calls
 
 _BATCH = ("(%s client, Tensor[] tokens, str[] names, int[] counts, Tensor[] inputs, str loss_fn, "
           "str[] settings, float[] values) -> (Tensor loss, Tensor[] logprobs)")
-_ADAM = ("(%s client, float learning_rate, float beta1, float beta2, float eps, float weight_decay, "
+_ADAM = ("(%%s client, %s learning_rate, float beta1, float beta2, float eps, float weight_decay, "
          "float grad_clip_norm) -> ()")
 
 
@@ -47,14 +49,18 @@ class TraceableClient(OpaqueBase):
     Each call is made once each time the graph runs, in the order of the program, whether its result
     is used or not; while a function is traced nothing is sent. Pass the object to the function:
     another one takes its place without compiling anew. Outside of graphs it does the same. Keep it out of
-    ``torch.utils.checkpoint``, which runs its function twice, in a graph or not.
+    ``torch.utils.checkpoint`` and of CUDA graphs (``mode="reduce-overhead"``).
+
+    Hold the client for as long as this is called: graphs and PyTorch's caches keep this object until
+    the process ends, so it does not hold the client. Calls raise Closed once the client is gone.
     """
 
     def __init__(self, client: TrainingClient) -> None:
         if not isinstance(client, TrainingClient):
             raise make_error("invalid_argument", "client is a %s, expected a TrainingClient"
                              % type(client).__name__)
-        self._client = client
+        self._client = weakref.ref(client)
+        _keep_out_of_cuda_graphs()
 
     def forward(
         self,
@@ -84,7 +90,7 @@ class TraceableClient(OpaqueBase):
 
     def optim_step(
         self,
-        learning_rate: float = 1e-4,
+        learning_rate: float | torch.Tensor = 1e-4,
         *,
         beta1: float = 0.9,
         beta2: float = 0.95,
@@ -92,9 +98,16 @@ class TraceableClient(OpaqueBase):
         weight_decay: float = 0.0,
         grad_clip_norm: float = 0.0,
     ) -> None:
-        """``TrainingClient.optim_step``, without its metrics, whose names are the server's."""
-        _calls.optim_step(self, learning_rate, beta1, beta2, eps, weight_decay,
-                                          grad_clip_norm)
+        """``TrainingClient.optim_step``, without its metrics, whose names are the server's.
+
+        A rate that changes is a tensor of one number that is passed to the compiled function:
+        ``train(traceable, tokens, targets, torch.tensor(rate))``. Each number would be a graph of its
+        own, of which ``fullgraph=True`` allows eight.
+        """
+        # A number in a tensor would be a kernel, and seconds of inductor's for each.
+        step = (_calls.scheduled_step if isinstance(learning_rate, torch.Tensor) else
+                _calls.optim_step)
+        step(self, learning_rate, beta1, beta2, eps, weight_decay, grad_clip_norm)
 
     def __reduce__(self) -> NoReturn:
         # TypeError is what PyTorch's caches of compiled graphs expect of what cannot be pickled.
@@ -131,29 +144,44 @@ def _targets(lists: dict[str, list[torch.Tensor]], tokens: list[torch.Tensor]) -
 def _shapes(client: Any, tokens: list[torch.Tensor], names: list[str], counts: list[int],
             inputs: list[torch.Tensor], *settings: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """What stands for the result of a batch while it is traced."""
-    for i, tensor in enumerate(inputs):
-        if torch.is_grad_enabled() and tensor.requires_grad:
-            raise make_error(
-                "invalid_argument", "tensor %d of loss_fn_inputs (%s) requires a gradient, but none "
-                "flows through the inputs of this call; pass .detach(), or call it inside "
-                "torch.no_grad()" % (i, ", ".join(names)))
     targets = _targets(_lists(names, counts, inputs), tokens)
     return (stand_in(targets[0], (), torch.float64),
             [stand_in(target, target.shape, torch.float32) for target in targets])
 
 
+def _check_rate(client: Any, learning_rate: float | torch.Tensor, *settings: Any) -> None:
+    """What is to be said of a step while it is traced."""
+    if isinstance(learning_rate, torch.Tensor) and learning_rate.numel() != 1:
+        raise make_error("invalid_argument", "learning_rate has shape %s, expected one number"
+                         % list(learning_rate.shape))
+
+
+def _client_of(traceable: TraceableClient) -> TrainingClient:
+    """Raises where a call would not be made each time the graph runs, or cannot be made."""
+    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        raise make_error(
+            "invalid_argument", "a TraceableClient was called while a CUDA graph is captured, which "
+            "would not send its request when it is replayed; leave mode='reduce-overhead' out, or "
+            "call it outside of the graph")
+    client = traceable._client()
+    if client is None:
+        raise make_error("closed", "the TrainingClient of this TraceableClient is gone, which does "
+                         "not hold it: keep the client for as long as the other one is called")
+    return client
+
+
 def _run(call: str) -> Callable[..., tuple[torch.Tensor, list[torch.Tensor]]]:
-    def run(client: TraceableClient, tokens: list[torch.Tensor], names: list[str],
+    def run(traceable: TraceableClient, tokens: list[torch.Tensor], names: list[str],
             counts: list[int], inputs: list[torch.Tensor], loss_fn: str, settings: list[str],
             values: list[float]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         lists = _lists(names, counts, inputs)
         targets = _targets(lists, tokens)
-        send: Callable[..., BatchResult] = getattr(client._client, call)
+        send: Callable[..., BatchResult] = getattr(_client_of(traceable), call)
         outputs, metrics = send(tokens, lists, loss_fn, dict(zip(settings, values)))
-        if "loss:sum" not in metrics or "logprobs" not in outputs:
-            raise make_error(
-                "decode", "the server gave no loss:sum or no logprobs for the loss %r, of which a "
-                "graph is made; TrainingClient gives what it sends" % loss_fn)
+        missing = [name for name, of in (("loss:sum", metrics), ("logprobs", outputs))
+                   if name not in of]
+        if missing:
+            raise _lacks(call, loss_fn, missing)
         # Of their own: what a list of results has in common no graph knows of.
         return metrics["loss:sum"], [each.to(torch.float32).reshape(target.shape).clone() for
                                      each, target in zip(outputs["logprobs"], targets)]
@@ -161,39 +189,110 @@ def _run(call: str) -> Callable[..., tuple[torch.Tensor, list[torch.Tensor]]]:
     return run
 
 
-def _step(client: TraceableClient, learning_rate: float, beta1: float, beta2: float, eps: float,
-          weight_decay: float, grad_clip_norm: float) -> None:
-    client._client.optim_step(learning_rate, beta1=beta1, beta2=beta2, eps=eps,
-                              weight_decay=weight_decay, grad_clip_norm=grad_clip_norm)
+def _lacks(call: str, loss_fn: str, missing: list[str]) -> Error:
+    summed = ("The gradient of this call is summed all the same: optim_step() applies it, load_state() "
+              "of the client discards it. " if call == "forward_backward" else "")
+    return make_error(
+        "decode", "the server gave no %s for the loss %r, of which a graph is made. %s%s() of the "
+        "TrainingClient gives what the server sends" % (" and no ".join(missing), loss_fn, summed, call))
+
+
+def _step(traceable: TraceableClient, learning_rate: float | torch.Tensor, beta1: float,
+          beta2: float, eps: float, weight_decay: float, grad_clip_norm: float) -> None:
+    _check_rate(traceable, learning_rate)
+    client = _client_of(traceable)
+    rate = learning_rate.item() if isinstance(learning_rate, torch.Tensor) else learning_rate
+    client.optim_step(rate, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay,
+                      grad_clip_norm=grad_clip_norm)
 
 
 _KERNELS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
     "forward": (_BATCH, _run("forward"), _shapes),
     "forward_backward": (_BATCH, _run("forward_backward"), _shapes),
-    "optim_step": (_ADAM, _step, lambda *settings: None),
+    "optim_step": (_ADAM % "float", _step, _check_rate),
+    "scheduled_step": (_ADAM % "Tensor", _step, _check_rate),
 }
+
+
+def _refuse_gradients(arguments: Sequence[Any]) -> None:
+    """Of what a gradient should flow through, which the kernels would make 0 without a word."""
+    tensors: list[tuple[str, torch.Tensor]] = [("learning_rate", arguments[1])]
+    if isinstance(arguments[1], list):
+        names, counts, inputs = arguments[2:5]
+        tensors = [("loss_fn_inputs[%r][%d]" % (each, i), tensor)
+                   for each, list_of in _lists(names, counts, inputs).items()
+                   for i, tensor in enumerate(list_of)]
+    for told, tensor in tensors:
+        if torch.is_grad_enabled() and tensor.requires_grad:
+            raise make_error(
+                "invalid_argument", "%s requires a gradient, but none flows through the calls of a "
+                "TraceableClient; pass .detach(), or call it inside torch.no_grad()" % told)
+        if forward_ad.unpack_dual(tensor).tangent is not None:
+            raise make_error(
+                "invalid_argument", "%s has a tangent, but none flows through the calls of a "
+                "TraceableClient; call it outside of jvp and of forward_ad" % told)
+
+
+def _without_gradients(name: str) -> Callable[..., Any]:
+    """The kernel that meets autograd, torch.func.grad and forward mode, in a graph or not."""
+    def kernel(keys: Any, *arguments: Any) -> Any:
+        _refuse_gradients(arguments)
+        op = getattr(torch.ops.tinkex_torch, name).default
+        with torch._C._AutoDispatchBelowAutograd():
+            return op.redispatch(keys & torch._C._after_autograd_keyset, *arguments)
+
+    return kernel
+
+
+def _keep_out_of_cuda_graphs() -> None:
+    """Tells inductor to run the ops between CUDA graphs, which would not send anything again.
+
+    Not where this file is imported: it imports torch._dynamo, which takes seconds. What it sets is
+    this thread's; in a graph that another one compiles the ops refuse to be captured.
+    """
+    if _library is None:
+        return
+    from torch._inductor import config
+
+    known = getattr(config, "custom_should_partition_ops", None)
+    if known is not None:
+        names = ["tinkex_torch::" + name for name in _KERNELS]
+        config.custom_should_partition_ops = known + [name for name in names if name not in known]
+
+
 _library: Any = None  # its ops live as long as it does
 
 
 def _define() -> Any:
     """The ops ``torch.ops.tinkex_torch``, or functions in their place."""
     global _library
-    if opaque_object is None:
-        return types.SimpleNamespace(**{name: kernel for name, (_, kernel, _) in _KERNELS.items()})
+    if opaque_object is not None:
+        try:
+            _library = _define_ops()
+            return torch.ops.tinkex_torch
+        except (ImportError, AttributeError, TypeError):
+            pass  # what they need is private to PyTorch, and may have another form there
+    return types.SimpleNamespace(**{name: kernel for name, (_, kernel, _) in _KERNELS.items()})
+
+
+def _define_ops() -> Any:
     from torch._library.effects import EffectType
 
     inlined = opaque_object.MemberType.INLINED
-    opaque_object.register_opaque_type(TraceableClient, typ="reference",
-                                       members={name: inlined for name in _KERNELS})
+    opaque_object.register_opaque_type(
+        TraceableClient, typ="reference",
+        members={name: inlined for name in ("forward", "forward_backward", "optim_step")})
     kind = opaque_object.get_opaque_type_name(TraceableClient)
-    _library = torch.library.Library("tinkex_torch", "DEF")
+    library = torch.library.Library("tinkex_torch", "DEF")
     for name, (schema, kernel, shapes) in _KERNELS.items():
-        _library.define(name + schema % kind)
-        _library.impl(name, kernel, "CompositeExplicitAutograd")
-        torch.library.register_fake("tinkex_torch::" + name, shapes, lib=_library)
+        library.define(name + schema % kind)
+        library.impl(name, kernel, "CompositeExplicitAutograd")
+        if name != "optim_step":  # which has no tensors
+            library.impl(name, _without_gradients(name), "Autograd", with_keyset=True)
+        torch.library.register_fake("tinkex_torch::" + name, shapes, lib=library)
         torch.library._register_effectful_op("tinkex_torch::" + name, EffectType.ORDERED,
-                                             lib=_library)
-    return torch.ops.tinkex_torch
+                                             lib=library)
+    return library
 
 
 _calls = _define()

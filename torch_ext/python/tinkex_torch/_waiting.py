@@ -57,7 +57,7 @@ def is_main_thread() -> bool:
 
 
 def is_exiting() -> bool:
-    """Whether the interpreter runs its exit handlers, or what comes after them."""
+    """Whether the main thread has ended: it waits for other threads, or runs exit handlers."""
     return not threading.main_thread().is_alive()
 
 
@@ -71,9 +71,11 @@ class Turn:
     def taken(self) -> Iterator[None]:
         """Within it no other call has the turn.
 
-        While the process exits it is not waited for long: who has it may never come back.
+        In an exit handler it is not waited for long: who has it may never come back. Other threads
+        do wait, as Python lets them finish before it runs those handlers, and they may be training.
         """
-        held = self._lock.acquire(timeout=_LAST_PATIENCE if is_exiting() else -1)
+        in_handler = is_main_thread() and is_exiting()
+        held = self._lock.acquire(timeout=_LAST_PATIENCE if in_handler else -1)
         try:
             yield
         finally:
@@ -120,9 +122,15 @@ class _Call(Generic[T]):
         self._stop.announce()
         try:
             with _Inside(), self._turn:
-                self._run()
+                # Turns come in any order: what nobody waits for must not begin after a later call.
+                if not self._is_abandoned():
+                    self._run()
         finally:
             self._finished.set()
+
+    def _is_abandoned(self) -> bool:
+        with self._lock:
+            return self._abandoned
 
     def _run(self) -> None:
         try:
@@ -177,10 +185,10 @@ def call_interruptibly(
 ) -> T:
     """``function()``, which may wait without looking for signals.
 
-    Raises KeyboardInterrupt soon. ``function`` then sends nothing any more of tensors that it had
-    not sent, but goes on; what it returns is given to ``give_up``, and what it raises to ``lose``.
-    All of that within ``turn``. ``function`` may run on a thread of its own, with the state that
-    PyTorch keeps for this one.
+    Raises KeyboardInterrupt soon. If ``function`` had not begun, it never does. Else it sends nothing
+    any more of tensors that it had not sent, but goes on; what it returns is given to ``give_up``, and
+    what it raises to ``lose``. All of that within ``turn``. ``function`` may run on a thread of its
+    own, with the state that PyTorch keeps for this one.
 
     An exit handler calls it here: a thread of its own would be held in its wait, for good.
     """

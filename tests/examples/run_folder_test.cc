@@ -283,7 +283,9 @@ TEST(RunFolderTest, DataOfTheResumeAreNotComparedWithThoseBefore) {
     Options options = out(path);
     options.data = "/somewhere/x.txt";
     const auto run = RunFolder::open(options).value();
-    run->plan = {.data = run->plan.data, .steps = 10, .batch_size = 8, .learning_rate = 0.1};
+    run->plan.steps = 10;
+    run->plan.batch_size = 8;
+    run->plan.learning_rate = 0.1;
     run->plan.data_digest = "0123";
     ASSERT_TRUE(run->save(1, "tinker://run/weights/step").ok());
   }

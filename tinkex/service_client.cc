@@ -136,7 +136,8 @@ Future<Unit> ServiceClient::delete_checkpoint(std::string path, const CallOption
   Call<Unit> request{.what = "delete_checkpoint",
                      .http = service->request(api::checkpoint_resource(path), "DELETE"),
                      .decode = [](const HttpResponse&) { return ok_status(); },
-                     .last_word = internal::last_word_for(*service, call)};
+                     .last_word = internal::last_word_for(*service, call),
+                     .gone_means_done = true};
   const internal::LastWordPtr last_word = request.last_word;
   return internal::with_deadline(*service,
                                  internal::send_call(ServicePtr(service), std::move(request)), call,

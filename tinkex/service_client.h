@@ -51,8 +51,11 @@ class ServiceClient {
                                                 const CallOptions& call = {});
 
   /// Deletes a checkpoint, of a training or a sampling kind, of any session. What was made from it
-  /// stays. Errors: kInvalidArgument for what is no such path; with http_status() 404 where the
-  /// server has no such checkpoint, or does not offer this.
+  /// stays. Not ordered with the calls of a model: wait for the futures of those that save or load
+  /// it first, and for this one before its path is saved to again, as a repeat may come late.
+  /// Errors: kInvalidArgument for what is no such path; with http_status() 404 where the server has
+  /// no such checkpoint, or does not offer this. A 404 to a repeat, after a reply that was lost or
+  /// a 5xx, counts as success: the checkpoint is gone.
   Future<Unit> delete_checkpoint(std::string path, const CallOptions& call = {});
 
   /// Settles everything pending with kClosed, stops the heartbeat and joins the I/O thread; waits

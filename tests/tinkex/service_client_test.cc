@@ -66,6 +66,18 @@ TEST(ServiceClientTest, ACheckpointIsDeletedByItsRunAndItsId) {
   EXPECT_EQ(asked[1], runs + "run/checkpoints/sampler_weights/what%3F");
 }
 
+TEST(ServiceClientTest, ACheckpointThatALostReplyDeletedIsDeleted) {
+  TinkerScript tinker;
+  auto service = ServiceClient::connect(tinker.options()).value();
+  const std::string runs = TinkerScript::path("training_runs/");
+  for (const mocks::Reply& lost : {mocks::Reply::hang_up(), mocks::Reply::json("{}", 503)}) {
+    tinker.server().script("DELETE", runs, {lost, mocks::Reply::json("{}", 404)});
+    const auto deleted = service.delete_checkpoint("tinker://run/weights/a").get();
+    EXPECT_TRUE(deleted.ok()) << deleted.error().what();
+  }
+  EXPECT_EQ(tinker.server().count(runs), 4u);
+}
+
 TEST(ServiceClientTest, WhatCannotBeDeletedIsAnError) {
   TinkerScript tinker;
   auto service = ServiceClient::connect(tinker.options()).value();

@@ -25,6 +25,9 @@ struct Call {
   /// Lowers ClientOptions::retry where somebody waits for the answer.
   int most_attempts = std::numeric_limits<int>::max();
   LastWordPtr last_word = nullptr;  ///< Of a call with a deadline.
+  /// Of a deletion: a 404 after an attempt of unknown outcome is the success of that attempt, and
+  /// is decoded as an empty reply.
+  bool gone_means_done = false;
 };
 
 /// Sends `call`, repeated as ClientOptions::retry says, and gives the decoded reply.
@@ -37,6 +40,10 @@ Future<T> send_call(const std::shared_ptr<const ServiceContext>& service, Call<T
   request.what = call.what;
   request.limiter = service->limiter;
   request.last_word = call.last_word;
+  if (call.gone_means_done) {
+    request.reply_if_done_before = "";
+    request.status_if_done_before = 404;
+  }
   auto loop = std::make_shared<RetryLoop>(service->runtime, std::move(request));
   auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor,
                                               [weak = std::weak_ptr<RetryLoop>(loop)] {

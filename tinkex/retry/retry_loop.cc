@@ -82,7 +82,8 @@ void RetryLoop::succeed(HttpResponse reply) {
 
 void RetryLoop::on_refusal(const HttpResponse& reply) {
   if (auto error = stopped()) return fail(*std::move(error));
-  if (reply.status == 409 && outcome_unknown_ && request_.reply_if_done_before) {
+  if (reply.status == request_.status_if_done_before && outcome_unknown_ &&
+      request_.reply_if_done_before) {
     HttpResponse stored;
     stored.status = 200;
     stored.headers = {{"content-type", "application/json"}};

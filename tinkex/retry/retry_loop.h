@@ -34,6 +34,8 @@ struct RetryableRequest {
   /// What a 409 means after an attempt of unknown outcome: the earlier attempt was carried out, and
   /// this would have been the body of its reply. Absent: a 409 is repeated like a lost reply.
   std::optional<std::string> reply_if_done_before = std::nullopt;
+  /// The status that means it: 409 where a name is taken, 404 where nothing is left to delete.
+  int status_if_done_before = 409;
   /// Sent after a 415 or 422, once. If it is refused as well, the error is the refusal that tells
   /// more.
   std::optional<OtherForm> other_form = std::nullopt;

@@ -1,6 +1,11 @@
 // Saving, loading and asking about checkpoints; run_handlers.cc lists and deletes them.
 
-#include <cstdio>
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "tinkex/validate.h"
@@ -38,32 +43,53 @@ SaveCall read_save(JsonFields& in) {
   return save;
 }
 
-/// `checkpoint-0001` and so on: the first that is free.
-std::string free_name(const CheckpointTree& tree, CheckpointPath path) {
-  for (int number = 1;; ++number) {
-    char name[32];
-    std::snprintf(name, sizeof(name), "checkpoint-%04d", number);
-    path.name = name;
+constexpr std::string_view kNumbered = "checkpoint-";
+
+/// The number in a name like `checkpoint-0001`; 0 if it is another.
+std::int64_t number_in(std::string_view name) {
+  constexpr std::size_t kMostDigits = 18;
+  if (!name.starts_with(kNumbered)) return 0;
+  name.remove_prefix(kNumbered.size());
+  std::int64_t number = 0;
+  const char* const end = name.data() + name.size();
+  const auto [rest, problem] = std::from_chars(name.data(), end, number);
+  const bool whole = problem == std::errc() && rest == end && name.size() <= kMostDigits;
+  return whole && number > 0 ? number : 0;
+}
+
+/// `checkpoint-0001` and so on. A name that was deleted is not given again: who deletes it a second
+/// time, because a reply was lost or from an old list, must not find another checkpoint there. Of
+/// what an earlier process deleted nothing is known.
+std::string fresh_name(const CheckpointTree& tree, const Model& model, CheckpointPath path) {
+  std::int64_t highest = model.last_checkpoint;
+  for (const CheckpointTree::Item& item : tree.list(model.id)) {
+    if (item.path.kind == path.kind) highest = std::max(highest, number_in(item.path.name));
+  }
+  while (true) {
+    std::string digits = std::to_string(++highest);
+    if (digits.size() < 4) digits.insert(0, 4 - digits.size(), '0');
+    path.name = std::string(kNumbered) + digits;
     if (!std::filesystem::exists(tree.directory(path))) return path.name;
   }
 }
 
 /// Where to save. A name that is taken is the caller's mistake, and final: not a status that
 /// clients repeat.
-Result<CheckpointPath> place(const CheckpointTree& tree, const Model& model, CheckpointKind kind,
+Result<CheckpointPath> place(const CheckpointTree& tree, Model& model, CheckpointKind kind,
                              const SaveCall& save) {
   CheckpointPath path{model.id, kind, save.name.value_or("")};
-  if (!save.name) path.name = free_name(tree, path);
+  if (!save.name) path.name = fresh_name(tree, model, path);
   if (!save.overwrite && std::filesystem::exists(tree.directory(path))) {
     return Error(ErrorCode::kInvalidArgument,
                  path.text() + " exists already; choose another name or set overwrite");
   }
   if (Status made = tree.make_parent(path); !made) return made.error();
+  model.last_checkpoint = std::max(model.last_checkpoint, number_in(path.name));
   return path;
 }
 
-OperationResult save_training(const CheckpointTree& tree, const Model& model,
-                              const TrainingRun& run, const SaveCall& save) {
+OperationResult save_training(const CheckpointTree& tree, Model& model, const TrainingRun& run,
+                              const SaveCall& save) {
   const auto path = place(tree, model, CheckpointKind::kTraining, save);
   if (!path) return path.error();
   const Status saved = run.save(tree.directory(*path), save.overwrite);
@@ -71,7 +97,7 @@ OperationResult save_training(const CheckpointTree& tree, const Model& model,
   return OperationOutput(dump({{"path", path->text()}, {"type", "save_weights"}}));
 }
 
-OperationResult save_sampler(const CheckpointTree& tree, const Model& model, const TrainingRun& run,
+OperationResult save_sampler(const CheckpointTree& tree, Model& model, const TrainingRun& run,
                              const SaveCall& save) {
   const auto path = place(tree, model, CheckpointKind::kSampler, save);
   if (!path) return path.error();
@@ -200,7 +226,10 @@ Reply weights_info(Service& service, const Call& call) {
   const auto path = CheckpointPath::parse(text);
   if (!path) return unprocessable("tinker_path: " + path.error().message());
   const auto directory = service.checkpoints().find(*path);
-  if (!directory) return error_reply(404, directory.error().message());
+  if (!directory) {
+    const bool is_missing = directory.error().code() == ErrorCode::kInvalidArgument;
+    return error_reply(is_missing ? 404 : 500, directory.error().message());
+  }
   const auto info = read_checkpoint_info(*directory);
   if (!info) return error_reply(400, info.error().message());
   return json_reply({{"type", "weights_info"},

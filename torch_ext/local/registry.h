@@ -43,6 +43,8 @@ struct Model {
 
   /// Compute thread only; null before creation, after unloading, and if creation failed.
   std::unique_ptr<TrainingRun> run;
+  /// Compute thread only: the highest number of a `checkpoint-0001` that was saved.
+  std::int64_t last_checkpoint = 0;
 };
 
 /// Weights that never change, to sample from.

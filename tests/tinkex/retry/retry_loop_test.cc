@@ -24,6 +24,7 @@ class RetryLoopTest : public ::testing::Test {
     request.limiter = limiter;
     request.wait_for_limiter = wait_for_limiter;
     request.reply_if_done_before = reply_if_done_before;
+    request.status_if_done_before = status_if_done_before;
     request.other_form = other_form;
     request.last_word = last_word;
     loop = std::make_shared<RetryLoop>(world.runtime, std::move(request));
@@ -35,6 +36,7 @@ class RetryLoopTest : public ::testing::Test {
   LastWordPtr last_word = std::make_shared<LastWord>();
   std::shared_ptr<RetryLoop> loop;
   std::optional<std::string> reply_if_done_before;
+  int status_if_done_before = 409;
   std::optional<OtherForm> other_form;
   std::optional<Result<HttpResponse>> outcome;
 };
@@ -191,6 +193,32 @@ TEST_F(RetryLoopTest, AConflictOfTheFirstAttemptIsTheCallersMistake) {
   world.reply(409, R"({"detail":"exists"})");
   ASSERT_TRUE(outcome && !outcome->ok());
   EXPECT_EQ(outcome->error().http_status(), 409);
+}
+
+TEST_F(RetryLoopTest, ThatNothingIsLeftAfterAnUnknownOutcomeMeansThatItWasDeleted) {
+  reply_if_done_before = "";
+  status_if_done_before = 404;
+  for (const int unknown : {0, 502}) {
+    outcome.reset();
+    start({.max_attempts = 3});
+    if (unknown == 0) {
+      world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
+    } else {
+      world.reply(unknown, "");
+    }
+    world.advance(2s);
+    world.reply(404, "{}");
+    ASSERT_TRUE(outcome && outcome->ok()) << unknown;
+  }
+  for (const int known : {0, 429}) {
+    outcome.reset();
+    start({.max_attempts = 3});
+    if (known != 0) world.reply(known, "{}");
+    world.advance(2s);
+    world.reply(404, "{}");
+    ASSERT_TRUE(outcome && !outcome->ok()) << known;
+    EXPECT_EQ(outcome->error().http_status(), 404);
+  }
 }
 
 // Spec T12.

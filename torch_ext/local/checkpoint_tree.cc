@@ -91,6 +91,16 @@ std::vector<std::string> folders_in(const fs::path& directory) {
   return names;
 }
 
+/// An error where that cannot be told, for lack of a permission or for a disk that fails.
+Result<bool> is_checkpoint(const fs::path& directory) {
+  std::error_code problem;
+  const fs::file_type type = fs::symlink_status(directory, problem).type();
+  if (type == fs::file_type::none) {
+    return io_error("cannot look at " + directory.string(), problem.value());
+  }
+  return type == fs::file_type::directory;
+}
+
 std::int64_t written_at(const fs::path& directory) {
   struct stat status = {};
   return ::stat(directory.c_str(), &status) == 0 ? status.st_mtim.tv_sec : 0;
@@ -154,7 +164,11 @@ Result<std::unique_ptr<CheckpointTree>> CheckpointTree::open(fs::path root) {
 
 CheckpointTree::~CheckpointTree() {
   std::error_code ignored;
-  if (temporary_) fs::remove_all(root_, ignored);
+  if (temporary_) {
+    fs::remove_all(root_, ignored);
+  } else {
+    remove_remains();
+  }
   ::close(lock_);
 }
 
@@ -176,8 +190,9 @@ fs::path CheckpointTree::directory(const CheckpointPath& path) const {
 
 Result<fs::path> CheckpointTree::find(const CheckpointPath& path) const {
   fs::path found = directory(path);
-  std::error_code ignored;
-  if (fs::symlink_status(found, ignored).type() == fs::file_type::directory) return found;
+  const Result<bool> there = is_checkpoint(found);
+  if (!there) return there.error();
+  if (*there) return found;
   std::string known;
   for (const Item& item : list(path.run_id))
     known += (known.empty() ? "" : ", ") + item.path.text();
@@ -185,19 +200,28 @@ Result<fs::path> CheckpointTree::find(const CheckpointPath& path) const {
                           (known.empty() ? "the run has none" : "the run has " + known));
 }
 
-Result<bool> CheckpointTree::remove(const CheckpointPath& path) const {
+Result<std::optional<fs::path>> CheckpointTree::set_aside(const CheckpointPath& path) const {
+  using Doomed = std::optional<fs::path>;
   const fs::path found = directory(path);
-  std::error_code problem;
-  if (fs::symlink_status(found, problem).type() != fs::file_type::directory) return false;
+  const Result<bool> there = is_checkpoint(found);
+  if (!there) return there.error();
+  if (!*there) return Doomed();
   // Under a name that is nobody's: what an end of the process leaves of it goes when the tree is
   // opened the next time.
   static std::atomic<int> number{0};
-  const fs::path doomed = found.parent_path() / (".deleted-" + std::to_string(number.fetch_add(1)));
+  fs::path doomed = found.parent_path() / (".deleted-" + std::to_string(number.fetch_add(1)));
+  std::error_code problem;
   fs::rename(found, doomed, problem);
-  if (problem == std::errc::no_such_file_or_directory) return false;  // Another call was first.
+  if (problem == std::errc::no_such_file_or_directory) return Doomed();  // Another call was first.
   if (problem) return io_error("cannot delete " + found.string(), problem.value());
-  fs::remove_all(doomed, problem);
-  return true;
+  return Doomed(std::move(doomed));
+}
+
+Status CheckpointTree::discard(const fs::path& folder) {
+  std::error_code problem;
+  fs::remove_all(folder, problem);
+  if (!problem) return ok_status();
+  return io_error("cannot free the space of " + folder.string(), problem.value());
 }
 
 Status CheckpointTree::make_parent(const CheckpointPath& path) const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,7 +33,7 @@ struct CheckpointPath {
 class CheckpointTree {
  public:
   /// Opens or makes `root`; empty makes a temporary directory that the destructor removes. Remains
-  /// of interrupted saves are removed.
+  /// of interrupted saves and deletions are removed, here and by the destructor.
   static Result<std::unique_ptr<CheckpointTree>> open(std::filesystem::path root);
   ~CheckpointTree();
   CheckpointTree(const CheckpointTree&) = delete;
@@ -41,10 +42,15 @@ class CheckpointTree {
   const std::filesystem::path& root() const noexcept { return root_; }
   /// Where a checkpoint is or will be.
   std::filesystem::path directory(const CheckpointPath& path) const;
-  /// The same, refused with the list of its neighbours if there is no such checkpoint.
+  /// The same, refused with the list of its neighbours if there is no such checkpoint; kIo if that
+  /// cannot be told.
   Result<std::filesystem::path> find(const CheckpointPath& path) const;
-  /// Removes a checkpoint, as a whole or not at all. False if there is none.
-  Result<bool> remove(const CheckpointPath& path) const;
+  /// Takes a checkpoint away, as a whole or not at all: renames it to a folder that is nobody's,
+  /// for `discard`. Nothing if there is none. Fast.
+  Result<std::optional<std::filesystem::path>> set_aside(const CheckpointPath& path) const;
+  /// Frees the space of what was set aside; its error names what stays. As long as the disk takes:
+  /// for a thread on which nobody waits. What is never discarded goes with the tree.
+  static Status discard(const std::filesystem::path& folder);
   /// The folder in which `path` is about to be written.
   Status make_parent(const CheckpointPath& path) const;
 

@@ -148,13 +148,16 @@ Result<AtomicDirectory> AtomicDirectory::create(fs::path final_path) {
 Status AtomicDirectory::commit(bool overwrite) {
   Status status = sync_directory(temporary_);
   if (!status) return status;
-  const bool moved =
-      ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, final_.c_str(), RENAME_NOREPLACE) == 0;
-  if (!moved && errno != EEXIST) return io_error(final_, "cannot rename into", errno);
-  if (!moved && !overwrite) return io_error(final_, "there already is something at", 0);
-  if (!moved &&
-      ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) != 0) {
-    return io_error(final_, "cannot replace", errno);
+  const auto rename = [this](unsigned flags) {
+    return ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, final_.c_str(), flags) == 0;
+  };
+  bool moved = false;
+  while (!(moved = rename(RENAME_NOREPLACE))) {
+    if (errno != EEXIST) return io_error(final_, "cannot rename into", errno);
+    if (!overwrite) return io_error(final_, "there already is something at", 0);
+    if (rename(RENAME_EXCHANGE)) break;
+    // Deleted in between: there is nothing to exchange any more.
+    if (errno != ENOENT) return io_error(final_, "cannot replace", errno);
   }
   // After an exchange temporary_ is the old directory, which the destructor removes.
   if (moved) temporary_.clear();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <utility>
@@ -154,16 +155,28 @@ Reply list_checkpoints(Service& service, const Call& call) {
   return json_reply({{"checkpoints", cut(all, *page)}, {"cursor", cursor(*page, all.size())}});
 }
 
-/// Whatever was loaded from it is in memory, and stays.
+/// Frees the space of a checkpoint that was deleted: between other tasks, because this thread may
+/// be the one that carries everyone's heartbeats and polls. At a shutdown, one that has begun is
+/// waited for, and those that wait go with the tree.
+void discard_later(Service& service, const CheckpointPath& path,
+                   const std::filesystem::path& folder) {
+  service.compute().post(".deleted", [&service, text = path.text(), folder] {
+    const Status discarded = CheckpointTree::discard(folder);
+    if (!discarded) service.log("deleted " + text + ", but " + discarded.error().message());
+  });
+}
+
+/// At once, not in its model's order. Whatever was loaded from it is in memory, and stays.
 Reply delete_checkpoint(Service& service, const Call& call) {
   const auto part = [&](const char* name) { return call.parameters.find(name)->second; };
   const auto path =
       CheckpointPath::parse("tinker://" + part("run_id") + "/" + part("kind") + "/" + part("name"));
   if (!path) return error_reply(404, path.error().message());
-  const auto removed = service.checkpoints().remove(*path);
-  if (!removed) return error_reply(500, removed.error().message());
-  if (!*removed) return error_reply(404, "there is no checkpoint " + path->text());
+  const auto doomed = service.checkpoints().set_aside(*path);
+  if (!doomed) return error_reply(500, doomed.error().message());
+  if (!*doomed) return error_reply(404, "there is no checkpoint " + path->text());
   service.log("deleted " + path->text());
+  discard_later(service, *path, **doomed);
   Reply reply;
   reply.status = 204;
   return reply;

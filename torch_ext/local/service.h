@@ -25,8 +25,8 @@ class Service {
   static Result<std::shared_ptr<Service>> create(BackendOptions options);
 
   /// Ends the running operation and fails everything that waits. A batch ends after its
-  /// micro-batch, a sample after its token; what is shorter (a step, a save, a load) is waited for.
-  /// Idempotent.
+  /// micro-batch, a sample after its token; what is shorter (a step, a save, a load, the rest of a
+  /// deletion) is waited for. Idempotent.
   void shutdown() noexcept;
 
   const BackendOptions& options() const noexcept { return options_; }

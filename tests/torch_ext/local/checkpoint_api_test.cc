@@ -3,11 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <string>
+#include <thread>
 
 #include "tests/torch_ext/local/test_backend.h"
+#include "torch_ext/logits_loss.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -202,6 +206,59 @@ TEST_F(CheckpointApiTest, ADeletedCheckpointIsGoneAndTheOthersStay) {
   EXPECT_EQ(save(model, 3, "a")["type"], "save_weights");  // Its name is free again.
   restart();
   EXPECT_EQ(api_->get("training_runs/" + model + "/checkpoints")["checkpoints"].size(), 2u);
+}
+
+TEST_F(CheckpointApiTest, ADeletionIsAnsweredBeforeItsSpaceIsFree) {
+  std::promise<void> done;
+  api_.reset();
+  BackendOptions options;
+  options.data_dir = root_;
+  options.losses["hold"] = [held = done.get_future().share()](const at::Tensor& logits,
+                                                              const LossInputs&) {
+    held.wait();
+    return logits.sum();
+  };
+  api_ = std::make_unique<TestBackend>(options);
+  const std::string model = api_->model(session_ = api_->session());
+  save(model, 1, "a");
+  Json body = backward_body(model, 2);
+  body["forward_backward_input"]["loss_fn"] = "hold";
+  api_->post("forward_backward", body);  // The thread that computes has no time now.
+  EXPECT_EQ(api_->call("DELETE", "training_runs/" + model + "/checkpoints/weights/a").status, 204);
+  const fs::path weights = root_ / model / "weights";
+  EXPECT_FALSE(fs::exists(weights / "a"));
+  EXPECT_FALSE(fs::is_empty(weights)) << "it was removed on the thread that replies";
+  EXPECT_TRUE(api_->get("training_runs/" + model + "/checkpoints")["checkpoints"].empty());
+  done.set_value();
+  for (int i = 0; i < 2'000 && !fs::is_empty(weights); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_TRUE(fs::is_empty(weights));
+}
+
+TEST_F(CheckpointApiTest, TheNumberOfADeletedCheckpointIsNotGivenAgain) {
+  const std::string model = api_->model(session_);
+  const std::string weights = "tinker://" + model + "/weights/";
+  const std::string checkpoints = "training_runs/" + model + "/checkpoints/weights/";
+  EXPECT_EQ(save(model, 1, nullptr)["path"], weights + "checkpoint-0001");
+  EXPECT_EQ(api_->call("DELETE", checkpoints + "checkpoint-0001").status, 204);
+  EXPECT_EQ(save(model, 2, nullptr)["path"], weights + "checkpoint-0002");
+  save(model, 3, "checkpoint-0007");
+  EXPECT_EQ(api_->call("DELETE", checkpoints + "checkpoint-0007").status, 204);
+  save(model, 4, "checkpoint-9x");  // No number.
+  EXPECT_EQ(save(model, 5, nullptr)["path"], weights + "checkpoint-0008");
+  fs::create_directories(root_ / model / "weights/checkpoint-12345");  // Of another process.
+  EXPECT_EQ(save(model, 6, nullptr)["path"], weights + "checkpoint-12346");
+  // A second deletion, by a reply that was lost or an old list, finds nothing.
+  EXPECT_EQ(api_->call("DELETE", checkpoints + "checkpoint-0001").status, 404);
+}
+
+TEST_F(CheckpointApiTest, ACheckpointThatCannotBeLookedAtIsNotSaidToBeMissing) {
+  fs::create_directory_symlink("run", root_ / "run");
+  const Reply reply = api_->call("DELETE", "training_runs/run/checkpoints/weights/a");
+  EXPECT_EQ(reply.status, 500);
+  EXPECT_THAT(reply.body, HasSubstr("cannot look at"));
+  EXPECT_EQ(api_->refusal("weights_info", {{"tinker_path", "tinker://run/weights/a"}}).first, 500);
 }
 
 TEST_F(CheckpointApiTest, WhatAnInterruptedDeletionLeftGoesWithTheNextBackend) {

@@ -6,19 +6,37 @@
 #include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdio.h>  // NOLINT(modernize-deprecated-headers): RENAME_EXCHANGE is of POSIX
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/torch_ext/local/engine_testing.h"
 #include "torch_ext/local/file_io.h"
 #include "torch_ext/local/safetensors.h"
+
+namespace {
+
+/// Called once, before the next exchange of two folders.
+std::function<void()> before_exchange;
+
+}  // namespace
+
+/// In place of libc's, to let something happen between two renames of one commit.
+extern "C" int renameat2(int from_dir, const char* from, int to_dir, const char* to,
+                         unsigned flags) noexcept {
+  if (flags == RENAME_EXCHANGE && before_exchange) std::exchange(before_exchange, nullptr)();
+  return static_cast<int>(::syscall(SYS_renameat2, from_dir, from, to_dir, to, flags));
+}
 
 namespace tinkex::torch_ext::local::testing {
 namespace {
@@ -186,6 +204,18 @@ TEST_F(AtomicDirectoryTest, CommitReplacesOnlyWhenTold) {
   EXPECT_EQ(read_file(root_ / "a" / "f", 10).value(), "1");
   EXPECT_TRUE(write("3", true));
   EXPECT_EQ(read_file(root_ / "a" / "f", 10).value(), "3");
+  EXPECT_EQ(entries(), std::vector<std::string>{"a"});
+}
+
+TEST_F(AtomicDirectoryTest, WhatIsDeletedWhileItIsOverwrittenIsReplacedAllTheSame) {
+  AtomicDirectory directory = AtomicDirectory::create(root_ / "a").value();
+  ASSERT_TRUE(write_file(directory.path() / "f", "new"));
+  fs::create_directories(root_ / "a");
+  before_exchange = [&] { fs::remove_all(root_ / "a"); };
+  const Status committed = directory.commit(true);
+  EXPECT_TRUE(committed) << committed.error().what();
+  EXPECT_FALSE(before_exchange) << "it was not called";
+  EXPECT_EQ(read_file(root_ / "a" / "f", 10).value(), "new");
   EXPECT_EQ(entries(), std::vector<std::string>{"a"});
 }
 

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include "tinkex/validate.h"
@@ -110,6 +111,46 @@ TEST_F(CheckpointTreeTest, RemainsOfAnInterruptedSaveAreRemovedAtStart) {
   EXPECT_FALSE(fs::exists(root_ / "r/weights/.a.partial"));
   EXPECT_TRUE(fs::exists(root_ / "r/weights/a"));
   EXPECT_TRUE(fs::exists(root_ / ".git/weights/.keep"));
+}
+
+TEST_F(CheckpointTreeTest, WhatIsSetAsideIsGoneAtOnceAndItsSpaceWhenItIsDiscarded) {
+  const auto tree = open();
+  fs::create_directories(root_ / "r/weights/a/parts");
+  const auto path = CheckpointPath::parse("tinker://r/weights/a").value();
+  const auto doomed = tree->set_aside(path).value();
+  ASSERT_TRUE(doomed);
+  EXPECT_FALSE(fs::exists(root_ / "r/weights/a"));
+  EXPECT_TRUE(fs::exists(*doomed / "parts"));
+  EXPECT_TRUE(tree->list("r").empty());
+  EXPECT_FALSE(tree->set_aside(path).value()) << "there is none any more";
+  EXPECT_TRUE(CheckpointTree::discard(*doomed));
+  EXPECT_TRUE(fs::is_empty(root_ / "r/weights"));
+}
+
+TEST_F(CheckpointTreeTest, WhatWasSetAsideAndNotDiscardedGoesWithTheTree) {
+  auto tree = open();
+  fs::create_directories(root_ / "r/weights/a/parts");
+  fs::create_directories(root_ / "r/weights/b");
+  ASSERT_TRUE(tree->set_aside(CheckpointPath::parse("tinker://r/weights/a").value()).value());
+  tree.reset();
+  EXPECT_EQ(std::distance(fs::directory_iterator(root_ / "r/weights"), {}), 1);
+  EXPECT_TRUE(fs::exists(root_ / "r/weights/b"));
+}
+
+TEST_F(CheckpointTreeTest, WhatCannotBeLookedAtIsNotTakenForMissing) {
+  const auto tree = open();
+  fs::create_directory_symlink("r", root_ / "r");  // As a missing permission, but for root as well.
+  const auto path = CheckpointPath::parse("tinker://r/weights/a").value();
+  const auto found = tree->find(path);
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code(), ErrorCode::kIo);
+  EXPECT_THAT(found.error().message(), HasSubstr("cannot look at"));
+  const auto doomed = tree->set_aside(path);
+  ASSERT_FALSE(doomed);
+  EXPECT_THAT(doomed.error().message(), HasSubstr((root_ / "r/weights/a").string()));
+  const Status left = CheckpointTree::discard(tree->directory(path));
+  ASSERT_FALSE(left) << "what stays is told";
+  EXPECT_THAT(left.error().message(), HasSubstr("cannot free the space of"));
 }
 
 TEST_F(CheckpointTreeTest, DirectoryThatCannotBeMadeIsNamed) {

@@ -1,6 +1,7 @@
 #include "torch_ext/adapter.h"
 
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "torch_ext/local/checkpoint.h"
@@ -20,12 +21,17 @@ Result<std::shared_ptr<local::Backend>> backend_of(const Connection& connection)
   return Error(ErrorCode::kClosed, "connection: its embedded backend has ended");
 }
 
-/// PEFT's own folders have no record of what they belong to.
-Error foreign_adapter(const std::filesystem::path& folder) {
+/// PEFT's own folders have no record of what they belong to, and neither have other servers'.
+Status check_record(const std::filesystem::path& folder) {
+  const local::Unrecorded kind = local::look_for_record(folder);
+  if (kind == local::Unrecorded::kNo) return ok_status();
+  const std::string what = kind == local::Unrecorded::kForeign
+                               ? "is an adapter that PEFT saved"
+                               : "is a checkpoint that lost its metadata.json, or another server's";
   return local::file_error(
-      folder,
-      "is an adapter that PEFT saved, expected a checkpoint of the embedded backend, which has a "
-      "metadata.json; import_adapter(connection, folder, name) makes one of it");
+      folder, what +
+                  ", expected a checkpoint of the embedded backend, which has a metadata.json; "
+                  "import_adapter(connection, folder, name) makes one of it");
 }
 
 }  // namespace
@@ -40,7 +46,7 @@ Result<std::filesystem::path> checkpoint_folder(const Connection& connection,
 Result<AdapterState> load_adapter(const std::filesystem::path& folder) {
   return local::guarded(
       [&]() -> Result<AdapterState> {
-        if (local::is_foreign_adapter(folder)) return foreign_adapter(folder);
+        if (Status recorded = check_record(folder); !recorded) return recorded.error();
         const Result<local::CheckpointInfo> info = local::read_checkpoint_info(folder);
         if (!info) return info.error();
         const Result<local::SafetensorsFile> file = local::open_adapter_file(folder);

@@ -120,6 +120,10 @@ TEST_F(AdapterTest, AFolderOfPeftsIsToBeImported) {
   fs::create_directories(root_);
   fs::copy(checkpoint_folder(connection, trained(connection)).value(), copy);
   fs::remove(copy / "metadata.json");
+  EXPECT_THAT(load_adapter(copy).error().message(),
+              AllOf(HasSubstr("is a checkpoint that lost its metadata.json, or another server's"),
+                    HasSubstr("import_adapter(connection, folder, name) makes one of it")));
+  fs::remove(copy / "checkpoint_complete");
   const auto refused = load_adapter(copy);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::kIo);

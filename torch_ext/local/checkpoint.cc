@@ -224,9 +224,13 @@ Result<CheckpointInfo> read_checkpoint_info(const fs::path& dir) {
   });
 }
 
-bool is_foreign_adapter(const fs::path& dir) {
+Unrecorded look_for_record(const fs::path& dir) {
   std::error_code problem;
-  return fs::exists(dir / kAdapterConfigFile, problem) && !fs::exists(dir / kMetadataFile, problem);
+  if (!fs::exists(dir / kAdapterConfigFile, problem)) return Unrecorded::kNo;
+  if (fs::status(dir / kMetadataFile, problem).type() != fs::file_type::not_found) {
+    return Unrecorded::kNo;
+  }
+  return fs::exists(dir / kCompleteFile, problem) ? Unrecorded::kComplete : Unrecorded::kForeign;
 }
 
 Result<SafetensorsFile> open_adapter_file(const fs::path& dir) {

@@ -55,8 +55,13 @@ Status write_checkpoint(const std::filesystem::path& dir, const BaseModel& model
 
 Result<CheckpointInfo> read_checkpoint_info(const std::filesystem::path& dir);
 
-/// Whether a folder has an adapter as PEFT saves it, and no checkpoint's record of it.
-bool is_foreign_adapter(const std::filesystem::path& dir);
+/// A folder with an adapter as PEFT saves it, and no checkpoint's record of it.
+enum class Unrecorded {
+  kNo,        ///< It has the record, or that cannot be told, or there is no adapter.
+  kForeign,   ///< PEFT saved it.
+  kComplete,  ///< It is marked as a whole checkpoint: it lost the record, or a server made it.
+};
+Unrecorded look_for_record(const std::filesystem::path& dir);
 
 /// The adapter of a checkpoint, of its own rank and train flags. It must belong to `model`; sizes
 /// and digests of the files are verified.

@@ -85,14 +85,23 @@ ModelResult load_gguf(const fs::path& path, const Request& request) {
 Status check_parts(const fs::path& folder) {
   std::error_code problem;
   std::string missing;
+  Status looked = ok_status();
+  const auto is_there = [&](const char* name) {
+    const fs::file_type type = fs::status(folder / name, problem).type();
+    if (type == fs::file_type::none) {
+      looked = io_error(folder / name, "cannot look at", problem.value());
+    }
+    return type != fs::file_type::none && type != fs::file_type::not_found;
+  };
   const auto need = [&](const char* name, const char* or_else) {
-    if (fs::exists(folder / name, problem) || fs::exists(folder / or_else, problem)) return;
+    if (is_there(name) || is_there(or_else)) return;
     missing += (missing.empty() ? "" : ", ") + std::string(name);
   };
   need("config.json", "config.json");
   need("model.safetensors", "model.safetensors.index.json");
   need(kTokenizerFile, kTokenizerFile);
   if (missing.empty()) return ok_status();
+  if (!looked) return looked;  // What is there is not known.
   std::string remedy = "name such a folder or a .gguf file";
   for (fs::directory_iterator entry(folder, problem), end; !problem && entry != end;
        entry.increment(problem)) {

@@ -355,6 +355,15 @@ TEST_F(PretrainedTest, AFolderWithoutAModelIsToldWhatMakesOne) {
   EXPECT_THAT(error_of(bare), HasSubstr("it lacks tokenizer.json; expected "));
 }
 
+TEST_F(PretrainedTest, APartThatCannotBeLookedAtIsNotSaidToBeLacking) {
+  const fs::path folder = copy_of("llama");
+  fs::remove(folder / "config.json");
+  fs::create_symlink("config.json", folder / "config.json");  // As a missing permission is.
+  EXPECT_THAT(error_of(folder),
+              AllOf(HasSubstr("cannot look at '" + (folder / "config.json").string() + "'"),
+                    ::testing::Not(HasSubstr("lacks"))));
+}
+
 TEST_F(PretrainedTest, FilesThatAreMissingCutOffOrGarbageAreNamed) {
   EXPECT_THAT(error_of(kData / "models"), HasSubstr("config.json"));
   EXPECT_THAT(error_of(kData / "nothing"), HasSubstr("nothing"));

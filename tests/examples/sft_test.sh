@@ -63,7 +63,7 @@ stopped() {
 }
 
 # checkpoints FOLDER: the names of those that lie there.
-checkpoints() { find "$1" -path '*/weights/*' -prune -printf '%f\n' | sort; }
+checkpoints() { find "$1" -path '*/weights/[!.]*' -prune -printf '%f\n' | sort; }
 
 # What a run has saved on the way is there after the worst of ends.
 test_saves_on_the_way() {
@@ -273,7 +273,9 @@ test_bad_server_options() {
   server_refused "the port by --port" --host 127.0.0.1:80
   server_refused "65535" --port 99999
   server_refused "65535" --port -1
-  server_refused "local_server: --prot 80: there is no such option; did you mean --port?" --prot 80
+  server_refused "local_server: --prot: there is no such option; did you mean --port?" --prot 80
+  server_refused "local_server: --apikey: there is no such option; did you mean --api-key?" --apikey tml-secret
+  ! grep -q secret err.txt || fail "a key was shown: $(cat err.txt)"
   # 08 is a number, and the name is looked up elsewhere.
   server_refused "needs an API key" --threads 08 --host 127.example.org
 }

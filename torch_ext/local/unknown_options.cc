@@ -49,9 +49,10 @@ std::vector<std::string> about_unknown(const std::vector<std::string>& rest,
       sentences.push_back("'" + rest[i] + "' belongs to no option");
       continue;
     }
-    std::string typed = rest[i];
-    const std::string meant = nearest(typed.substr(0, typed.find('=')), options);
-    if (i + 1 < rest.size() && !is_option(rest[i + 1])) typed += " " + rest[++i];
+    // Without its value, which may be a secret.
+    const std::string typed = rest[i].substr(0, rest[i].find('='));
+    const std::string meant = nearest(typed, options);
+    if (i + 1 < rest.size() && !is_option(rest[i + 1])) ++i;
     sentences.push_back(typed + ": there is no such option" +
                         (meant.empty() ? "" : "; did you mean " + meant + "?"));
   }

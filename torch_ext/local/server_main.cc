@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -63,15 +64,24 @@ void enter_callers_directory() {
 /// A semaphore of POSIX, because a signal handler may post it.
 sem_t stop_requested;
 
-/// The first of Ctrl-C and SIGTERM. A thread of its own waits for it, while models load too. In
-/// every other thread that is started later the two are blocked; those that a library of LibTorch's
-/// has started before main, as OpenBLAS does, run the handler like any.
+/// Later SIGTERMs change nothing: `timeout` sends them twice.
+void on_stop(int) {
+  const int saved = errno;
+  sem_post(&stop_requested);
+  ::signal(SIGINT, SIG_DFL);
+  errno = saved;
+}
+
+/// The first of Ctrl-C and SIGTERM; the next Ctrl-C ends the program at once. A thread of its own
+/// waits for it, while models load too, and stays to take the next one. In every other thread that
+/// is started later the two are blocked; those that a library of LibTorch's has started before
+/// main, as OpenBLAS does, run the handler like any.
 class StopSignal {
  public:
   StopSignal() {
     sem_init(&stop_requested, /*pshared=*/0, 0);
     struct sigaction action = {};
-    action.sa_handler = [](int) { sem_post(&stop_requested); };
+    action.sa_handler = on_stop;
     action.sa_flags = SA_RESTART;
     sigset_t signals;
     sigemptyset(&signals);
@@ -86,10 +96,12 @@ class StopSignal {
       }
       came_.request_stop();
       arrival_.release();
+      end_.acquire();
     });
   }
   ~StopSignal() {
     sem_post(&stop_requested);
+    end_.release();
     thread_.join();
   }
   StopSignal(const StopSignal&) = delete;
@@ -102,6 +114,7 @@ class StopSignal {
  private:
   std::stop_source came_;
   std::binary_semaphore arrival_{0};
+  std::binary_semaphore end_{0};
   std::thread thread_;
 };
 
@@ -220,7 +233,7 @@ int serve(LocalServerOptions options) {
   }
   greet(**server, options);
   stop.wait();
-  std::printf("Stopping: what is running is cut short.\n");
+  std::printf("Stopping: what is running is cut short; Ctrl-C again ends at once.\n");
   std::fflush(stdout);
   (*server)->stop();
   return 0;

@@ -188,11 +188,15 @@ test_interrupt_while_sampling() {
   for at in {1..320}; do
     printf '{"prompt": "%d ", "completion": "%0120d"}\n' "$at" "$at"
   done >slow.jsonl
+  mkfifo lines
   env --default-signal=TERM "$sft" --base-model tinkex/tiny --rank 4 --batch-size 2 --threads 1 \
-    --data slow.jsonl --steps 1 --out sampling >out.txt 2>err.txt &
-  local pid=$!
-  eventually "the samples of a trained model" grep -q "^step 1/1" out.txt
-  kill -TERM "$pid"
+    --data slow.jsonl --steps 1 --out sampling >lines 2>err.txt &
+  local pid=$! line
+  # Read as they come: sampling takes a fifth of a second.
+  while IFS= read -r line; do
+    printf '%s\n' "$line"
+    if [[ $line = "step 1/1"* ]]; then kill -TERM "$pid"; fi
+  done <lines >out.txt
   ends "$pid" 143 "a run that samples, after SIGTERM"
   ! grep -q "^After" out.txt || fail "it sampled all the same: $(cat out.txt)"
   grep -q "Stopped by SIGTERM after step 1; everything is saved" out.txt || fail "$(cat out.txt)"

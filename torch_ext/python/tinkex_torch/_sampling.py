@@ -8,15 +8,11 @@ import torch
 
 from ._arguments import Array, Arrays, to_float, to_int, to_tensor, to_tensors, to_text
 from ._errors import translate_errors
-from ._handle import Handle, Native, finish, start
+from ._handle import Handle, Native, finish, same, start
 from ._results import Ragged, RaggedSamples, SampleResult
 
 if TYPE_CHECKING:
     from ._service import Service
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _settings(num_samples: int, max_tokens: int | None, seed: int | None, temperature: float,
@@ -148,7 +144,7 @@ class SamplingClient(Native):
 
     def compute_logprobs_async(self, prompt: Array) -> Handle[torch.Tensor]:
         """As ``compute_logprobs``, without waiting."""
-        return start(torch.ops.tinkex.compute_logprobs_async, _same, self.native,
+        return start(torch.ops.tinkex.compute_logprobs_async, same, self.native,
                      to_tensor(prompt, "prompt"))
 
     def compute_logprobs_ragged(self, prompts: Arrays) -> Ragged:

@@ -11,7 +11,7 @@ import torch
 
 from ._arguments import to_int, to_text
 from ._errors import translate_errors
-from ._handle import Handle, Native, finish, start
+from ._handle import Handle, Native, finish, same, start
 from ._remote_model import RemoteModel
 from ._sampling import SamplingClient
 from ._training import TrainingClient
@@ -138,7 +138,7 @@ class Service(Native):
 
     def delete_checkpoint_async(self, path: str) -> Handle[None]:
         """As ``delete_checkpoint``, without waiting."""
-        return start(torch.ops.tinkex.delete_checkpoint_async, lambda nothing: nothing, self.native,
+        return start(torch.ops.tinkex.delete_checkpoint_async, same, self.native,
                      to_text(path, "path"))
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from ._arguments import (
     to_text,
 )
 from ._errors import translate_errors
-from ._handle import Handle, Native, finish, start, start_interruptibly
+from ._handle import Handle, Native, finish, same, start, start_interruptibly
 from ._results import BatchResult, Metrics, ModelInfo, RaggedResult
 from ._sampling import SamplingClient
 
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 def _batch_result(parts: Any) -> BatchResult:
     return BatchResult(*parts)
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 class TrainingClient(Native):
@@ -197,7 +193,7 @@ class TrainingClient(Native):
         """As ``optim_step``, without waiting."""
         settings = dict(learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps,
                         weight_decay=weight_decay, grad_clip_norm=grad_clip_norm)
-        return start(torch.ops.tinkex.optim_step_async, _same, self.native,
+        return start(torch.ops.tinkex.optim_step_async, same, self.native,
                      *(to_float(value, name) for name, value in settings.items()))
 
     def save_state(self, name: str, *, overwrite: bool = False) -> str:
@@ -206,7 +202,7 @@ class TrainingClient(Native):
 
     def save_state_async(self, name: str, *, overwrite: bool = False) -> Handle[str]:
         """As ``save_state``, without waiting."""
-        return start(torch.ops.tinkex.save_state_async, _same, self.native, to_text(name, "name"),
+        return start(torch.ops.tinkex.save_state_async, same, self.native, to_text(name, "name"),
                      overwrite)
 
     def load_state(self, path: str, *, with_optimizer: bool = True) -> str:
@@ -215,7 +211,7 @@ class TrainingClient(Native):
 
     def load_state_async(self, path: str, *, with_optimizer: bool = True) -> Handle[str]:
         """As ``load_state``, without waiting."""
-        return start(torch.ops.tinkex.load_state_async, _same, self.native, to_text(path, "path"),
+        return start(torch.ops.tinkex.load_state_async, same, self.native, to_text(path, "path"),
                      with_optimizer)
 
     def save_weights_for_sampler(self, name: str) -> str:
@@ -224,7 +220,7 @@ class TrainingClient(Native):
 
     def save_weights_for_sampler_async(self, name: str) -> Handle[str]:
         """As ``save_weights_for_sampler``, without waiting."""
-        return start(torch.ops.tinkex.save_weights_for_sampler_async, _same, self.native,
+        return start(torch.ops.tinkex.save_weights_for_sampler_async, same, self.native,
                      to_text(name, "name"))
 
     def save_weights_and_get_sampling_client(self) -> SamplingClient:
@@ -247,7 +243,7 @@ class TrainingClient(Native):
 
     def unload_async(self) -> Handle[None]:
         """As ``unload``, without waiting."""
-        return start(torch.ops.tinkex.unload_async, _same, self.native)
+        return start(torch.ops.tinkex.unload_async, same, self.native)
 
     def __repr__(self) -> str:
         return "<tinkex_torch.TrainingClient of %r>" % self._service

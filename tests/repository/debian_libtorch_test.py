@@ -55,8 +55,8 @@ class DebianLibtorchTest(unittest.TestCase):
         environment = {"PATH": self.state + "/bin:" + os.environ["PATH"], "STATE": self.state,
                        "TINKEX_CACHE": self.cache, **variables}
         return subprocess.run([os.path.join(checkout.ROOT, "tools/debian_libtorch")], check=False,
-                              env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True)
+                              cwd=self.state, env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
 
     def calls(self):
         with open(os.path.join(self.state, "apt"), encoding="utf-8") as file:
@@ -71,6 +71,13 @@ class DebianLibtorchTest(unittest.TestCase):
             self.assertTrue(os.path.isfile(os.path.join(self.root, path)), path)
         self.assertEqual(sorted(os.listdir(self.cache)), ["libtorch-1.13", "libtorch-1.13.lock"])
         self.assertIn("--download-only", self.calls()[0])
+
+    def test_a_relative_cache_gives_the_same_absolute_folder(self):
+        done = self.unpack(TINKEX_CACHE="the cache")
+        self.assertEqual((done.returncode, os.path.realpath(done.stdout.rstrip())),
+                         (0, os.path.realpath(self.root + "/usr")), done.stderr)
+        self.assertTrue(os.path.isabs(done.stdout), done.stdout)
+        self.assertTrue(os.path.isfile(os.path.join(self.root, LIBRARIES, "libnl-3.so.200")))
 
     def test_it_is_unpacked_once(self):
         first = self.unpack()

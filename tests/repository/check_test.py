@@ -50,8 +50,10 @@ class CheckTest(unittest.TestCase):
 
     # Spec E4, A5.
     def test_e4_a5_all_checks_are_the_clients_then_all_tests_then_the_analysis(self):
-        told = self.check("--help").stdout.split("Checks: ")[1].split()
-        self.assertEqual(told, ["clients", "tests", "format", "werror", "thread_safety", "tidy",
+        about, told = self.check("--help").stdout.split("Checks: ")
+        self.assertIn("`tools/check all` tests/consumer, the oldest LibTorch and the sanitizers", about)
+        self.assertTrue(about.endswith(" the named checks.\n"), about)
+        self.assertEqual(told.split(), ["clients", "tests", "format", "werror", "thread_safety", "tidy",
                                 "consumers", "libtorch_1_13", "asan", "tsan"])
         self.assertEqual(self.called(), [])
 

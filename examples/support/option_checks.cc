@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
-#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -12,35 +11,13 @@
 #include "examples/support/server_name.h"
 
 namespace sft {
-namespace {
-
-/// A number as a whole, or nothing.
-template <class T>
-std::optional<T> parse_number(const std::string& text) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-}  // namespace
-
-OptionCheck whole_number(std::int64_t least, std::string advice, std::int64_t most) {
-  return [least, advice = std::move(advice), most](std::string& text) -> std::string {
-    const auto value = parse_number<std::int64_t>(text);
-    if (value && *value >= least && *value <= most) {
-      text = std::to_string(*value);
-      return "";
-    }
-    return "'" + text + "' is not a whole number from " + std::to_string(least) + " to " +
-           std::to_string(most) + "; " + advice;
-  };
-}
 
 OptionCheck positive_number() {
   return [](std::string& text) -> std::string {
-    const auto value = parse_number<double>(text);
-    if (value && std::isfinite(*value) && *value > 0) return "";
+    double value = 0;
+    const char* const all = text.data() + text.size();
+    const auto [end, error] = std::from_chars(text.data(), all, value);
+    if (error == std::errc() && end == all && std::isfinite(value) && value > 0) return "";
     return "'" + text + "' is not a positive number; give one such as 0.005 or 1e-4";
   };
 }

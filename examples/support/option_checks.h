@@ -1,21 +1,15 @@
 #pragma once
 
-#include <cstdint>
-#include <functional>
-#include <limits>
 #include <string>
 #include <vector>
 
+#include "torch_ext/programs/option_checks.h"
+
 namespace sft {
 
-/// Looks at the value of an option as it was typed; gives what is wrong with it and the remedy, or
-/// "". May write a number in the form that CLI11 reads.
-using OptionCheck = std::function<std::string(std::string&)>;
+using tinkex::torch_ext::programs::OptionCheck;
+using tinkex::torch_ext::programs::whole_number;
 
-/// An integer from `least` on, in decimal: for CLI11, which reads the text afterwards, a zero at
-/// the front would make it octal.
-OptionCheck whole_number(std::int64_t least, std::string advice,
-                         std::int64_t most = std::numeric_limits<std::int32_t>::max());
 OptionCheck positive_number();
 OptionCheck not_empty();
 OptionCheck one_of(std::vector<std::string> values);

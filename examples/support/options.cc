@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "examples/support/option_checks.h"
-#include "torch_ext/local/unknown_options.h"
+#include "torch_ext/programs/unknown_options.h"
 
 namespace sft {
 namespace {
@@ -65,9 +65,7 @@ class CommandLine {
 
   /// What is left over, before what its values are: a misspelt option may be the reason for those.
   void complain_about_the_rest() {
-    std::vector<std::string> names;
-    for (const CLI::Option* option : app_.get_options()) names.push_back(option->get_name());
-    auto sentences = tinkex::torch_ext::local::about_unknown(app_.remaining(), names);
+    auto sentences = tinkex::torch_ext::programs::about_unknown(app_);
     complaints_.insert(complaints_.begin(), sentences.begin(), sentences.end());
   }
 

@@ -26,8 +26,9 @@ LAYERS = {
     "session": "base values limits config async http api connection",
     "clients": "base values validation api connection session",
     "mocks": "base values wire http",
+    "programs": "",
     "convert": "base values",
-    "local": "base values validation wire async http tokenizers convert",
+    "local": "base values validation wire async http tokenizers programs convert",
     "connect": "base values limits config clients local",
     "remote": "base values clients convert",
     "model": "base values clients convert connect remote",
@@ -77,14 +78,14 @@ def check_example(path, text):
     allowed = re.compile(r"(tinkex|torch_ext)/[^/]+\.h|tinkex/mocks/[^/]+\.h|"
                          r"torch_ext/local/(backend_options|"
                          r"embedded_backend|local_server)\.h|examples/.*|"
+                         # For what they have in common with local_server as programs.
+                         r"torch_ext/programs/[^/]+\.h|"
                          # For the number of trained parameters, which no server tells.
                          r"torch_ext/local/lora_layout\.h|"
                          # For what the embedded backend calls its models.
                          r"torch_ext/local/config\.h|"
                          # For what tells a run's data from others.
-                         r"torch_ext/local/digest\.h|"
-                         # So that both programs say the same of a misspelt option.
-                         r"torch_ext/local/unknown_options\.h")
+                         r"torch_ext/local/digest\.h")
     return ["%s includes %s, which is not public" % (path, included)
             for included in re.findall(r'^#include "([^"]+)"', text, re.MULTILINE)
             if not allowed.fullmatch(included)]

@@ -8,7 +8,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -17,14 +16,14 @@
 #include <semaphore>
 #include <stop_token>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "torch_ext/local/config.h"
 #include "torch_ext/local/local_server.h"
-#include "torch_ext/local/unknown_options.h"
+#include "torch_ext/programs/option_checks.h"
+#include "torch_ext/programs/unknown_options.h"
 
 namespace {
 
@@ -32,6 +31,8 @@ using tinkex::torch_ext::local::BackendOptions;
 using tinkex::torch_ext::local::LocalServer;
 using tinkex::torch_ext::local::LocalServerOptions;
 using tinkex::torch_ext::local::WeightType;
+using tinkex::torch_ext::programs::about_unknown;
+using tinkex::torch_ext::programs::whole_number;
 
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
@@ -118,23 +119,7 @@ class StopSignal {
   std::thread thread_;
 };
 
-/// From 0 to `most`, in decimal: for CLI11, which reads the text afterwards, a zero at the front
-/// would make it octal. CLI11 shows the text that it returns after the option's name.
-CLI::Validator whole_number(int most) {
-  return CLI::Validator(
-      [most](std::string& text) -> std::string {
-        int value = -1;
-        const char* const end = text.data() + text.size();
-        const auto read = std::from_chars(text.data(), end, value);
-        if (read.ec == std::errc() && read.ptr == end && value >= 0 && value <= most) {
-          text = std::to_string(value);
-          return "";
-        }
-        return "'" + text + "' is not a whole number from 0 to " + std::to_string(most);
-      },
-      "");
-}
-
+/// CLI11 shows the text that it returns after the option's name.
 CLI::Validator host_alone() {
   return CLI::Validator(
       [](std::string& text) -> std::string {
@@ -159,7 +144,7 @@ void add_options(CLI::App& app, Arguments& arguments) {
   LocalServerOptions& options = arguments.options;
   options.port = 8080;
   app.add_option("--port", options.port, "TCP port; 0 takes a free one")
-      ->transform(whole_number(65535))
+      ->transform(CLI::Validator(whole_number(0, "0 takes a free port", 65535), ""))
       ->capture_default_str();
   app.add_option("--host", options.host,
                  "address to listen on; one that other machines can reach needs --api-key")
@@ -185,7 +170,7 @@ void add_options(CLI::App& app, Arguments& arguments) {
       ->envname("TINKEX_LOCAL_API_KEY");
   app.add_option("--threads", options.backend.threads,
                  "threads of the model's arithmetic; 0 leaves LibTorch's choice")
-      ->transform(whole_number(1024))
+      ->transform(CLI::Validator(whole_number(0, "0 leaves the choice to LibTorch", 1024), ""))
       ->capture_default_str();
   app.add_flag("--verbose", options.backend.verbose,
                "print a line for every model and every operation");
@@ -241,9 +226,7 @@ int serve(LocalServerOptions options) {
 
 /// What CLI11 would say of options that there are not, in the order in which they were typed.
 int refuse_unknown(const CLI::App& app) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options()) names.push_back(option->get_name());
-  for (const auto& what : tinkex::torch_ext::local::about_unknown(app.remaining(), names)) {
+  for (const std::string& what : about_unknown(app)) {
     std::fprintf(stderr, "local_server: %s (--help lists the options)\n", what.c_str());
   }
   return kUsage;

@@ -1,11 +1,12 @@
-#include "torch_ext/local/unknown_options.h"
+#include "torch_ext/programs/unknown_options.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
 #include <string_view>
 
-namespace tinkex::torch_ext::local {
+namespace tinkex::torch_ext::programs {
 namespace {
 
 /// Letters to insert, to delete or to replace until one word is the other.
@@ -25,14 +26,14 @@ std::size_t distance(std::string_view from, std::string_view to) {
 }
 
 /// The option that a misspelt one is most like; "" if it is like none.
-std::string nearest(std::string_view name, const std::vector<std::string>& options) {
+std::string nearest(std::string_view name, const CLI::App& app) {
   std::size_t least = std::max<std::size_t>(2, name.size() / 3) + 1;
   std::string found;
-  for (const std::string& option : options) {
-    const std::size_t far = distance(name, option);
+  for (const CLI::Option* option : app.get_options()) {
+    const std::size_t far = distance(name, option->get_name());
     if (far >= least) continue;
     least = far;
-    found = option;
+    found = option->get_name();
   }
   return found;
 }
@@ -41,8 +42,8 @@ bool is_option(const std::string& word) { return word.size() > 1 && word.front()
 
 }  // namespace
 
-std::vector<std::string> about_unknown(const std::vector<std::string>& rest,
-                                       const std::vector<std::string>& options) {
+std::vector<std::string> about_unknown(const CLI::App& app) {
+  const std::vector<std::string> rest = app.remaining();
   std::vector<std::string> sentences;
   for (std::size_t i = 0; i < rest.size(); ++i) {
     if (!is_option(rest[i])) {
@@ -51,7 +52,7 @@ std::vector<std::string> about_unknown(const std::vector<std::string>& rest,
     }
     // Without its value, which may be a secret.
     const std::string typed = rest[i].substr(0, rest[i].find('='));
-    const std::string meant = nearest(typed, options);
+    const std::string meant = nearest(typed, app);
     if (i + 1 < rest.size() && !is_option(rest[i + 1])) ++i;
     sentences.push_back(typed + ": there is no such option" +
                         (meant.empty() ? "" : "; did you mean " + meant + "?"));
@@ -59,4 +60,4 @@ std::vector<std::string> about_unknown(const std::vector<std::string>& rest,
   return sentences;
 }
 
-}  // namespace tinkex::torch_ext::local
+}  // namespace tinkex::torch_ext::programs

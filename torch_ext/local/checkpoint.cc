@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "torch_ext/backend_errors.h"
 #include "torch_ext/local/digest.h"
 #include "torch_ext/local/file_io.h"
 #include "torch_ext/local/guard.h"
@@ -194,7 +195,7 @@ Status same_base(const CheckpointInfo& info, const std::string& name, const std:
   if (info.base_digest == digest) return ok_status();
   const bool same_name = info.base_model == name;
   return invalid_argument(
-             "the checkpoint belongs to base model '" + info.base_model + "' (digest " +
+             std::string(kOtherBaseModel) + " '" + info.base_model + "' (digest " +
              info.base_digest + "), not to '" + name + "' (digest " + digest + ")" +
              (same_name ? "; that model's weights have changed since" : "; use its base model"))
       .with_category(ErrorCategory::kUser);

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "torch_ext/backend_errors.h"
 #include "torch_ext/local/adamw.h"
 #include "torch_ext/local/guard.h"
 #include "torch_ext/local/loss_inputs.h"
@@ -125,7 +126,7 @@ Result<OptimStepResponse> TrainingRun::optim_step(const AdamParams& params) {
   return guarded([&]() -> Result<OptimStepResponse> {
     const c10::InferenceMode inference;
     if (!accumulated_.defined()) {
-      return refuse("optim_step: no gradients accumulated; call forward_backward first");
+      return refuse(std::string(kNoGradients) + "; call forward_backward first");
     }
     Result<AdamWResult> next = adamw(adapter_->flat(), accumulated_, optimizer_, params);
     if (!next) return next.error();

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "tests/torch_ext/local/engine_testing.h"
+#include "torch_ext/backend_errors.h"
 #include "torch_ext/local/checkpoint.h"
 #include "torch_ext/local/model_files.h"
 #include "torch_ext/local/pretrained.h"
@@ -173,7 +174,7 @@ TEST_F(MergeTest, WhatIsThereIsNeverReplaced) {
 TEST_F(MergeTest, AnAdapterOfAnotherModelIsRefused) {
   const fs::path from = checkpoint("llama");
   EXPECT_THAT(error_of(kData / "models/linear", from),
-              HasSubstr("belongs to base model 'llama' (digest "));
+              HasSubstr(std::string(kOtherBaseModel) + " 'llama' (digest "));
   EXPECT_FALSE(fs::exists(out()));
 }
 

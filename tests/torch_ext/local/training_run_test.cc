@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/torch_ext/local/engine_testing.h"
+#include "torch_ext/backend_errors.h"
 #include "torch_ext/local/adamw.h"
 #include "torch_ext/local/lora_layout.h"
 #include "torch_ext/local/micro_batch.h"
@@ -193,7 +194,7 @@ TEST_F(TrainingRunTest, StepWithoutGradientsIsAUserError) {
   const auto result = start()->optim_step({});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().category(), ErrorCategory::kUser);
-  EXPECT_THAT(result.error().message(), HasSubstr("no gradients accumulated"));
+  EXPECT_THAT(result.error().message(), HasSubstr(kNoGradients));
 }
 
 TEST_F(TrainingRunTest, WrongAdamParametersAreNamed) {

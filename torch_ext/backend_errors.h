@@ -1,0 +1,14 @@
+#pragma once
+
+namespace tinkex::torch_ext {
+
+// Parts of messages of the embedded backend by which a program can tell one failure from the next,
+// for where the code and the category say no more than whose fault it is.
+
+/// An optim_step without a gradient. It has changed nothing.
+inline constexpr char kNoGradients[] = "optim_step: no gradients accumulated";
+
+/// A checkpoint that is whole, but of another base model.
+inline constexpr char kOtherBaseModel[] = "the checkpoint belongs to base model";
+
+}  // namespace tinkex::torch_ext

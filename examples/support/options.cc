@@ -64,8 +64,8 @@ class CommandLine {
   }
 
   /// What is left over, before what its values are: a misspelt option may be the reason for those.
-  void complain_about_the_rest() {
-    auto sentences = tinkex::torch_ext::programs::about_unknown(app_);
+  void complain_about_the_rest(int argc, const char* const* argv) {
+    auto sentences = tinkex::torch_ext::programs::about_unknown(app_, argc, argv);
     complaints_.insert(complaints_.begin(), sentences.begin(), sentences.end());
   }
 
@@ -157,7 +157,7 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
     if (error.get_exit_code() == 0) return {std::nullopt, line.app().exit(error)};
     line.complain(sentence_of(error));
   }
-  line.complain_about_the_rest();
+  line.complain_about_the_rest(argc, argv);
   if (options.resume && (options.rank || options.base_model || options.dtype || options.seed)) {
     line.complain("--rank, --base-model, --dtype and --seed belong to the run in " +
                   *options.resume + "; leave them out with --resume");

@@ -111,7 +111,7 @@ TEST(OptionsTest, AMisspeltOptionIsNamedWithoutItsValue) {
   EXPECT_THAT(complaint({"--nothing-like-it"}),
               HasSubstr("sft: --nothing-like-it: there is no such option (sft"));
   EXPECT_THAT(complaint({"--steps", "3", "notes.txt"}),
-              HasSubstr("sft: 'notes.txt' belongs to no option (sft"));
+              HasSubstr("sft: argument 3 (length 9) belongs to no option (sft"));
 }
 
 TEST(OptionsTest, AllThatIsWrongIsSaidAtOnce) {

@@ -280,6 +280,8 @@ test_bad_server_options() {
   server_refused "local_server: --prot: there is no such option; did you mean --port?" --prot 80
   server_refused "local_server: --apikey: there is no such option; did you mean --api-key?" --apikey tml-secret
   ! grep -q secret err.txt || fail "a key was shown: $(cat err.txt)"
+  server_refused "local_server: argument 3 (length 10) belongs to no option" --port 0 tml-secret
+  ! grep -q secret err.txt || fail "a key was shown: $(cat err.txt)"
   # 08 is a number, and the name is looked up elsewhere.
   server_refused "needs an API key" --threads 08 --host 127.example.org
 }

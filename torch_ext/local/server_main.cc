@@ -225,8 +225,8 @@ int serve(LocalServerOptions options) {
 }
 
 /// What CLI11 would say of options that there are not, in the order in which they were typed.
-int refuse_unknown(const CLI::App& app) {
-  for (const std::string& what : about_unknown(app)) {
+int refuse_unknown(const CLI::App& app, int argc, char** argv) {
+  for (const std::string& what : about_unknown(app, argc, argv)) {
     std::fprintf(stderr, "local_server: %s (--help lists the options)\n", what.c_str());
   }
   return kUsage;
@@ -244,7 +244,7 @@ int run(int argc, char** argv) {
     backend.base_models.assign(arguments.base_models.begin(), arguments.base_models.end());
     return serve(std::move(arguments.options));
   } catch (const CLI::ExtrasError&) {
-    return refuse_unknown(app);
+    return refuse_unknown(app, argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   } catch (const std::exception& error) {

@@ -38,24 +38,64 @@ std::string nearest(std::string_view name, const CLI::App& app) {
   return found;
 }
 
-bool is_option(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
+/// A word that the parser has left over, and its number in the command line, or 0.
+struct Word {
+  std::string text;
+  int place = 0;
+};
+
+bool takes_value(const CLI::App& app, const std::string& word) {
+  const CLI::Option* option = app.get_option_no_throw(word);
+  return option != nullptr && option->get_items_expected_max() > 0;
+}
+
+std::vector<Word> left_over(const CLI::App& app, int argc, const char* const* argv) {
+  std::vector<Word> words;
+  int last = 0;
+  for (const std::string& text : app.remaining()) {
+    int place = last + 1;
+    while (place < argc && (argv[place] != text || takes_value(app, argv[place - 1]))) ++place;
+    words.push_back({text, place < argc ? place : 0});
+    if (place < argc) last = place;
+  }
+  return words;
+}
+
+bool is_option(std::string_view word) { return word.size() > 1 && word.front() == '-'; }
+
+/// Whether it looks like nothing but the name of an option, and so may be shown.
+bool is_name(std::string_view word) {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz-_";
+  return word.starts_with("--") && word.find_first_not_of(kLetters) == std::string_view::npos;
+}
+
+/// Without the value that it may bring along.
+std::string name_of(const Word& word) { return word.text.substr(0, word.text.find('=')); }
+
+/// Anything may be a secret that was typed in the wrong place.
+std::string shown(const Word& word) {
+  if (is_name(name_of(word))) return name_of(word);
+  const std::string length = "length " + std::to_string(word.text.size());
+  if (word.place == 0) return "an argument of " + length;
+  return "argument " + std::to_string(word.place) + " (" + length + ")";
+}
 
 }  // namespace
 
-std::vector<std::string> about_unknown(const CLI::App& app) {
-  const std::vector<std::string> rest = app.remaining();
+std::vector<std::string> about_unknown(const CLI::App& app, int argc, const char* const* argv) {
+  const std::vector<Word> words = left_over(app, argc, argv);
   std::vector<std::string> sentences;
-  for (std::size_t i = 0; i < rest.size(); ++i) {
-    if (!is_option(rest[i])) {
-      sentences.push_back("'" + rest[i] + "' belongs to no option");
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (!is_option(words[i].text)) {
+      sentences.push_back(shown(words[i]) + " belongs to no option");
       continue;
     }
-    // Without its value, which may be a secret.
-    const std::string typed = rest[i].substr(0, rest[i].find('='));
-    const std::string meant = nearest(typed, app);
-    if (i + 1 < rest.size() && !is_option(rest[i + 1])) ++i;
-    sentences.push_back(typed + ": there is no such option" +
+    const std::string meant = nearest(name_of(words[i]), app);
+    sentences.push_back(shown(words[i]) + ": there is no such option" +
                         (meant.empty() ? "" : "; did you mean " + meant + "?"));
+    const bool has_value = i + 1 < words.size() && words[i + 1].place == words[i].place + 1 &&
+                           !is_name(name_of(words[i + 1]));
+    if (has_value) ++i;
   }
   return sentences;
 }

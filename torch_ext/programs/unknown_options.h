@@ -10,8 +10,9 @@ class App;
 namespace tinkex::torch_ext::programs {
 
 /// What no option of a program takes, in the order in which it was typed: a sentence for each
-/// option, without its value, which may be a secret, and for each word alone; the option that was
-/// perhaps meant. For an `app` that has parsed.
-std::vector<std::string> about_unknown(const CLI::App& app);
+/// option, with the one that was perhaps meant, and for each word alone. Shows no word that is more
+/// than a name in small letters, as `--api-key`: it may be a secret. For an `app` that has parsed
+/// this command line.
+std::vector<std::string> about_unknown(const CLI::App& app, int argc, const char* const* argv);
 
 }  // namespace tinkex::torch_ext::programs

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <iostream>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "tinkex/tokenizer.h"
@@ -60,6 +61,37 @@ TEST(StepExample, AStepNeedsNoWaitBetweenItsTwoCalls) {
   ASSERT_TRUE(output.ok());
   EXPECT_GT(output->metrics.at("loss:sum"), 0);
   EXPECT_TRUE(update.get().ok());
+}
+
+TEST(SparseTargetsExample, AbsentEntriesCountNothing) {
+  auto connection = tinkex::torch_ext::connect().value();
+  auto model = connection.service.create_lora_training_client("tinkex/nano", {.rank = 4, .seed = 1})
+                   .get()
+                   .value();
+  tinkex::Datum datum;
+  datum.model_input = tinkex::ModelInput::from_tokens({7, 8, 9});
+
+  // Two targets for the first token, none for the second, one for the third.
+  const auto sparse = [](tinkex::TensorData values) {
+    return tinkex::TensorData::sparse_csr(std::move(values), /*crow_indices=*/{0, 2, 2, 3},
+                                          /*col_indices=*/{0, 1, 0}, /*shape=*/{3, 2})
+        .value();
+  };
+  datum.loss_fn_inputs = {
+      {"target_tokens", sparse(tinkex::TensorData::from(std::vector<std::int64_t>{8, 11, 10}))},
+      {"weights", sparse(tinkex::TensorData::from(std::vector<float>{0.75F, 0.25F, 1}))}};
+
+  tinkex::Datum dense = datum;
+  dense.loss_fn_inputs = {
+      {"target_tokens",
+       tinkex::TensorData::from(std::vector<std::int64_t>{8, 11, 5, 5, 10, 5}, {3, 2})},
+      {"weights", tinkex::TensorData::from(std::vector<float>{0.75F, 0.25F, 0, 0, 1, 0}, {3, 2})}};
+  const auto loss = [&](const tinkex::Datum& one) {
+    const auto output = model.forward({&one, 1}, tinkex::loss::kCrossEntropy).get().value();
+    return output.metrics.at("loss:sum");
+  };
+  EXPECT_GT(loss(datum), 0);
+  EXPECT_FLOAT_EQ(loss(datum), loss(dense));
 }
 
 TEST(CustomLossExample, PreferredTextsBecomeLikelier) {

@@ -54,7 +54,8 @@ class DocumentsTest(unittest.TestCase):
     def test_links_lead_somewhere(self):
         broken = []
         for document in DOCUMENTS:
-            for target in re.findall(r"\]\(([^)#]+)[^)]*\)", checkout.read(document)):
+            prose = re.sub(r"^```.*?^```", "", checkout.read(document), flags=re.S | re.M)
+            for target in re.findall(r"\]\(([^)#]+)[^)]*\)", prose):
                 path = os.path.join(checkout.ROOT, os.path.dirname(document), target)
                 if not target.startswith("http") and not os.path.exists(path):
                     broken.append("%s: %s" % (document, target))

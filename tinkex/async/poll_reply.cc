@@ -79,7 +79,8 @@ PollReply interpret_success(const HttpResponse& response, const PollQuestion& qu
   if (!object.is_object()) {
     PollReply reply;
     reply.kind = PollReply::Kind::kFailed;
-    const std::string why = object.is_discarded() ? ": " + json_problem(response.body) : "";
+    const std::string why =
+        object.is_discarded() ? ": " + json_problem(response.body, question.secrets) : "";
     reply.error = Error(ErrorCode::kDecode,
                         question.what + ": the reply to a poll is not a JSON object" + why)
                       .with_http_status(response.status)

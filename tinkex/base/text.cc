@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 
 namespace tinkex::internal {
@@ -34,6 +35,49 @@ std::size_t character_length(std::string_view text) noexcept {
   if (lead < 0x20 || lead == 0x7f) return 0;
   if (lead == 0xc2 && text.size() > 1 && static_cast<unsigned char>(text[1]) < 0xa0) return 0;
   return sequence_length(text);
+}
+
+bool is_key_character(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
+}
+
+/// Where in a word a key or a token of this API begins; npos: nowhere. Not only at its start: an
+/// escaped line break before it, `\ntml-...`, makes the key the end of a longer word. There it has
+/// to be long, because of words such as `html-page`.
+std::size_t find_credential(std::string_view word) {
+  constexpr std::size_t kLong = 8;
+  for (const std::string_view beginning : {"tml-", "eyJ"}) {
+    if (word.size() > 4 && word.starts_with(beginning)) return 0;
+    const std::size_t at = word.find(beginning);
+    if (at != std::string_view::npos && word.size() - at >= beginning.size() + kLong) return at;
+  }
+  return std::string_view::npos;
+}
+
+std::string without_credentials(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const auto word_end = std::find_if_not(text.begin(), text.end(), is_key_character);
+    const auto length = std::max<std::size_t>(1, static_cast<std::size_t>(word_end - text.begin()));
+    const std::string_view word = text.substr(0, length);
+    const std::size_t credential = find_credential(word);
+    out.append(word.substr(0, credential));
+    if (credential != std::string_view::npos) out.append("***");
+    text.remove_prefix(length);
+  }
+  return out;
+}
+
+/// `text` with `secret` as ***, and without the beginning of one at the end of a text that goes on.
+std::string without(std::string_view secret, std::string_view text, bool goes_on) {
+  std::string out;
+  for (std::size_t at; !secret.empty() && (at = text.find(secret)) != std::string_view::npos;) {
+    out.append(text.substr(0, at)).append("***");
+    text.remove_prefix(at + secret.size());
+  }
+  std::size_t begun = goes_on && !secret.empty() ? std::min(secret.size() - 1, text.size()) : 0;
+  while (begun > 0 && !text.ends_with(secret.substr(0, begun))) --begun;
+  return out.append(text.substr(0, text.size() - begun));
 }
 
 }  // namespace
@@ -75,6 +119,14 @@ std::string printable(std::string_view text, std::size_t max_bytes) {
 
 std::string quoted(std::string_view text, std::size_t max_bytes) {
   return "'" + printable(text, max_bytes) + "'";
+}
+
+std::string without_secrets(std::string_view text, std::span<const std::string_view> secrets,
+                            bool goes_on) {
+  std::string out(text);
+  for (const std::string_view secret : secrets) out = without(secret, out, goes_on);
+  // A stranger's key that the end of the text cuts is still recognised by how it begins.
+  return without_credentials(out);
 }
 
 std::string number_text(double value) {

@@ -3,7 +3,6 @@
 #include <curl/curl.h>
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -94,52 +93,6 @@ std::string message_of(const json& object) {
   return {};
 }
 
-bool is_key_character(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
-}
-
-/// Where in a word a key or a token of this API begins; npos: nowhere. Not only at its start: an
-/// escaped line break before it, `\ntml-...`, makes the key the end of a longer word. There it has
-/// to be long, because of words such as `html-page`.
-std::size_t find_credential(std::string_view word) {
-  constexpr std::size_t kLong = 8;
-  for (const std::string_view beginning : {"tml-", "eyJ"}) {
-    if (word.size() > 4 && word.starts_with(beginning)) return 0;
-    const std::size_t at = word.find(beginning);
-    if (at != std::string_view::npos && word.size() - at >= beginning.size() + kLong) return at;
-  }
-  return std::string_view::npos;
-}
-
-/// Some proxies and debug pages repeat the request's headers. What looks like a key or a token of
-/// this API becomes ***.
-std::string without_credentials(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const auto word_end = std::find_if_not(text.begin(), text.end(), is_key_character);
-    const auto length = std::max<std::size_t>(1, static_cast<std::size_t>(word_end - text.begin()));
-    const std::string_view word = text.substr(0, length);
-    const std::size_t credential = find_credential(word);
-    out.append(word.substr(0, credential));
-    if (credential != std::string_view::npos) out.append("***");
-    text.remove_prefix(length);
-  }
-  return out;
-}
-
-/// `text` with `secret` as ***. Where the text goes on behind what is given here, it may end within
-/// the secret.
-std::string without(std::string_view secret, std::string_view text, bool goes_on) {
-  std::string out;
-  for (std::size_t at; !secret.empty() && (at = text.find(secret)) != std::string_view::npos;) {
-    out.append(text.substr(0, at)).append("***");
-    text.remove_prefix(at + secret.size());
-  }
-  std::size_t begun = goes_on && !secret.empty() ? std::min(secret.size() - 1, text.size()) : 0;
-  while (begun > 0 && !text.ends_with(secret.substr(0, begun))) --begun;
-  return out.append(text.substr(0, text.size() - begun));
-}
-
 bool is_secret_header(std::string_view name) {
   const std::string lower = lower_case(name);
   const std::string_view words[] = {"key", "token", "auth", "secret", "cookie"};
@@ -169,12 +122,7 @@ std::string_view hint_for(int status, std::string_view told) {
 
 std::string tidy_server_text(std::string_view text, std::span<const std::string_view> secrets) {
   const std::string_view start = text.substr(0, 2 * kMaxText);
-  std::string tidy(start);
-  for (const std::string_view secret : secrets) {
-    tidy = without(secret, tidy, start.size() < text.size());
-  }
-  // A stranger's key that this cut hits is still recognised by how it begins.
-  return printable(without_credentials(tidy), kMaxText);
+  return printable(without_secrets(start, secrets, start.size() < text.size()), kMaxText);
 }
 
 std::vector<std::string_view> secrets_of(const HttpRequest& request) {

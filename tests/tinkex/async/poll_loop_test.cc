@@ -20,6 +20,7 @@ class PollLoopTest : public ::testing::Test {
   void start(const std::string& request_id = "r1") {
     PollTarget target;
     target.request_id = request_id;
+    target.http.headers = headers;
     target.what = "optim_step";
     target.limiter = limiter;
     target.max_failing = 60s;
@@ -35,6 +36,7 @@ class PollLoopTest : public ::testing::Test {
   std::shared_ptr<PollGate> gate = std::make_shared<PollGate>(8, world.executor);
   std::shared_ptr<PollGate> result_bytes = std::make_shared<PollGate>(100, world.executor);
   std::uint64_t announced_bytes = 0;
+  HttpHeaders headers;
   std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
   LastWordPtr last_word = std::make_shared<LastWord>();
   std::shared_ptr<PollLoop> loop;
@@ -270,6 +272,19 @@ TEST_F(PollLoopTest, AFailuresTextIsOneLineWithoutCredentials) {
   ASSERT_TRUE(outcome && !outcome->ok());
   EXPECT_NE(outcome->error().message().find("bad key ***"), std::string::npos)
       << outcome->error().message();
+}
+
+TEST_F(PollLoopTest, ADebugPageWithTheHeadersIsQuotedWithoutTheKeysInThem) {
+  headers = {{"X-API-Key", "tml-abcdef"}, {"X-Gateway-Token", "a/gateway+token"}};
+  for (const char* body :
+       {"<pre>tml-abcdef a/gateway+token</pre>", R"({"a":"tml-abcdef a/gateway+token"x)"}) {
+    outcome.reset();
+    start();
+    world.reply(200, body);
+    ASSERT_TRUE(outcome && !outcome->ok()) << body;
+    EXPECT_NE(outcome->error().message().find("*** ***"), std::string::npos)
+        << outcome->error().message();
+  }
 }
 
 // Spec H10.

@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
+#include <string_view>
 
 namespace tinkex::internal {
 namespace {
 
 using testing::AllOf;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -35,6 +38,31 @@ TEST(JsonProblemTest, ItIsAShortLineWhateverTheTextIs) {
     EXPECT_THAT(problem, Not(HasSubstr("\n")));
     EXPECT_THAT(problem, Not(HasSubstr("json.exception")));
   }
+}
+
+TEST(JsonProblemTest, AKeyThatThePageOrTheTextRepeatsIsNotShown) {
+  for (const std::string& key :
+       {std::string("tml-0123456789abcdef"), "eyJ" + std::string(3'000, 'a') + ".b"}) {
+    EXPECT_THAT(json_problem("<pre>X-API-Key: " + key + "</pre>"),
+                HasSubstr("'<pre>X-API-Key: ***</pre>'"));
+    EXPECT_THAT(json_problem("{\"k\":\"" + key + "\"x}"), EndsWith("'{\"k\":\"***\"x'"))
+        << "its beginning is further back than what is shown";
+    EXPECT_THAT(json_problem("{\"k\":\"" + key + "\n"), EndsWith("'{\"k\":\"*** '"));
+    const std::string cut = json_problem("<pre>" + std::string(50, ' ') + key);
+    EXPECT_THAT(cut, Not(HasSubstr(key.substr(0, 4))));
+  }
+}
+
+TEST(JsonProblemTest, AKnownSecretOfAnyFormIsNotShown) {
+  constexpr std::array<std::string_view, 1> kSecrets{"123/own+secret=of/a+gateway=0123456789"};
+  const std::string secret(kSecrets[0]);
+  const auto problem = [&](const std::string& text) { return json_problem(text, kSecrets); };
+  EXPECT_THAT(problem("<pre>" + secret + "</pre>"), HasSubstr("'<pre>***</pre>'"));
+  EXPECT_THAT(problem("<" + std::string(50, ' ') + secret), Not(HasSubstr("123")));
+  EXPECT_THAT(problem("{\"k\":\"" + secret + "\"x}"), EndsWith("'{\"k\":\"***\"x'"));
+  EXPECT_THAT(problem("{\"k\":" + secret + "}"), EndsWith("'{\"k\":'")) << "it stops within it";
+  constexpr std::array<std::string_view, 1> kDigits{"1234567890123"};
+  EXPECT_THAT(json_problem("[1234567890123e999]", kDigits), HasSubstr("the number ***e999"));
 }
 
 }  // namespace

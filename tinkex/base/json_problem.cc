@@ -46,7 +46,7 @@ class ProblemFinder final : public nlohmann::json_sax<json> {
                 " in it is too large";
     } else if (position > text_.size()) {
       problem = "it breaks off after " + std::to_string(text_.size()) +
-                " bytes; the rest was lost on the way, or never sent: call again";
+                " bytes; the rest was lost on the way, or never sent";
     } else if (const std::string_view number = no_number_at(position); !number.empty()) {
       problem = "it has " + std::string(number) + " at byte " + std::to_string(position) +
                 ", for which JSON has no number: the server must write null";

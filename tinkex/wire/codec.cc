@@ -20,10 +20,7 @@ const Codec& codec_for(WireFormat format) noexcept {
 }
 
 Status append_model_input_json(const ModelInput& input, ByteBuffer& body) {
-  return decode_guarded([&] {
-    json::append_model_input(input, body);
-    return Unit{};
-  });
+  return encode_guarded([&] { json::append_model_input(input, body); });
 }
 
 const Codec& codec_for_content_type(std::string_view content_type) noexcept {

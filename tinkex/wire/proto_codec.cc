@@ -1,11 +1,25 @@
 #include "tinkex/wire/proto_codec.h"
 
+#include <protozero/exception.hpp>
+
 #include "tinkex/wire/boundary.h"
 #include "tinkex/wire/proto_schema.h"
 #include "tinkex/wire/proto_writer.h"
 
 namespace tinkex::wire {
 namespace {
+
+/// Runs `decode()`. What protozero throws is said of the bytes: a field that ends behind the end.
+template <class Decode>
+auto decode_message(const Decode& decode) noexcept {
+  return decode_guarded([&decode] {
+    try {
+      return decode();
+    } catch (const protozero::exception&) {
+      fail_decode("its bytes are damaged, or break off: a part was lost on the way, or never sent");
+    }
+  });
+}
 
 class ProtoCodec final : public Codec {
  public:
@@ -28,7 +42,7 @@ class ProtoCodec final : public Codec {
 
   Result<ForwardBackwardRequest> decode_request(std::string_view body,
                                                 bool forward_only) const override {
-    return decode_guarded([&] {
+    return decode_message([&] {
       ForwardBackwardRequest request = proto::decode_request(body);
       request.forward_only = request.forward_only || forward_only;
       return request;
@@ -39,14 +53,14 @@ class ProtoCodec final : public Codec {
     return encode_guarded(body, [&] { proto::encode_output(output, body); });
   }
   Result<ForwardBackwardOutput> decode_output(std::string_view body) const override {
-    return decode_guarded([&] { return proto::decode_output(body); });
+    return decode_message([&] { return proto::decode_output(body); });
   }
 
   Status encode_sample_response(const SampleResponse& response, ByteBuffer& body) const override {
     return encode_guarded(body, [&] { proto::encode_sample_response(response, body); });
   }
   Result<SampleResponse> decode_sample_response(std::string_view body) const override {
-    return decode_guarded([&] { return proto::decode_sample_response(body); });
+    return decode_message([&] { return proto::decode_sample_response(body); });
   }
 };
 

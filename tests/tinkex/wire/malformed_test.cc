@@ -283,13 +283,19 @@ TEST(MalformedProtoTest, ChunksThatMeanNothingAreRefused) {
       {"length beyond the end",
        "\x0a\x7f"
        "a",
-       ""},
-      {"varint without end", std::string(11, '\xff'), ""},
-      {"group", "\x0b\x0c", ""},
+       "its bytes are damaged"},
+      {"varint without end", std::string(11, '\xff'), "its bytes are damaged"},
+      {"group", "\x0b\x0c", "its bytes are damaged"},
   };
   for (const Case& test : cases) {
     expect_refused(test, error_of(proto_codec().decode_request(test.body, false)));
   }
+}
+
+// The gradient of the batch may be summed by then.
+TEST(MalformedProtoTest, DamagedBytesAreSaidToBeThatWithoutAdviceToCallAgain) {
+  EXPECT_EQ(proto_codec().decode_output("\x0a\x7f").error().message(),
+            "its bytes are damaged, or break off: a part was lost on the way, or never sent");
 }
 
 TEST(MalformedProtoTest, UnknownFieldsAreSkippedAndTheLastOfEqualKeysCounts) {

@@ -1,8 +1,10 @@
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "tests/tinkex/wire/wire_values.h"
 #include "tinkex/wire/base64.h"
+#include "tinkex/wire/boundary.h"
 #include "tinkex/wire/pack.h"
 
 namespace tinkex::wire {
@@ -28,6 +30,22 @@ TEST(Base64Test, AnythingElseIsRefused) {
   for (const char* text : {"Z", "Zg", "Zg=", "Z===", "====", "Zg==Zg==", "Zm 9", "Zm9\n", "Zm9-"}) {
     EXPECT_EQ(base64_decode(text), std::nullopt) << text;
   }
+}
+
+TEST(BoundaryTest, AnExceptionThatNobodyForesawIsADefectAndSaysWhoThrewWhat) {
+  ByteBuffer body;
+  const Status encoded = encode_guarded(body, [&body] {
+    body.append("half");
+    throw std::length_error("too long");
+  });
+  ASSERT_FALSE(encoded);
+  EXPECT_EQ(encoded.error().code(), ErrorCode::kInternal);
+  EXPECT_EQ(encoded.error().message(), "the encoder threw: too long");
+  EXPECT_EQ(body.size(), 0u);
+  const auto decoded = decode_guarded([]() -> int { throw std::out_of_range("no such element"); });
+  ASSERT_FALSE(decoded);
+  EXPECT_EQ(decoded.error().code(), ErrorCode::kInternal);
+  EXPECT_EQ(decoded.error().message(), "the decoder threw: no such element");
 }
 
 // Around the block length, to odd addresses.

@@ -101,6 +101,9 @@ class TrainingClient {
   /// Lets the server forget the model, before its session ends, which lets go of it in any case: a
   /// server has room for so many. What was saved stays, and so do sampling clients. Outside of the
   /// order: results that are under way end with an error, and every later call does.
+  /// Errors: with http_status() 404 where the server does not know the model, or does not offer
+  /// this. A 404 to a repeat, after a reply that was lost or a 5xx, counts as success: the model is
+  /// gone.
   Future<Unit> unload(const CallOptions& call = {});
 
  private:

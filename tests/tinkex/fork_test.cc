@@ -60,7 +60,8 @@ TEST_F(ForkTest, EveryCallInTheChildIsRefusedAtOnce) {
                      refused(training->load_state("tinker://run/weights/a")) &&
                      refused(training->save_weights_for_sampler("a")) &&
                      refused(training->save_weights_and_get_sampling_client()) &&
-                     refused(sampler->sample(prompt)) && refused(sampler->compute_logprobs(prompt));
+                     refused(training->unload()) && refused(sampler->sample(prompt)) &&
+                     refused(sampler->compute_logprobs(prompt));
             }),
             0);
   EXPECT_EQ(

@@ -81,7 +81,7 @@ Result<ModelInfo> parse_model_info(std::string_view body);
 std::string checkpoint_resource(std::string_view path);
 
 Body unload_request(std::string_view model_id);
-/// Servers differ in what they say beside that it is done.
+/// Servers differ in what they say beside that it is done; it may be nothing.
 Status parse_unload(std::string_view body);
 
 Body optim_step_request(std::string_view model_id, const AdamParams& params);

@@ -172,6 +172,7 @@ Body unload_request(std::string_view model_id) {
 }
 
 Status parse_unload(std::string_view body) {
+  if (body.empty()) return ok_status();
   const Result<ReplyJson> json = parse_object(body, "unload_model");
   if (!json.ok()) return json.error();
   return ok_status();

@@ -25,8 +25,8 @@ struct Call {
   /// Lowers ClientOptions::retry where somebody waits for the answer.
   int most_attempts = std::numeric_limits<int>::max();
   LastWordPtr last_word = nullptr;  ///< Of a call with a deadline.
-  /// Of a deletion: a 404 after an attempt of unknown outcome is the success of that attempt, and
-  /// is decoded as an empty reply.
+  /// Of what makes something go: a 404 after an attempt of unknown outcome is the success of that
+  /// attempt, and is decoded as an empty reply.
   bool gone_means_done = false;
 };
 
@@ -74,7 +74,9 @@ Future<T> send_call_and_poll(const std::shared_ptr<const ServiceContext>& servic
       .what = std::move(call.what),
       .http = std::move(call.http),
       .decode = [](const HttpResponse& reply) -> Result<HttpResponse> { return reply; },
-      .last_word = std::move(call.last_word)};
+      .most_attempts = call.most_attempts,
+      .last_word = std::move(call.last_word),
+      .gone_means_done = call.gone_means_done};
   return send_call(service, std::move(submit))
       .then([service, spec](Result<HttpResponse> reply) -> Future<T> {
         auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor);

@@ -390,7 +390,8 @@ Future<Unit> RemoteTraining::unload(const CallOptions& call) {
       .what = "unload_model",
       .http = service_->request("unload_model"),
       .decode = [](const HttpResponse& reply) { return api::parse_unload(reply.body); },
-      .last_word = last_word};
+      .last_word = last_word,
+      .gone_means_done = true};
   request.http.body = api::unload_request(info_.model_id);
   return with_deadline(*service_, send_call_and_poll(service_, std::move(request), "UnloadModel"),
                        call, "unload_model", last_word);

@@ -39,7 +39,8 @@ class TrainingConnection {
   virtual Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(
       std::string name, const CallOptions& call) = 0;
   virtual Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions& call) = 0;
-  /// Fails with kInternal where it is not overridden: a server lets go of models by itself.
+  /// Not overridden, it fails with kInvalidArgument: few connections need it, since a server lets
+  /// go of a model by itself when the session ends.
   virtual Future<Unit> unload(const CallOptions& call);
 };
 

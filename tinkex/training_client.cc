@@ -55,9 +55,4 @@ Future<SamplingClient> TrainingClient::save_weights_and_get_sampling_client(
 
 Future<Unit> TrainingClient::unload(const CallOptions& call) { return connection_->unload(call); }
 
-Future<Unit> TrainingConnection::unload(const CallOptions& /*call*/) {
-  return Future<Unit>::ready_with(
-      Error(ErrorCode::kInternal, "this connection does not unload models"));
-}
-
 }  // namespace tinkex

@@ -51,6 +51,7 @@ class TrainingDouble : public TrainingConnection {
   Future<SamplingClient> save_weights_and_get_sampling_client(const CallOptions&) override {
     return unexpected<SamplingClient>("save_weights_and_get_sampling_client");
   }
+  Future<Unit> unload(const CallOptions&) override { return unexpected<Unit>("unload"); }
 
  private:
   template <class T>

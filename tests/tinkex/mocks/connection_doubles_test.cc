@@ -39,9 +39,24 @@ TEST(ConnectionDoublesTest, WhatIsNotOverriddenFailsAndSaysWhatItWas) {
               EndsWith("answer save_weights_for_sampler"));
   EXPECT_THAT(text(model.save_weights_and_get_sampling_client()),
               EndsWith("answer save_weights_and_get_sampling_client"));
+  EXPECT_THAT(text(model.unload()), EndsWith("answer unload"));
   SamplingClient sampler(std::make_shared<SamplingDouble>());
   EXPECT_THAT(text(sampler.sample(ModelInput())), EndsWith("answer sample"));
   sampler.close();
+}
+
+/// As a connection that does not know the call at all.
+class WithoutUnload : public TrainingDouble {
+ public:
+  Future<Unit> unload(const CallOptions& call) override { return TrainingConnection::unload(call); }
+};
+
+TEST(ConnectionDoublesTest, AConnectionWithoutUnloadIsNoDefectOfTheLibrary) {
+  TrainingClient model(std::make_shared<WithoutUnload>());
+  const auto refused = model.unload().get();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(refused.error().not_accepted());
 }
 
 TEST(ConnectionDoublesTest, AnOverriddenCallMayAnswerLater) {

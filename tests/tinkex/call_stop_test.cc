@@ -95,5 +95,32 @@ TEST(CallStopPartTest, StoppingWaitsForTheEndOfThePart) {
   caller.join();
 }
 
+TEST(CallStopPartTest, APartWithinAnotherEndsNeitherItNorItsHook) {
+  const auto stop = std::make_shared<CallStop>();
+  const auto told = std::make_shared<std::atomic<int>>(0);
+  std::atomic<bool> begun{false};
+  std::atomic<bool> ended{false};
+  std::thread caller([&] {
+    CallStop::announce(stop);
+    const CallStop::Part outer([told] { *told += 1; });
+    {
+      const CallStop::Part over([told] { *told += 100; });
+    }
+    {
+      const CallStop::Part inner([told] { *told += 10; });
+      begun = true;
+      const auto end = std::chrono::steady_clock::now() + kPatience;
+      while (*told != 11 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    }
+    std::this_thread::sleep_for(20ms);
+    ended = true;
+  });
+  while (!begun) std::this_thread::yield();
+  stop->stop(2 * kPatience);
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(*told, 11);
+  caller.join();
+}
+
 }  // namespace
 }  // namespace tinkex

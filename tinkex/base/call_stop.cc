@@ -24,32 +24,34 @@ void CallStop::announce(std::shared_ptr<CallStop> stop) { announced() = std::mov
 
 void CallStop::stop(std::chrono::steady_clock::duration patience) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
-  std::function<void()> hook;
+  std::vector<std::function<void()>> hooks;
   {
     MutexLock lock(mutex_);
     stopped_ = true;
-    hook.swap(hook_);
+    hooks.swap(hooks_);
   }
-  if (hook) hook();
+  for (const auto& hook : hooks) hook();
   MutexLock lock(mutex_);
-  while (running_) {
+  while (running_ > 0) {
     if (!changed_.wait_until(mutex_, deadline)) return;
   }
 }
 
 bool CallStop::begin(const std::function<void()>& hook) {
   MutexLock lock(mutex_);
-  running_ = true;
-  if (!stopped_) hook_ = hook;
+  if (!stopped_) hooks_.push_back(hook);
+  ++running_;
   return stopped_;
 }
 
 void CallStop::end() {
   std::function<void()> hook;  // its end may be that of what it owns
   MutexLock lock(mutex_);
-  hook.swap(hook_);
-  running_ = false;
-  changed_.notify_all();
+  if (!hooks_.empty()) {
+    hook.swap(hooks_.back());
+    hooks_.pop_back();
+  }
+  if (--running_ == 0) changed_.notify_all();
 }
 
 }  // namespace tinkex::internal

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "tinkex/base/mutex.h"
 
@@ -16,7 +17,7 @@ namespace tinkex::internal {
 /// so it owns what it uses. Thread-safe.
 class CallStop {
  public:
-  /// What can be stopped: it begins and ends on the thread of the call.
+  /// What can be stopped: it begins and ends on the thread of the call. Parts may nest.
   class Part {
    public:
     /// `hook` runs once, on the thread that stops the call, or here if it was stopped before.
@@ -34,9 +35,9 @@ class CallStop {
   static void announce(std::shared_ptr<CallStop> stop);
 
   /// Stops the call that the thread makes, and those that follow: what they have not sent yet of
-  /// the caller's data is never sent. Returns when the Part that runs has ended, which reads that
-  /// data, or when `patience` is over. A call reads it before its Part as well, to convert it, and
-  /// after `patience`; that is not waited for, since nothing comes of it.
+  /// the caller's data is never sent. Returns when the Parts that run, which read that data, have
+  /// ended, or when `patience` is over. So the thread may still read it afterwards: in a Part that
+  /// takes longer, or ahead of the next one, to convert it. What it reads then is not sent.
   void stop(std::chrono::steady_clock::duration patience) TINKEX_EXCLUDES(mutex_);
 
  private:
@@ -46,8 +47,9 @@ class CallStop {
 
   Mutex mutex_;
   CondVar changed_;
-  std::function<void()> hook_ TINKEX_GUARDED_BY(mutex_);
-  bool running_ TINKEX_GUARDED_BY(mutex_) = false;
+  /// Of the Parts that run, the innermost last; empty once it is stopped.
+  std::vector<std::function<void()>> hooks_ TINKEX_GUARDED_BY(mutex_);
+  int running_ TINKEX_GUARDED_BY(mutex_) = 0;
   bool stopped_ TINKEX_GUARDED_BY(mutex_) = false;
 };
 

@@ -37,7 +37,7 @@ struct AdamParams {
 /// Shape of the low-rank adapters that are trained.
 struct LoraConfig {
   std::int64_t rank = 32;
-  /// Makes the initialisation reproducible. Absent: the server draws one.
+  /// Makes the initialisation reproducible; at least 0. Absent: the server draws one.
   std::optional<std::int64_t> seed = std::nullopt;
   bool train_attn = true;     ///< q, k, v, o projections.
   bool train_mlp = true;      ///< gate, up, down projections.
@@ -62,7 +62,8 @@ struct SamplingParams {
 /// What to report about a prompt beside the samples.
 struct SampleOptions {
   bool prompt_logprobs = false;
-  /// Likeliest tokens to report per prompt position; above 0 it implies prompt_logprobs.
+  /// Likeliest tokens to report per prompt position, at most 2^20, and no more than the vocabulary
+  /// has in the embedded backend; above 0 it implies prompt_logprobs.
   std::int64_t topk_prompt_logprobs = 0;
 };
 

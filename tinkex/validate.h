@@ -85,12 +85,13 @@ ProblemList find_problems(const ModelInput& prompt, std::int64_t num_samples,
 /// positive.
 Status validate(const AdamParams& params);
 
-/// Rank in [1, 2^31) and at least one part to train.
+/// Rank in [1, 2^31), a seed, if there is one, of at least 0, and at least one part to train.
 Status validate(const LoraConfig& config);
 
 /// num_samples, max_tokens, temperature, top_k, top_p and stop, each in its range.
 Status validate(const SamplingParams& params, std::int64_t num_samples = 1);
 
+/// topk_prompt_logprobs in [0, 2^20].
 Status validate(const SampleOptions& options);
 
 /// What a checkpoint can be used for; its path says which it is.

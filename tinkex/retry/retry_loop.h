@@ -31,10 +31,11 @@ struct RetryableRequest {
   std::shared_ptr<RateLimiter> limiter;
   /// Whether to wait until the limiter's window has passed before each attempt.
   bool wait_for_limiter = false;
-  /// What a 409 means after an attempt of unknown outcome: the earlier attempt was carried out, and
-  /// this would have been the body of its reply. Absent: a 409 is repeated like a lost reply.
+  /// Given, `status_if_done_before` means after an attempt of unknown outcome that this attempt was
+  /// carried out, and this would have been the body of its reply. Absent, it means what
+  /// `classify.h` says of it.
   std::optional<std::string> reply_if_done_before = std::nullopt;
-  /// The status that means it: 409 where a name is taken, 404 where nothing is left to delete.
+  /// 409 where a name is taken, 404 where nothing is left to delete.
   int status_if_done_before = 409;
   /// Sent after a 415 or 422, once. If it is refused as well, the error is the refusal that tells
   /// more.

@@ -2,6 +2,8 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include <atomic>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -10,19 +12,25 @@
 
 namespace tinkex::torch_ext::local {
 
-Status run_lanes(std::size_t count, bool threads_for_one,
-                 const std::function<Status(std::size_t)>& body) {
-  std::vector<Status> statuses(count, ok_status());
+Status run_lanes(std::size_t lanes, bool threads_for_one, std::size_t pieces,
+                 const std::function<Status(std::size_t piece, std::size_t lane)>& body) {
+  std::vector<Status> statuses(pieces, ok_status());
+  std::atomic<std::size_t> next = 0;
   const auto run = [&](std::size_t lane) {
-    statuses[lane] = guarded([&]() -> Status {
-      const c10::InferenceMode inference;
-      const SingleThread single(count > 1 || !threads_for_one);
-      return body(lane);
-    });
+    const c10::InferenceMode inference;
+    const SingleThread single(lanes > 1 || !threads_for_one);
+    for (std::size_t piece = next++; piece < pieces; piece = next++) {
+      statuses[piece] = guarded([&] { return body(piece, lane); });
+      // All before it have begun and will end: if another one is the first to fail, it is of those.
+      if (!statuses[piece]) next = pieces;
+    }
   };
   {
     std::vector<std::jthread> threads;
-    for (std::size_t lane = 1; lane < count; ++lane) threads.emplace_back(run, lane);
+    try {
+      for (std::size_t lane = 1; lane < lanes; ++lane) threads.emplace_back(run, lane);
+    } catch (const std::system_error&) {  // The lanes that there are take all pieces.
+    }
     run(0);
   }
   for (const Status& status : statuses) {

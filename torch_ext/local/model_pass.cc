@@ -105,7 +105,7 @@ class OrderedSum {
 };
 
 /// What a thread computes in, group after group.
-class Memory {
+class LaneScratch {
  public:
   ScratchPool& pool() { return pool_; }
 
@@ -137,8 +137,8 @@ class Group {
 
   /// Takes micro-batches `first`, `first + step`, ...
   Status run(std::span<const MicroBatch> batches, std::size_t first, std::size_t step,
-             Memory& memory) {
-    const ScratchScope scope(memory.pool());
+             LaneScratch& scratch) {
+    const ScratchScope scope(scratch.pool());
     views_ = views(adapter_.flat());
     if (with_gradient_) {
       gradient_ = at::zeros(adapter_.flat().sizes(), adapter_.flat().options());
@@ -148,7 +148,7 @@ class Group {
       if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) {
         return Error(ErrorCode::kCancelled, "the batch was cancelled before it was computed");
       }
-      memory.begin(batches[i]);
+      scratch.begin(batches[i]);
       Status status = run(batches[i]);
       if (!status) return status;
     }
@@ -284,16 +284,12 @@ Result<PassOutput> run_pass(const BaseModel& model, const Adapter& adapter, cons
   const bool threads = worth_threads(model.config(), padded_size(batches) / std::ssize(batches));
   ScoredBatch scored(data);
   OrderedSum gradient;
-  std::atomic<std::size_t> next = 0;
-  const Status status = run_lanes(lanes, threads, [&](std::size_t) {
-    Memory memory;
-    for (std::size_t i = next++; i < groups; i = next++) {
-      Group group(model, adapter, spec, data, with_gradient, options.cancelled, scored);
-      Status done = group.run(batches, i, groups, memory);
-      if (!done) return done;
-      if (with_gradient) gradient.add(i, group.take_gradient());
-    }
-    return ok_status();
+  std::vector<LaneScratch> scratch(lanes);
+  const Status status = run_lanes(lanes, threads, groups, [&](std::size_t i, std::size_t lane) {
+    Group group(model, adapter, spec, data, with_gradient, options.cancelled, scored);
+    Status done = group.run(batches, i, groups, scratch[lane]);
+    if (done && with_gradient) gradient.add(i, group.take_gradient());
+    return done;
   });
   if (!status) return status.error();
   PassOutput output;

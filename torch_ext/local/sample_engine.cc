@@ -152,15 +152,17 @@ Status SampleEngine::decode() {
   // Large weights are read once for all sequences, each thread a part of them. Small ones stay in
   // every core's cache, where the sequences are better shared out. The results are the same bits.
   if (worth_threads_per_row(config)) {
-    return run_lanes(1, /*threads_for_one=*/true,
-                     [&](std::size_t) { return decode_rows(0, sequences_.size(), true); });
+    return run_lanes(1, /*threads_for_one=*/true, 1, [&](std::size_t, std::size_t) {
+      return decode_rows(0, sequences_.size(), true);
+    });
   }
-  const std::int64_t lanes =
+  const std::int64_t parts =
       worth_lanes(config, count) ? std::min<std::int64_t>(available_threads(), count) : 1;
-  return run_lanes(static_cast<std::size_t>(lanes), false, [&](std::size_t lane) {
-    const auto from = static_cast<std::int64_t>(lane);
-    return decode_rows(static_cast<std::size_t>(count * from / lanes),
-                       static_cast<std::size_t>(count * (from + 1) / lanes), false);
+  const auto lanes = static_cast<std::size_t>(parts);
+  return run_lanes(lanes, false, lanes, [&](std::size_t part, std::size_t) {
+    const auto from = static_cast<std::int64_t>(part);
+    return decode_rows(static_cast<std::size_t>(count * from / parts),
+                       static_cast<std::size_t>(count * (from + 1) / parts), false);
   });
 }
 

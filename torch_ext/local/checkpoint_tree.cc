@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "tinkex/validate.h"
+#include "torch_ext/local/file_io.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -34,8 +35,13 @@ bool is_safe_run(std::string_view id) {
   return std::all_of(id.begin(), id.end(), [](char c) { return is_plain(c) || c == ':'; });
 }
 
-Error io_error(const std::string& what, int error) {
-  return Error(ErrorCode::kIo, what + ": " + std::generic_category().message(error));
+constexpr std::string_view kSetAside = ".deleted-";
+
+/// Whether a name is one of set_aside() or of a save: others' folders may begin with a dot, too.
+bool is_remains(std::string_view name) {
+  if (!name.starts_with(kSetAside)) return AtomicDirectory::is_temporary_name(name);
+  name.remove_prefix(kSetAside.size());
+  return !name.empty() && name.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
 Result<fs::path> make_temporary() {
@@ -43,7 +49,7 @@ Result<fs::path> make_temporary() {
   const fs::path parent = fs::temp_directory_path(problem);
   std::string pattern = (problem ? fs::path("/tmp") : parent) / "tinkex-XXXXXX";
   if (::mkdtemp(pattern.data()) == nullptr) {
-    return io_error("cannot make a temporary directory " + pattern, errno);
+    return io_error(pattern, "cannot make the temporary directory", errno);
   }
   return fs::path(pattern);
 }
@@ -58,12 +64,12 @@ std::string holder_of(int file) {
 Result<int> lock_directory(const fs::path& root) {
   const fs::path path = root / ".lock";
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0) return io_error("cannot use the data directory " + root.string(), errno);
+  if (file < 0) return io_error(root, "cannot use the data directory", errno);
   if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
     const std::string holder = holder_of(file);
     ::close(file);
-    if (error != EWOULDBLOCK) return io_error("cannot lock " + path.string(), error);
+    if (error != EWOULDBLOCK) return io_error(path, "cannot lock", error);
     return Error(ErrorCode::kIo, "the data directory " + root.string() +
                                      " is in use by another backend" + holder +
                                      "; stop that one or choose another directory");
@@ -72,7 +78,7 @@ Result<int> lock_directory(const fs::path& root) {
   if (::ftruncate(file, 0) != 0 || ::pwrite(file, pid.data(), pid.size(), 0) < 0) {
     const int error = errno;
     ::close(file);
-    return io_error("cannot write " + path.string(), error);
+    return io_error(path, "cannot write", error);
   }
   return file;
 }
@@ -96,7 +102,7 @@ Result<bool> is_checkpoint(const fs::path& directory) {
   std::error_code problem;
   const fs::file_type type = fs::symlink_status(directory, problem).type();
   if (type == fs::file_type::none) {
-    return io_error("cannot look at " + directory.string(), problem.value());
+    return io_error(directory, "cannot look at", problem.value());
   }
   return type == fs::file_type::directory;
 }
@@ -151,10 +157,7 @@ Result<std::unique_ptr<CheckpointTree>> CheckpointTree::open(fs::path root) {
   }
   std::error_code error;
   fs::create_directories(root, error);
-  if (error) {
-    return Error(ErrorCode::kIo,
-                 "cannot make the data directory " + root.string() + ": " + error.message());
-  }
+  if (error) return io_error(root, "cannot make the data directory", error.value());
   const Result<int> lock = lock_directory(root);
   if (!lock) return lock.error();
   std::unique_ptr<CheckpointTree> tree(new CheckpointTree(std::move(root), temporary, *lock));
@@ -178,7 +181,7 @@ void CheckpointTree::remove_remains() const {
       const fs::path folder = root_ / run / folder_of(kind);
       for (const std::string& name : folders_in(folder)) {
         std::error_code ignored;
-        if (is_safe_run(run) && name.front() == '.') fs::remove_all(folder / name, ignored);
+        if (is_safe_run(run) && is_remains(name)) fs::remove_all(folder / name, ignored);
       }
     }
   }
@@ -209,11 +212,12 @@ Result<std::optional<fs::path>> CheckpointTree::set_aside(const CheckpointPath& 
   // Under a name that is nobody's: what an end of the process leaves of it goes when the tree is
   // opened the next time.
   static std::atomic<int> number{0};
-  fs::path doomed = found.parent_path() / (".deleted-" + std::to_string(number.fetch_add(1)));
+  fs::path doomed =
+      found.parent_path() / (std::string(kSetAside) + std::to_string(number.fetch_add(1)));
   std::error_code problem;
   fs::rename(found, doomed, problem);
   if (problem == std::errc::no_such_file_or_directory) return Doomed();  // Another call was first.
-  if (problem) return io_error("cannot delete " + found.string(), problem.value());
+  if (problem) return io_error(found, "cannot delete", problem.value());
   return Doomed(std::move(doomed));
 }
 
@@ -221,19 +225,18 @@ Status CheckpointTree::discard(const fs::path& folder) {
   std::error_code problem;
   fs::remove_all(folder, problem);
   if (!problem) return ok_status();
-  return io_error("cannot free the space of " + folder.string(), problem.value());
+  return io_error(folder, "cannot free the space of", problem.value());
 }
 
 Status CheckpointTree::make_parent(const CheckpointPath& path) const {
   const fs::path parent = directory(path).parent_path();
   std::error_code error;
   fs::create_directories(parent, error);
-  if (error)
-    return Error(ErrorCode::kIo, "cannot make " + parent.string() + ": " + error.message());
+  if (error) return io_error(parent, "cannot make", error.value());
   // A new folder is durable only when its parent has been synced.
   for (const fs::path& folder : {parent.parent_path(), root_}) {
     const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file < 0) return io_error("cannot open " + folder.string(), errno);
+    if (file < 0) return io_error(folder, "cannot open", errno);
     ::fsync(file);
     ::close(file);
   }

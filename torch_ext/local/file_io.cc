@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "torch_ext/local/digest.h"
-#include "torch_ext/local/random.h"
+#include "torch_ext/local/random_id.h"
 
 namespace tinkex::torch_ext::local {
 namespace fs = std::filesystem;
@@ -50,6 +50,8 @@ Status in_blocks(const ReadableFile& file, Take&& take) {
   }
   return ok_status();
 }
+
+constexpr std::string_view kTemporaryPrefix = ".tmp-";
 
 fs::path parent_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
@@ -138,11 +140,15 @@ Result<AtomicDirectory> AtomicDirectory::create(fs::path final_path) {
   std::error_code problem;
   fs::create_directories(parent, problem);
   if (problem) return io_error(parent, "cannot create the directory", problem.value());
-  fs::path temporary = parent / (kTemporaryPrefix + to_hex(fresh_seed()));
+  fs::path temporary = parent / (std::string(kTemporaryPrefix) + random_id());
   if (::mkdir(temporary.c_str(), 0755) != 0) {
     return io_error(temporary, "cannot create the directory", errno);
   }
   return AtomicDirectory(std::move(final_path), std::move(temporary));
+}
+
+bool AtomicDirectory::is_temporary_name(std::string_view name) {
+  return name.starts_with(kTemporaryPrefix) && is_random_id(name.substr(kTemporaryPrefix.size()));
 }
 
 Status AtomicDirectory::commit(bool overwrite) {

@@ -60,13 +60,13 @@ class AtomicDirectory {
   AtomicDirectory& operator=(AtomicDirectory&&) = delete;
   ~AtomicDirectory();
 
-  /// Where to write. Its name begins with kTemporaryPrefix.
+  /// Where to write.
   const std::filesystem::path& path() const { return temporary_; }
+  /// Whether a name is one that such a directory has until commit(), and that nothing else has.
+  static bool is_temporary_name(std::string_view name);
   /// Renames into place and waits until that is on the disk. What is there already is an error
   /// unless `overwrite`; then the two change places in one step and the old one is removed.
   Status commit(bool overwrite);
-
-  static constexpr char kTemporaryPrefix[] = ".tmp-";
 
  private:
   AtomicDirectory(std::filesystem::path final_path, std::filesystem::path temporary);

@@ -7,8 +7,10 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include "tinkex/validate.h"
+#include "torch_ext/local/file_io.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -104,13 +106,26 @@ TEST_F(CheckpointTreeTest, SecondBackendIsKeptOutUntilTheFirstIsGone) {
 }
 
 TEST_F(CheckpointTreeTest, RemainsOfAnInterruptedSaveAreRemovedAtStart) {
-  fs::create_directories(root_ / "r/weights/.a.partial");
-  fs::create_directories(root_ / "r/weights/a");
-  fs::create_directories(root_ / ".git/weights/.keep");
+  const auto save = AtomicDirectory::create(root_ / "r/weights/a").value();
+  fs::create_directories(root_ / "r/weights/b");
   const auto tree = open();
-  EXPECT_FALSE(fs::exists(root_ / "r/weights/.a.partial"));
-  EXPECT_TRUE(fs::exists(root_ / "r/weights/a"));
-  EXPECT_TRUE(fs::exists(root_ / ".git/weights/.keep"));
+  EXPECT_FALSE(fs::exists(save.path()));
+  EXPECT_TRUE(fs::exists(root_ / "r/weights/b"));
+}
+
+TEST_F(CheckpointTreeTest, FoldersOfOthersStayWhateverTheirNames) {
+  const std::string id(16, 'a');
+  std::vector<fs::path> others = {root_ / ".git/weights" / (".tmp-" + id),
+                                  root_ / "r/logs" / (".tmp-" + id)};
+  for (const std::string& name : {std::string(".git"), std::string(".tmp-"), ".tmp-" + id + "a",
+                                  ".tmp-z" + id.substr(1), "tmp-" + id, std::string(".deleted-"),
+                                  std::string(".deleted-1a"), std::string(".deleted")}) {
+    others.push_back(root_ / "r/weights" / name);
+    others.push_back(root_ / "r/sampler_weights" / name);
+  }
+  for (const fs::path& other : others) fs::create_directories(other);
+  open();
+  for (const fs::path& other : others) EXPECT_TRUE(fs::exists(other)) << other;
 }
 
 TEST_F(CheckpointTreeTest, WhatIsSetAsideIsGoneAtOnceAndItsSpaceWhenItIsDiscarded) {

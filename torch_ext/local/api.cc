@@ -23,6 +23,12 @@ Reply error_reply(int status, const std::string& text) {
   return json_reply({{"detail", text}}, status);
 }
 
+Reply lasting_error(int status, const std::string& text) {
+  Reply reply = error_reply(status, text);
+  reply.headers.emplace_back("x-should-retry", "false");
+  return reply;
+}
+
 Reply unprocessable(const std::string& text) { return error_reply(422, text); }
 
 Reply busy(const std::string& text) {

@@ -50,6 +50,8 @@ Handler immediate(Reply (*handler)(Service&, const Call&));
 Reply json_reply(const nlohmann::json& body, int status = 200);
 /// `{"detail": text}`. `text` must say what to change and never holds a key.
 Reply error_reply(int status, const std::string& text);
+/// The same for what does not pass by itself: clients do not send the request again.
+Reply lasting_error(int status, const std::string& text);
 /// For a malformed or impossible field: 422.
 Reply unprocessable(const std::string& text);
 /// For load: the client sends it again.

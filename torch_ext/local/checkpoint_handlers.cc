@@ -228,7 +228,7 @@ Reply weights_info(Service& service, const Call& call) {
   const auto directory = service.checkpoints().find(*path);
   if (!directory) {
     const bool is_missing = directory.error().code() == ErrorCode::kInvalidArgument;
-    return error_reply(is_missing ? 404 : 500, directory.error().message());
+    return lasting_error(is_missing ? 404 : 500, directory.error().message());
   }
   const auto info = read_checkpoint_info(*directory);
   if (!info) return error_reply(400, info.error().message());

@@ -173,7 +173,7 @@ Reply delete_checkpoint(Service& service, const Call& call) {
       CheckpointPath::parse("tinker://" + part("run_id") + "/" + part("kind") + "/" + part("name"));
   if (!path) return error_reply(404, path.error().message());
   const auto doomed = service.checkpoints().set_aside(*path);
-  if (!doomed) return error_reply(500, doomed.error().message());
+  if (!doomed) return lasting_error(500, doomed.error().message());
   if (!*doomed) return error_reply(404, "there is no checkpoint " + path->text());
   service.log("deleted " + path->text());
   discard_later(service, *path, **doomed);

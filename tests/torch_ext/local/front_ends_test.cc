@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
 #include <future>
 #include <new>
 #include <nlohmann/json.hpp>
@@ -15,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "tinkex/service_client.h"
 #include "torch_ext/local/embedded_backend.h"
 #include "torch_ext/local/local_server.h"
 
@@ -163,6 +165,52 @@ TEST_F(InProcessTest, EverySendIsAnsweredOnceThoughShutdownRaces) {
   transport_->shutdown();
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(answers.load(), kThreads * kEach);
+}
+
+/// Hands requests on, and counts those whose URL has a word in it.
+class CountingTransport final : public Transport {
+ public:
+  CountingTransport(std::shared_ptr<Transport> to, std::string word)
+      : to_(std::move(to)), word_(std::move(word)) {}
+
+  RequestId send(HttpRequest request, Callback callback) noexcept override {
+    if (request.url.find(word_) != std::string::npos) ++count_;
+    return to_->send(std::move(request), std::move(callback));
+  }
+  void cancel(RequestId id) noexcept override { to_->cancel(id); }
+  void shutdown() noexcept override { to_->shutdown(); }
+
+  int count() const { return count_.load(); }
+
+ private:
+  const std::shared_ptr<Transport> to_;
+  const std::string word_;
+  std::atomic<int> count_{0};
+};
+
+TEST(ClientOfTheBackendTest, WhatFailsUntilAFolderIsMendedIsAskedForOnce) {
+  const std::filesystem::path root = ::testing::TempDir() + "lasting";
+  std::filesystem::create_directories(root);
+  std::filesystem::create_directory_symlink("run", root / "run");  // It leads to itself.
+  BackendOptions backend;
+  backend.data_dir = root;
+  const auto counting =
+      std::make_shared<CountingTransport>(start_embedded_backend(backend).value(), "weights");
+  ClientOptions options;
+  options.base_url = kEmbeddedBaseUrl;
+  options.api_key = "tml-x";
+  options.transport = counting;
+  options.retry.initial_backoff = options.retry.max_backoff = milliseconds(1);
+  auto service = ServiceClient::connect(std::move(options)).value();
+  const auto deleted = service.delete_checkpoint("tinker://run/weights/a").get();
+  ASSERT_FALSE(deleted.ok());
+  EXPECT_THAT(deleted.error().message(), HasSubstr("cannot look at"));
+  EXPECT_EQ(counting->count(), 1);
+  const auto trained = service.create_training_client_from_state("tinker://run/weights/a").get();
+  ASSERT_FALSE(trained.ok());
+  EXPECT_THAT(trained.error().message(), HasSubstr("cannot look at"));
+  EXPECT_EQ(counting->count(), 2);
+  std::filesystem::remove_all(root);
 }
 
 /// One exchange on a fresh connection that the server closes; what came back, whole.

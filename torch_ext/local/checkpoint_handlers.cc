@@ -46,7 +46,7 @@ SaveCall read_save(JsonFields& in) {
 constexpr std::string_view kNumbered = "checkpoint-";
 
 /// The number in a name like `checkpoint-0001`; 0 if it is another.
-std::int64_t number_in(std::string_view name) {
+std::int64_t checkpoint_number(std::string_view name) {
   constexpr std::size_t kMostDigits = 18;
   if (!name.starts_with(kNumbered)) return 0;
   name.remove_prefix(kNumbered.size());
@@ -63,7 +63,7 @@ std::int64_t number_in(std::string_view name) {
 std::string fresh_name(const CheckpointTree& tree, const Model& model, CheckpointPath path) {
   std::int64_t highest = model.last_checkpoint;
   for (const CheckpointTree::Item& item : tree.list(model.id)) {
-    if (item.path.kind == path.kind) highest = std::max(highest, number_in(item.path.name));
+    highest = std::max(highest, checkpoint_number(item.path.name));
   }
   while (true) {
     std::string digits = std::to_string(++highest);
@@ -84,7 +84,7 @@ Result<CheckpointPath> place(const CheckpointTree& tree, Model& model, Checkpoin
                  path.text() + " exists already; choose another name or set overwrite");
   }
   if (Status made = tree.make_parent(path); !made) return made.error();
-  model.last_checkpoint = std::max(model.last_checkpoint, number_in(path.name));
+  model.last_checkpoint = std::max(model.last_checkpoint, checkpoint_number(path.name));
   return path;
 }
 

@@ -24,8 +24,8 @@ struct Page {
 };
 
 /// A query parameter that must be a number from 0 to a million; nullopt if it is something else.
-std::optional<std::size_t> number_in(const TextMap& query, std::string_view name,
-                                     std::size_t otherwise) {
+std::optional<std::size_t> query_number(const TextMap& query, std::string_view name,
+                                        std::size_t otherwise) {
   const auto found = query.find(name);
   if (found == query.end()) return otherwise;
   const std::string& text = found->second;
@@ -38,8 +38,8 @@ std::optional<std::size_t> number_in(const TextMap& query, std::string_view name
 }
 
 std::optional<Page> page_of(const Call& call, std::size_t limit) {
-  const auto offset = number_in(call.query, "offset", 0);
-  const auto count = number_in(call.query, "limit", limit);
+  const auto offset = query_number(call.query, "offset", 0);
+  const auto count = query_number(call.query, "limit", limit);
   if (!offset || !count) return std::nullopt;
   return Page{*offset, *count};
 }

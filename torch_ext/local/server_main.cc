@@ -4,10 +4,13 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): sigset_t is of POSIX
+#include <time.h>    // NOLINT(modernize-deprecated-headers): clock_gettime is of POSIX
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -65,15 +68,30 @@ void enter_callers_directory() {
 /// A semaphore of POSIX, because a signal handler may post it.
 sem_t stop_requested;
 
-/// Later SIGTERMs change nothing: `timeout` sends them twice.
-void on_stop(int) {
+/// When the first signal came, in nanoseconds of the monotonic clock; 0 before.
+std::atomic<std::int64_t> stopped_at{0};
+static_assert(std::atomic<std::int64_t>::is_always_lock_free, "a signal handler uses it");
+
+/// `timeout` sends its signal twice, to the process and to its group. Nobody presses Ctrl-C twice
+/// within this time.
+constexpr std::int64_t kSameSignal = 300'000'000;
+
+void on_stop(int signal) {
   const int saved = errno;
-  sem_post(&stop_requested);
-  ::signal(SIGINT, SIG_DFL);
+  struct timespec time = {};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  const std::int64_t now = std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  std::int64_t first = 0;
+  if (stopped_at.compare_exchange_strong(first, now)) {
+    sem_post(&stop_requested);
+  } else if (signal == SIGINT && now - first >= kSameSignal) {
+    ::signal(SIGINT, SIG_DFL);
+    ::raise(SIGINT);  // It ends the program when this handler returns.
+  }
   errno = saved;
 }
 
-/// The first of Ctrl-C and SIGTERM; the next Ctrl-C ends the program at once. A thread of its own
+/// The first of Ctrl-C and SIGTERM; a later Ctrl-C ends the program at once. A thread of its own
 /// waits for it, while models load too, and stays to take the next one. In every other thread that
 /// is started later the two are blocked; those that a library of LibTorch's has started before
 /// main, as OpenBLAS does, run the handler like any.
@@ -95,7 +113,7 @@ class StopSignal {
       pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
       while (sem_wait(&stop_requested) != 0) {  // interrupted by the handler itself
       }
-      came_.request_stop();
+      stop_source_.request_stop();
       arrival_.release();
       end_.acquire();
     });
@@ -109,11 +127,11 @@ class StopSignal {
   StopSignal& operator=(const StopSignal&) = delete;
 
   /// Stopped when it has come.
-  std::stop_token token() const { return came_.get_token(); }
+  std::stop_token token() const { return stop_source_.get_token(); }
   void wait() { arrival_.acquire(); }
 
  private:
-  std::stop_source came_;
+  std::stop_source stop_source_;
   std::binary_semaphore arrival_{0};
   std::binary_semaphore end_{0};
   std::thread thread_;

@@ -59,6 +59,7 @@ PassOutput pass(const BaseModel& model, const Adapter& adapter, const std::vecto
 
 /// |a - b| / |b| in the L2 norm.
 double relative_error(const at::Tensor& a, const at::Tensor& b);
+/// Of the same type and shape, and the same bytes: 0 is not -0, and a NaN is itself.
 bool bit_equal(const at::Tensor& a, const at::Tensor& b);
 /// Largest absolute difference of two lists of equal shape.
 double largest_gap(const std::vector<std::vector<float>>& a,

@@ -93,13 +93,13 @@ Status check_parts(const fs::path& folder) {
     }
     return type != fs::file_type::none && type != fs::file_type::not_found;
   };
-  const auto need = [&](const char* name, const char* or_else) {
-    if (is_there(name) || is_there(or_else)) return;
+  const auto need = [&](const char* name, const char* or_else = nullptr) {
+    if (is_there(name) || (or_else != nullptr && is_there(or_else))) return;
     missing += (missing.empty() ? "" : ", ") + std::string(name);
   };
-  need("config.json", "config.json");
+  need("config.json");
   need("model.safetensors", "model.safetensors.index.json");
-  need(kTokenizerFile, kTokenizerFile);
+  need(kTokenizerFile);
   if (missing.empty()) return ok_status();
   if (!looked) return looked;  // What is there is not known.
   std::string remedy = "name such a folder or a .gguf file";

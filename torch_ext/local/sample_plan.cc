@@ -36,7 +36,8 @@ Result<SamplePlan> SamplePlan::of(const SampleRequest& request, const ModelConfi
   if (request.options.topk_prompt_logprobs > model.vocab_size) {
     return refuse("topk_prompt_logprobs is " +
                   std::to_string(request.options.topk_prompt_logprobs) + ", but '" + model.name +
-                  "' has " + std::to_string(model.vocab_size) + " tokens");
+                  "' has " + std::to_string(model.vocab_size) +
+                  " tokens; ask for that many at most");
   }
   Result<std::vector<std::int64_t>> prompt = checked_tokens(request.prompt, "prompt", model);
   if (!prompt) return prompt.error();

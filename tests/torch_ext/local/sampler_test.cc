@@ -237,6 +237,8 @@ TEST_F(SamplerTest, BadRequestsAreNamed) {
               HasSubstr("top_k: expected -1 or at least 1, got 0"));
   EXPECT_THAT(with([](auto& r) { r.options.topk_prompt_logprobs = -1; }),
               HasSubstr("topk_prompt_logprobs"));
+  EXPECT_THAT(with([](auto& r) { r.options.topk_prompt_logprobs = 51; }),
+              HasSubstr("'test/small' has 50 tokens; ask for that many at most"));
   EXPECT_THAT(with([](auto& r) { r.params.stop = {SamplingParams::Stop{std::string()}}; }),
               HasSubstr("stop[0]: expected a text that is not empty"));
   EXPECT_THAT(with([](auto& r) { r.params.stop = {SamplingParams::Stop{std::int64_t{50}}}; }),

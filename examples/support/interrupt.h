@@ -3,8 +3,8 @@
 namespace sft {
 
 /// From now on Ctrl-C (SIGINT), SIGTERM and SIGHUP only ask the program to stop, which
-/// `stop_signal` tells. After that the next Ctrl-C ends it at once. A SIGTERM or SIGHUP that the
-/// program was started to ignore, as under nohup, stays ignored.
+/// `stop_signal` tells. After that the next Ctrl-C, a moment later at least, ends it at once. A
+/// SIGTERM or SIGHUP that the program was started to ignore, as under nohup, stays ignored.
 void watch_for_stop();
 
 /// The signal that asked, or 0.

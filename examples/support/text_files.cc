@@ -62,7 +62,10 @@ Result<std::string> read_file(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(status))
     return refuse("is no regular file; copy it to one");
   Result<std::string> text = read_text(path);
-  if (!text) return refuse(text.error().message());
+  if (!text) {
+    return invalid_argument("--data: " + text.error().message() +
+                            "; check the name, and who may read it");
+  }
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (text->starts_with(kByteOrderMark)) text->erase(0, kByteOrderMark.size());
   return text;

@@ -86,6 +86,11 @@ TEST(ReadExamplesTest, WhatCannotBeReadIsNamedWithTheRemedy) {
   std::filesystem::remove(endless);
   std::filesystem::create_symlink("/dev/zero", endless);
   EXPECT_THAT(message(endless), HasSubstr("endless.txt: is no regular file"));
+  const std::string unreadable = ::testing::TempDir() + "unreadable.txt";
+  std::filesystem::remove(unreadable);
+  std::filesystem::create_symlink("/proc/self/mem", unreadable);
+  EXPECT_EQ(message(unreadable), "--data: cannot read " + unreadable +
+                                     ": Input/output error; check the name, and who may read it");
 }
 
 }  // namespace

@@ -63,7 +63,8 @@ class CommandLine {
             ""));
   }
 
-  /// What is left over, before what its values are: a misspelt option may be the reason for those.
+  /// Complains about what is no option. That comes first: a misspelt one may be the reason why the
+  /// value of another is wrong.
   void complain_about_the_rest(int argc, const char* const* argv) {
     auto sentences = tinkex::torch_ext::programs::about_unknown(app_, argc, argv);
     complaints_.insert(complaints_.begin(), sentences.begin(), sentences.end());
@@ -96,7 +97,7 @@ void add_training_options(CommandLine& line, Options& options) {
   line.add("--dtype", options.dtype,
            "how this process holds the weights of a model from files: float32 (default), or\n"
            "bfloat16 in half the memory; --merge writes them so, too",
-           one_of({"float32", "bfloat16"}));
+           one_of({kDtypes.begin(), kDtypes.end()}));
   line.add("--seed", options.seed, "same seed, same losses (default 1)",
            whole_number(0, "seeds are not negative"));
 }

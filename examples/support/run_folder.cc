@@ -1,5 +1,6 @@
 #include "examples/support/run_folder.h"
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -149,14 +150,14 @@ bool is_count(const json& value, std::int64_t least,
   return value.is_number_integer() && value >= least && value <= most;
 }
 
-bool is_dtype(const std::string& name) { return name == "float32" || name == "bfloat16"; }
+bool is_dtype(const std::string& name) { return std::ranges::count(kDtypes, name) > 0; }
 
 /// Whether a run can go on from these values. Throws json::exception where one is missing.
 bool are_sound(const json& step, const json& plan) {
   return is_count(step, 0) && is_count(plan.at("steps"), 1) &&
          is_count(plan.at("batch_size"), 1, kLargestBatch) && is_count(plan.at("rank"), 1) &&
          is_count(plan.at("seed"), 0) && plan.at("learning_rate") > 0 &&
-         is_dtype(plan.value("dtype", "float32"));
+         is_dtype(plan.value("dtype", kFloat32));
 }
 
 /// Throws json::exception where a field is missing or of another type.

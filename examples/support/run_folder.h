@@ -29,7 +29,7 @@ struct Plan {
   std::int64_t rank = 32;
   /// A name; in the embedded backend it may be the absolute path of a model instead.
   std::string base_model;         ///< A name, or the absolute path of a model; empty: by backend.
-  std::string dtype = "float32";  ///< How the embedded backend holds the model's weights.
+  std::string dtype = kFloat32;  ///< How the embedded backend holds the model's weights.
   std::string tokenizer;          ///< kBytes or an absolute path; empty: the model's own.
   std::int64_t seed = 1;
   std::string base_url;     ///< Empty: the embedded backend.

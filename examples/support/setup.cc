@@ -101,7 +101,7 @@ tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run
 }
 
 local::WeightType weight_type(const Plan& plan) {
-  return plan.dtype == "bfloat16" ? local::WeightType::kBfloat16 : local::WeightType::kFloat32;
+  return plan.dtype == kBfloat16 ? local::WeightType::kBfloat16 : local::WeightType::kFloat32;
 }
 
 tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options) {

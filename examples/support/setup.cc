@@ -3,10 +3,8 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -17,6 +15,7 @@
 #include "examples/support/server_name.h"
 #include "examples/support/text_files.h"
 #include "tinkex/tokenizer.h"
+#include "torch_ext/backend_errors.h"
 #include "torch_ext/load_tokenizer.h"
 #include "torch_ext/local/config.h"
 
@@ -37,16 +36,6 @@ std::string names_of(const std::vector<SupportedModel>& models) {
     names += (i == 0 ? "" : ", ") + models[i].model_name;
   }
   return models.size() > kShown ? names + ", ..." : names;
-}
-
-/// N where a backend of tinkex says "expected 1 to N", else 0.
-std::int64_t largest_in(const std::string& message) {
-  constexpr std::string_view kRange = "expected 1 to ";
-  const std::size_t at = message.find(kRange);
-  if (at == std::string::npos) return 0;
-  std::int64_t most = 0;
-  std::from_chars(message.data() + at + kRange.size(), message.data() + message.size(), most);
-  return most;
 }
 
 constexpr char kSmallModel[] = "tinkex/tiny";
@@ -122,12 +111,6 @@ tinkex::Error about_new_model(tinkex::Error error, const Plan& plan, bool rank_g
   if (rank_given) {
     return std::move(error).with_context("--rank " + rank + " for --base-model " + plan.base_model);
   }
-  const std::int64_t most = largest_in(error.message());
-  if (most > 0 && most < plan.rank) {
-    return tinkex::invalid_argument(
-        "the default --rank of " + rank + " is too large for --base-model " + plan.base_model +
-        ": " + error.message() + "; pass --rank " + std::to_string(most) + " or less");
-  }
   return tinkex::invalid_argument("--base-model " + plan.base_model +
                                   " with the default --rank of " + rank + ": " + error.message() +
                                   "; if the rank is the reason, pass a smaller one");
@@ -135,8 +118,7 @@ tinkex::Error about_new_model(tinkex::Error error, const Plan& plan, bool rank_g
 
 tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run) {
   if (!run.plan.base_url.empty()) return error;
-  // As the embedded backend says of a checkpoint that is whole.
-  if (error.message().find("belongs to base model") != std::string::npos) {
+  if (error.message().find(tinkex::torch_ext::kOtherBaseModel) != std::string::npos) {
     return std::move(error).with_context("cannot go on with " + run.plan.base_model +
                                          " (restore that model as it was when the run began, or "
                                          "start anew with --out)");

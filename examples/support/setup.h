@@ -28,7 +28,7 @@ tinkex::torch_ext::local::WeightType weight_type(const Plan& plan);
 tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options);
 
 /// An error of making the plan's model: if the request is to blame, with the options that it is
-/// made from. Where the rank was not given, that it is the default, and which one will do.
+/// made from. Where the rank was not given, that it is the default.
 tinkex::Error about_new_model(tinkex::Error error, const Plan& plan, bool rank_given);
 
 /// An error of opening the run's checkpoint, with the remedy where it is on this machine: about the

@@ -1,16 +1,20 @@
 #include "examples/support/run_folder.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <functional>
+#include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <sstream>
+#include <span>
 #include <system_error>
 #include <utility>
 
 #include "examples/support/counted.h"
 #include "examples/support/files.h"
 #include "examples/support/text_files.h"
+#include "torch_ext/local/digest.h"
 
 namespace sft {
 namespace {
@@ -39,13 +43,17 @@ bool is_on_the_way(const std::string& checkpoint) {
   return checkpoint.substr(checkpoint.rfind('/') + 1).starts_with(kOnTheWay);
 }
 
-/// Tells a run's folder from a copy of it. In hexadecimal, for JSON holds UTF-8 alone.
+/// Tells a run's folder from a copy of it, on this machine or another, wherever it is moved. In
+/// hexadecimal, for JSON holds UTF-8 alone.
 std::string identity_of(const fs::path& folder) {
-  std::error_code missing;
-  const std::string path = fs::canonical(folder, missing).string();
-  std::ostringstream text;
-  text << std::hex << std::hash<std::string>{}(path);
-  return text.str();
+  namespace local = tinkex::torch_ext::local;
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  struct stat found = {};
+  ::stat(folder.c_str(), &found);
+  const std::string text = std::string(host.data()) + '/' + std::to_string(found.st_dev) + '/' +
+                           std::to_string(found.st_ino);
+  return local::to_hex(local::hash64(std::as_bytes(std::span(text))));
 }
 
 bool has_state(const fs::path& folder) {
@@ -268,14 +276,21 @@ Status RunFolder::read_state(const std::string& text) {
       return invalid_argument(file(kState).string() + " has format " + state.at("format").dump() +
                               ", this program reads " + std::to_string(kFormat));
     }
+    const json& batch_size = state.at("plan").at("batch_size");
+    if (is_count(batch_size, kLargestBatch + 1)) {  // Older versions took any.
+      return invalid_argument(file(kState).string() + " has batch_size " + batch_size.dump() +
+                              ", at most " + std::to_string(kLargestBatch) +
+                              " is held in memory; start anew with --out");
+    }
     if (!are_sound(state.at("step"), state.at("plan"))) return damaged();
     state.at("step").get_to(step_);
     state.at("checkpoint").get_to(checkpoint_);
     superseded_ = state.value("superseded", superseded_);  // Runs of older versions have none.
     std::erase(superseded_, checkpoint_);
-    copied_ = state.value("folder", identity_of(path_)) != identity_of(path_);
-    if (copied_) superseded_.clear();
     plan = plan_from(state.at("plan"));
+    // The embedded backend's checkpoints lie in the folder, and were copied with it.
+    copied_ = !plan.base_url.empty() && state.value("folder", "") != identity_of(path_);
+    if (copied_) superseded_.clear();
   } catch (const json::exception&) {
     return damaged();
   }
@@ -287,6 +302,7 @@ Status RunFolder::save(std::int64_t step, std::string checkpoint) {
   if (is_on_the_way(checkpoint_) && checkpoint_ != checkpoint && !copied_) {
     superseded.push_back(checkpoint_);
   }
+  std::erase(superseded, checkpoint);
   // With those, as this process may end before they are deleted.
   const json state = {{"format", kFormat},
                       {"step", step},

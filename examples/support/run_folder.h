@@ -28,9 +28,9 @@ struct Plan {
   double learning_rate = 0;
   std::int64_t rank = 32;
   /// A name; in the embedded backend it may be the absolute path of a model instead.
-  std::string base_model;         ///< A name, or the absolute path of a model; empty: by backend.
+  std::string base_model;        ///< A name, or the absolute path of a model; empty: by backend.
   std::string dtype = kFloat32;  ///< How the embedded backend holds the model's weights.
-  std::string tokenizer;          ///< kBytes or an absolute path; empty: the model's own.
+  std::string tokenizer;         ///< kBytes or an absolute path; empty: the model's own.
   std::int64_t seed = 1;
   std::string base_url;     ///< Empty: the embedded backend.
   std::string data_digest;  ///< Of the examples in the file; empty: of no file, or not known.
@@ -51,8 +51,8 @@ class RunFolder {
   RunFolder& operator=(const RunFolder&) = delete;
 
   /// Records a checkpoint, in `state.json`; replaces the record before as a whole or not at all. If
-  /// the one before was saved on the way, it is superseded from then on, unless it was saved in
-  /// another folder, of which this one is a copy: that run still needs it.
+  /// the one before was saved on the way, it is superseded from then on, unless it lies on a
+  /// server and was recorded in another folder, of which this one is a copy: that run needs it.
   tinkex::Status save(std::int64_t step, std::string checkpoint);
 
   const std::filesystem::path& path() const { return path_; }
@@ -87,7 +87,7 @@ class RunFolder {
   bool resumed_ = false;
   std::int64_t step_ = 0;
   std::string checkpoint_;
-  bool copied_ = false;  ///< The record is of another folder: its checkpoints are not ours.
+  bool copied_ = false;  ///< The record may be another folder's: its checkpoints are not ours.
   std::vector<std::string> superseded_;
 };
 

@@ -12,8 +12,10 @@ namespace sft {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 fs::path fresh(const char* name) {
   const fs::path path = fs::path(::testing::TempDir()) / "run_folder_test" / name;
@@ -38,7 +40,10 @@ Options resume(const fs::path& path) {
   return options;
 }
 
-void make_run(const fs::path& path, std::int64_t step) {
+/// A server that runs may be on.
+constexpr char kServer[] = "http://127.0.0.1:9";
+
+void make_run(const fs::path& path, std::int64_t step, const std::string& base_url = "") {
   Options options;
   options.out = path.string();
   options.steps = 10;
@@ -46,7 +51,16 @@ void make_run(const fs::path& path, std::int64_t step) {
   options.rank = 4;
   options.learning_rate = 0.1 + 0.2;
   options.data = "/somewhere/x.txt";
+  if (!base_url.empty()) options.base_url = base_url;
   ASSERT_TRUE((*RunFolder::open(options))->save(step, "tinker://run/weights/step").ok());
+}
+
+/// A run with a checkpoint that is superseded, on-the-way-2, and one that is recorded.
+void make_run_on_its_way(const fs::path& path, const std::string& base_url) {
+  make_run(path, 1, base_url);
+  const auto run = RunFolder::open(resume(path)).value();
+  ASSERT_TRUE(run->save(2, "tinker://run/weights/on-the-way-2").ok());
+  ASSERT_TRUE(run->save(4, "tinker://run/weights/on-the-way-4").ok());
 }
 
 TEST(RunFolderTest, ResumedRunHasTheWholePlan) {
@@ -64,8 +78,6 @@ TEST(RunFolderTest, ResumedRunHasTheWholePlan) {
 }
 
 TEST(RunFolderTest, WhatWasSavedOnTheWayIsSupersededByTheNextRecord) {
-  using ::testing::ElementsAre;
-  using ::testing::IsEmpty;
   const fs::path path = fresh("superseded");
   make_run(path, 1);  // Not saved on the way: it stays.
   {
@@ -88,15 +100,8 @@ TEST(RunFolderTest, WhatWasSavedOnTheWayIsSupersededByTheNextRecord) {
 }
 
 TEST(RunFolderTest, ACopyOfARunSupersedesNothingOfTheRunsOwn) {
-  using ::testing::ElementsAre;
-  using ::testing::IsEmpty;
   const fs::path path = fresh("original");
-  make_run(path, 1);
-  {
-    const auto run = RunFolder::open(resume(path)).value();
-    ASSERT_TRUE(run->save(2, "tinker://run/weights/on-the-way-2").ok());
-    ASSERT_TRUE(run->save(4, "tinker://run/weights/on-the-way-4").ok());
-  }
+  make_run_on_its_way(path, kServer);
   const fs::path other = fresh("copy");
   fs::copy(path, other, fs::copy_options::recursive);
   const auto copy = RunFolder::open(resume(other)).value();
@@ -104,6 +109,57 @@ TEST(RunFolderTest, ACopyOfARunSupersedesNothingOfTheRunsOwn) {
   EXPECT_THAT(copy->superseded(), IsEmpty());
   ASSERT_TRUE(copy->save(8, "tinker://copy/weights/on-the-way-8").ok());
   EXPECT_THAT(copy->superseded(), ElementsAre("tinker://copy/weights/on-the-way-6"));
+}
+
+TEST(RunFolderTest, AFolderThatTookThePlaceOfARunsIsACopy) {
+  const fs::path path = fresh("replaced");
+  make_run_on_its_way(path, kServer);
+  const fs::path other = fresh("kept");
+  fs::rename(path, other);
+  fs::copy(other, path, fs::copy_options::recursive);  // As on another machine, of the same path.
+  const auto copy = RunFolder::open(resume(path)).value();
+  ASSERT_TRUE(copy->save(6, "tinker://copy/weights/on-the-way-6").ok());
+  EXPECT_THAT(copy->superseded(), IsEmpty());
+  const auto moved = RunFolder::open(resume(other)).value();
+  ASSERT_TRUE(moved->save(6, "tinker://run/weights/on-the-way-6").ok());
+  EXPECT_THAT(moved->superseded(), ElementsAre("tinker://run/weights/on-the-way-2",
+                                               "tinker://run/weights/on-the-way-4"));
+}
+
+TEST(RunFolderTest, TheEmbeddedBackendsCheckpointsAreThoseOfTheFolderWhereverItCameFrom) {
+  const fs::path path = fresh("embedded");
+  make_run_on_its_way(path, "");
+  const fs::path other = fresh("elsewhere");
+  fs::copy(path, other, fs::copy_options::recursive);
+  const auto copy = RunFolder::open(resume(other)).value();
+  EXPECT_THAT(copy->superseded(), ElementsAre("tinker://run/weights/on-the-way-2"));
+  ASSERT_TRUE(copy->save(6, "tinker://copy/weights/on-the-way-6").ok());
+  EXPECT_THAT(copy->superseded(), ElementsAre("tinker://run/weights/on-the-way-2",
+                                              "tinker://run/weights/on-the-way-4"));
+}
+
+TEST(RunFolderTest, ARecordThatDoesNotTellItsFolderMayBeACopys) {
+  const fs::path path = fresh("of_old");
+  for (const char* folder : {"\"folder\": \"b1946ac92492d234\"", "\"other\": 0"}) {
+    fs::remove_all(path);
+    make_run_on_its_way(path, kServer);
+    std::string text = read_text(path / "state.json").value();
+    const std::size_t at = text.find("\"folder\"");
+    ASSERT_NE(at, std::string::npos);
+    std::ofstream(path / "state.json")
+        << text.replace(at, text.find_first_of(",\n", at) - at, folder);
+    const auto run = RunFolder::open(resume(path));
+    ASSERT_TRUE(run.ok()) << run.error().what();
+    EXPECT_THAT((*run)->superseded(), IsEmpty());
+  }
+}
+
+TEST(RunFolderTest, TheNewestCheckpointIsNeverSuperseded) {
+  const fs::path path = fresh("again");
+  make_run_on_its_way(path, kServer);
+  const auto run = RunFolder::open(resume(path)).value();
+  ASSERT_TRUE(run->save(2, "tinker://run/weights/on-the-way-2").ok());
+  EXPECT_THAT(run->superseded(), ElementsAre("tinker://run/weights/on-the-way-4"));
 }
 
 TEST(RunFolderTest, OptionsOfTheResumeWin) {
@@ -164,7 +220,7 @@ TEST(RunFolderTest, NumbersThatNoRunHasAreDamage) {
   const std::vector<std::pair<std::string, std::vector<const char*>>> cases = {
       {"\"step\": 4", {"-5", "1.5", "1e300", "3000000000", "18446744073709551615", "true", "[]"}},
       {"\"steps\": 10", {"0", "-1", "1e300", "9223372036854775807"}},
-      {"\"batch_size\": 64", {"0", "-64", "100000000", "3000000000", "null"}},
+      {"\"batch_size\": 64", {"0", "-64", "3000000000", "null"}},
       {"\"dtype\": \"float32\"", {"\"float16\"", "\"\"", "16", "null"}},
       {"\"data_digest\": \"\"", {"16", "null"}},
       {"\"rank\": 4", {"0", "-4"}},
@@ -182,6 +238,19 @@ TEST(RunFolderTest, NumbersThatNoRunHasAreDamage) {
           << key << value;
     }
   }
+}
+
+TEST(RunFolderTest, ABatchThatIsTooLargeByNowIsNoDamage) {
+  const fs::path path = fresh("large");
+  make_run(path, 4);
+  std::string text = read_text(path / "state.json").value();
+  const std::string field = "\"batch_size\": 64";
+  ASSERT_NE(text.find(field), std::string::npos);
+  std::ofstream(path / "state.json")
+      << text.replace(text.find(field), field.size(), "\"batch_size\": 65537");
+  EXPECT_THAT(error_of(resume(path)),
+              EndsWith("state.json has batch_size 65537, at most 65536 is held in memory; start "
+                       "anew with --out"));
 }
 
 TEST(RunFolderTest, ARunIsNeverOverwritten) {

@@ -13,9 +13,16 @@ namespace {
 constexpr std::chrono::seconds kPatience{10};
 
 /// Whether to ask again would be in vain: there is none, or the server does not do that.
-bool is_settled(int status) {
+bool is_settled(const tinkex::Error& error) {
   constexpr std::array kFinal{404, 405, 410, 501};
-  return std::ranges::find(kFinal, status) != kFinal.end();
+  return std::ranges::find(kFinal, error.http_status()) != kFinal.end();
+}
+
+/// Whether the answer is about that checkpoint alone, and others may go.
+bool is_answered(const tinkex::Error& error) {
+  const int status = error.http_status();
+  if (status == 0) return error.code() == tinkex::ErrorCode::kInvalidArgument;
+  return status < 500 && status != 408 && status != 429;
 }
 
 }  // namespace
@@ -23,12 +30,12 @@ bool is_settled(int status) {
 void SupersededCheckpoints::remove() {
   const std::vector<std::string> all = run_.superseded();
   for (const std::string& path : all) {
-    if (!answers_) return;
+    if (!deletes_) return;
     const auto gone = service_.delete_checkpoint(path, {.deadline = kPatience}).get();
-    if (gone || is_settled(gone.error().http_status())) {
+    if (gone || is_settled(gone.error())) {
       run_.forget_superseded(path);
     } else {
-      answers_ = false;
+      deletes_ = is_answered(gone.error());
     }
   }
 }

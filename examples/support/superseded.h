@@ -7,8 +7,8 @@ namespace sft {
 
 /// Deletes, on the run's server or in its folder, the checkpoints that later ones have superseded.
 /// The run's record must name the later one by now, which is never deleted. Says nothing: a server
-/// that does not offer it keeps them, and one that fails is not asked again by this process, but by
-/// one that resumes the run.
+/// that does not offer it keeps them. One that refuses to delete a checkpoint is asked again for it
+/// after the next save, and one that does not answer by a process that resumes the run.
 class SupersededCheckpoints {
  public:
   SupersededCheckpoints(tinkex::ServiceClient& service, RunFolder& run)
@@ -19,7 +19,7 @@ class SupersededCheckpoints {
  private:
   tinkex::ServiceClient& service_;
   RunFolder& run_;
-  bool answers_ = true;
+  bool deletes_ = true;
 };
 
 }  // namespace sft

@@ -9,6 +9,7 @@
 #include "examples/support/announce.h"
 #include "examples/support/batch.h"
 #include "examples/support/superseded.h"
+#include "tinkex/mocks/tinker_script.h"
 #include "torch_ext/backend_errors.h"
 
 namespace sft {
@@ -173,6 +174,29 @@ TEST_F(SetupTest, AModelThatHasChangedIsNotCalledADamagedCheckpoint) {
             "or start anew with --out): " +
                 other);
   EXPECT_THAT(about("damaged"), HasSubstr("backend (restore that folder, or start anew"));
+}
+
+TEST_F(SetupTest, ACheckpointThatTheServerKeepsStandsInTheWayOfNoOther) {
+  tinkex::mocks::TinkerScript tinker;
+  auto service = tinkex::ServiceClient::connect(tinker.options()).value();
+  const auto run = RunFolder::open(options_).value();
+  for (const char* path : {"no path/on-the-way-1", "tinker://run/weights/on-the-way-2",
+                           "tinker://run/weights/on-the-way-3", "tinker://run/weights/step-4"}) {
+    ASSERT_TRUE(run->save(4, path).ok());
+  }
+  const auto answer = [&](int status) {
+    tinker.server().handle("DELETE", "/", [status](const tinkex::mocks::LoggedRequest& request) {
+      const bool kept = request.target.ends_with("-2");
+      return tinkex::mocks::Reply::json("{}", kept ? status : 200);
+    });
+  };
+  answer(503);
+  SupersededCheckpoints(service, *run).remove();
+  EXPECT_EQ(run->superseded().size(), 3u);  // Nobody has answered.
+  answer(403);
+  SupersededCheckpoints(service, *run).remove();
+  EXPECT_THAT(run->superseded(),
+              ::testing::ElementsAre("no path/on-the-way-1", "tinker://run/weights/on-the-way-2"));
 }
 
 TEST_F(SetupTest, DataThatHaveChangedAreSpokenOfOnce) {

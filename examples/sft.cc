@@ -28,6 +28,7 @@
 
 #include "examples/support/announce.h"
 #include "examples/support/batch.h"
+#include "examples/support/checkup.h"
 #include "examples/support/counted.h"
 #include "examples/support/files.h"
 #include "examples/support/interrupt.h"
@@ -100,37 +101,57 @@ Future<tinkex::SaveWeightsResponse> submit_save(Workshop& shop, std::int64_t ste
 }
 
 /// The weights sum to 1, so the sum is a mean. Throws if it is not finite.
-double loss_of(const tinkex::ForwardBackwardOutput& output, const std::string& when) {
+double loss_of(const tinkex::ForwardBackwardOutput& output, std::int64_t step) {
   for (const auto& [name, metric] : tinkex::torch_ext::metrics_to_tensors(output.metrics)) {
     if (name != "loss:sum") continue;
     const double loss = metric.item<double>();
     if (std::isfinite(loss)) return loss;
-    throw tinkex::Error(
-        tinkex::ErrorCode::kRequestFailed,
-        "the loss " + when + " is " + std::to_string(loss) + "; lower --learning-rate");
+    throw tinkex::Error(tinkex::ErrorCode::kRequestFailed,
+                        "the loss of step " + std::to_string(step) + " is " + std::to_string(loss) +
+                            "; lower --learning-rate");
   }
   throw tinkex::Error(tinkex::ErrorCode::kDecode,
                       "the server's metrics have no loss:sum; it does not speak the Tinker API");
 }
 
-/// Waits for a step and gives its loss.
-double finish_step(PendingStep& step) {
-  // A server that is gone is asked for ten minutes (ClientOptions::max_poll_failing).
-  for (int minutes = 1; !step.gradient.wait_for(std::chrono::minutes(1)); ++minutes) {
-    std::fprintf(stderr, "\nsft: waiting for step %lld, for %s now\n",
-                 static_cast<long long>(step.number), counted(minutes, "minute").c_str());
+/// Waits for a result, and says so where that takes long: a server that is gone is asked for ten
+/// minutes (ClientOptions::max_poll_failing).
+template <class T>
+tinkex::Result<T> wait_for(Future<T> future, const std::string& what) {
+  for (int minutes = 1; !future.wait_for(std::chrono::minutes(1)); ++minutes) {
+    std::fprintf(stderr, "\nsft: waiting for %s, for %s now\n", what.c_str(),
+                 counted(minutes, "minute").c_str());
   }
-  const tinkex::ForwardBackwardOutput output = std::move(step.gradient).get().value();
-  std::move(step.update).get().value();
-  return loss_of(output, "of step " + std::to_string(step.number));
+  return std::move(future).get();
 }
 
-/// Throws if the last step has ruined the model, which no loss of a step tells: what is recorded
-/// stays.
-void check_model(Workshop& shop, const Plan& plan, std::int64_t done) {
-  const Batch batch = make_batch(shop.task.batch(done, plan.batch_size), shop.tokenizer);
-  auto output = shop.trainer.forward(batch.datums().value(), tinkex::loss::kCrossEntropy);
-  loss_of(std::move(output).get().value(), "after step " + std::to_string(done));
+/// Waits for a step and gives its loss.
+double finish_step(PendingStep& step) {
+  const std::string name = "step " + std::to_string(step.number);
+  const auto output = wait_for(std::move(step.gradient), name).value();
+  std::move(step.update).get().value();
+  return loss_of(output, step.number);
+}
+
+/// Looks at the model after the last step, of which no loss of a step tells. Throws if that step
+/// has ruined it: then it is not recorded. Where nobody can tell, it is, and the checkpoint before
+/// it stays.
+void check_model(Workshop& shop, const RunFolder& run, SupersededCheckpoints& superseded,
+                 std::int64_t done) {
+  const Batch batch = make_batch(shop.task.batch(done, run.plan.batch_size), shop.tokenizer);
+  const std::vector<tinkex::Datum> datums = batch.datums().value();
+  const auto pass =
+      wait_for(shop.trainer.forward(datums, tinkex::loss::kCrossEntropy), "a look at the model");
+  const Checkup checkup = examine(pass, datums, run.plan.base_url.empty());
+  if (checkup.health == Health::kRuined) {
+    throw tinkex::Error(tinkex::ErrorCode::kRequestFailed,
+                        "step " + std::to_string(done) +
+                            " has ruined the model (lower --learning-rate): " + checkup.why)
+        .with_category(tinkex::ErrorCategory::kUser);
+  }
+  if (checkup.health == Health::kSound) return;
+  superseded.keep();
+  say_unchecked(run, done, checkup.why);
 }
 
 /// Trains until the last step or Ctrl-C, SIGTERM or SIGHUP, and saves on the way. Gives the steps
@@ -168,9 +189,9 @@ std::int64_t train(Workshop& shop, RunFolder& run, SupersededCheckpoints& supers
   }
   const bool trained = previous.has_value();
   finish_previous();
-  if (trained) check_model(shop, run.plan, done);
-  record();
   display.finish();
+  if (trained) check_model(shop, run, superseded, done);
+  record();
   return done;
 }
 
@@ -247,8 +268,8 @@ void train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step,
   if (run.step() != done || !run.saved()) {
     const std::string name = "step-" + std::to_string(done);
     run.save(done, shop.trainer.save_state(name).get().value().path).value();
+    superseded.remove();
   }
-  superseded.remove();
   write_file(run.file("loss.svg"),
              draw_loss_curve(log->losses(), show_text(shop.task.description(), 74)))
       .value();

@@ -99,6 +99,13 @@ void greet(const tinkex::torch_ext::Connection& connection, const tinkex::Traini
   std::fflush(stdout);
 }
 
+void say_unchecked(const RunFolder& run, std::int64_t step, const std::string& why) {
+  std::fflush(stdout);
+  const std::string stays = run.saved() ? ", so " + run.checkpoint() + " stays, too" : "";
+  std::fprintf(stderr, "sft: whether step %lld has ruined the model is not known%s: %s\n",
+               static_cast<long long>(step), stays.c_str(), why.c_str());
+}
+
 void say_what_is_saved(const RunFolder& run, bool merge) {
   if (!run.saved()) return;
   std::fflush(stdout);

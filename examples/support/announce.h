@@ -20,6 +20,10 @@ void say_where(const tinkex::torch_ext::ConnectOptions& where, const Options& op
 void greet(const tinkex::torch_ext::Connection& connection, const tinkex::TrainingClient& trainer,
            const Task& task, const RunFolder& run, const std::vector<std::string>& notes);
 
+/// Says, on standard error, that it is not known whether `step` has ruined the model, and which
+/// earlier checkpoint stays for that reason.
+void say_unchecked(const RunFolder& run, std::int64_t step, const std::string& why);
+
 /// Says, on standard error, which step a run that fails can go on from, if one is saved; or, of all
 /// steps, how to `merge` it, if that was asked for.
 void say_what_is_saved(const RunFolder& run, bool merge);

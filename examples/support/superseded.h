@@ -15,6 +15,8 @@ class SupersededCheckpoints {
       : service_(service), run_(run) {}
 
   void remove();
+  /// From now on all stay: the later one may be worth less than those.
+  void keep() { deletes_ = false; }
 
  private:
   tinkex::ServiceClient& service_;

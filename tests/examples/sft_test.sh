@@ -90,6 +90,11 @@ $(checkpoints saved/backend)"
     2>err.txt
   [ $? = 2 ] || fail "exit code of a loss that is no number"
   [ ! -e exploded/state.json ] || fail "a model that went astray was recorded"
+  "$sft" "${small[@]}" --steps 1 --learning-rate 1e30 --out ruined >/dev/null 2>err.txt
+  [ $? = 2 ] || fail "exit code of a last step that ruins the model"
+  [ ! -e ruined/state.json ] || fail "a model that its last step ruined was recorded"
+  grep -q "^sft: step 1 has ruined the model (lower --learning-rate): " err.txt ||
+    fail "a last step that ruins the model: $(cat err.txt)"
 }
 
 # Every thread stands still, which is some time after SIGSTOP was sent.
@@ -180,27 +185,6 @@ test_no_directory() {
       fail "$program in a directory that is gone: $(cat err.txt)"
     [ "$(wc -l <err.txt)" = 1 ] || fail "more than a line: $(cat err.txt)"
   done
-}
-
-# Once it is trained, too: what is left to do is not done, and the exit code tells.
-test_interrupt_while_sampling() {
-  local at
-  for at in {1..320}; do
-    printf '{"prompt": "%d ", "completion": "%0120d"}\n' "$at" "$at"
-  done >slow.jsonl
-  mkfifo lines
-  env --default-signal=TERM "$sft" --base-model tinkex/tiny --rank 4 --batch-size 2 --threads 1 \
-    --data slow.jsonl --steps 1 --out sampling >lines 2>err.txt &
-  local pid=$! line
-  # Read as they come: sampling takes a fifth of a second.
-  while IFS= read -r line; do
-    printf '%s\n' "$line"
-    if [[ $line = "step 1/1"* ]]; then kill -TERM "$pid"; fi
-  done <lines >out.txt
-  ends "$pid" 143 "a run that samples, after SIGTERM"
-  ! grep -q "^After" out.txt || fail "it sampled all the same: $(cat out.txt)"
-  grep -q "Stopped by SIGTERM after step 1; everything is saved" out.txt || fail "$(cat out.txt)"
-  grep -q "^Go on: .*--steps 2\$" out.txt || fail "how to go on: $(cat out.txt)"
 }
 
 # What the program opens must not get the numbers of streams that are closed.
@@ -342,5 +326,5 @@ test_full_disk() {
 
 run_parts results repeatable resume saves_on_the_way fails_on_the_way \
   interrupt ignored_hangup interrupt_while_connecting \
-  no_directory interrupt_while_sampling damaged_checkpoint closed_streams lost_output bad_data \
+  no_directory damaged_checkpoint closed_streams lost_output bad_data \
   bad_options bad_server bad_server_options nonsense_server server full_disk

@@ -101,11 +101,11 @@ class Interpreter {
   void read_model() {
     const Json* model = member(document_.rest, "model");
     if (model == nullptr) return fail("model is missing");
+    const Json* type = member(*model, "type");
+    if (type != nullptr && *type != "BPE") return unsupported("model", *type);
     known_keys(*model, "model",
                {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                 "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
-    const Json* type = member(*model, "type");
-    if (type != nullptr && *type != "BPE") unsupported("model", *type);
     if (const Json* dropout = member(*model, "dropout")) {
       if (*dropout != 0) unsupported("dropout", *dropout);
     }

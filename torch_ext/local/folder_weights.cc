@@ -41,6 +41,11 @@ Result<std::map<std::string, std::string>> read_list(const fs::path& path) {
   return files;
 }
 
+/// Integers are codes of a quantised model, which mean something else than their numbers.
+bool is_weight_type(const std::string& dtype) {
+  return dtype == "F32" || dtype == "F16" || dtype == "BF16" || dtype == "F64";
+}
+
 /// Whether a tensor may go unread: it repeats what is elsewhere.
 bool is_redundant(const std::string& name, const ModelConfig& config) {
   return name.ends_with("rotary_emb.inv_freq") ||
@@ -136,6 +141,8 @@ Status FolderWeights::check(const ModelConfig& config) const {
     if (entry == nullptr) {
       problems.add(name, "is missing");
       fields.add(field_of_presence(name, has_layer_of(name, file_of_)));
+    } else if (!is_weight_type(entry->dtype)) {
+      problems.add(name, "has type " + entry->dtype + ", expected F32, F16, BF16 or F64");
     } else if (problems.add_wrong_shape(name, entry->shape, shape)) {
       fields.add(fields_of_shape(name, entry->shape, shape));
     }

@@ -13,11 +13,14 @@ std::string place_of(std::int64_t seq_id) {
   return seq_id == 0 ? "without a seq_id" : "with seq_id " + std::to_string(seq_id);
 }
 
-Error poisoned(std::int64_t failed_seq_id) {
-  return Error(ErrorCode::kRequestFailed,
-               "an earlier forward_backward of this step failed (" + place_of(failed_seq_id) +
-                   "), so its gradients were dropped; call optim_step, which fails as well and "
-                   "ends that step, then send the whole batch again")
+Error poisoned(std::int64_t failed_seq_id, OperationKind kind) {
+  const std::string remedy = kind == OperationKind::kOptimStep
+                                 ? "this optim_step has ended that step; send the whole batch again"
+                                 : "call optim_step, which fails as well and ends that step, then "
+                                   "send the whole batch again";
+  return Error(ErrorCode::kRequestFailed, "an earlier forward_backward of this step failed (" +
+                                              place_of(failed_seq_id) +
+                                              "), so its gradients were dropped; " + remedy)
       .with_category(ErrorCategory::kUser);
 }
 
@@ -245,7 +248,7 @@ OperationResult OperationQueue::run_guarded(const Entry& entry) {
   if (entry.failure) return *entry.failure;
   const OperationKind kind = entry.operation.kind;
   const bool exempt = kind == OperationKind::kLoad || kind == OperationKind::kUnload;
-  if (failed_seq_id_ && !exempt) return poisoned(*failed_seq_id_);
+  if (failed_seq_id_ && !exempt) return poisoned(*failed_seq_id_, kind);
   try {
     return entry.operation.run();
   } catch (const std::exception& failure) {

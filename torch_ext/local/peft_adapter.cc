@@ -75,7 +75,8 @@ PeftConfig read_fields(const Json& json, JsonFields& fields) {
                                     internal::number_text(kLoraAlpha) +
                                     "; train with that, or scale every lora_B by " +
                                     internal::number_text(alpha) + " / " +
-                                    internal::number_text(kLoraAlpha));
+                                    internal::number_text(kLoraAlpha) + " and write " +
+                                    internal::number_text(kLoraAlpha) + " here");
   }
   if (const auto bias = fields.optional_string("bias"); bias && *bias != "none") {
     fields.refuse("bias", "is " + internal::quoted(*bias) + ", expected none");

@@ -56,6 +56,11 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path)
     const Status status = file.file_.read(0, std::as_writable_bytes(std::span(&length, 1)));
     if (!status) return status.error();
   }
+  if (has_length && std::memcmp(&length, "version ", sizeof(length)) == 0) {
+    return safetensors_error(path,
+                             "it begins as a pointer of Git LFS does; fetch the file itself, "
+                             "by git lfs pull");
+  }
   if (!has_length || length > SafetensorsHeader::kLargest ||
       length > size - SafetensorsHeader::kLengthBytes) {
     return safetensors_error(path, "it ends before its header does");

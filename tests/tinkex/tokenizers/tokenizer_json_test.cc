@@ -74,6 +74,8 @@ TEST(TokenizerJsonTest, WhatIsNotSupportedIsNamed) {
   EXPECT_EQ(problem("/extra", 1), "tokenizer.json: the file has an unknown field 'extra'");
   EXPECT_EQ(problem("/model/type", "Unigram"),
             "tokenizer.json: model \"Unigram\" is not supported");
+  EXPECT_EQ(problem("/model", {{"type", "WordPiece"}, {"max_input_chars_per_word", 100}}),
+            "tokenizer.json: model \"WordPiece\" is not supported");
   EXPECT_EQ(problem("/model/dropout", 0.1), "tokenizer.json: dropout 0.1 is not supported");
   EXPECT_EQ(problem("/model/byte_fallback", true),
             "tokenizer.json: byte_fallback is not supported");

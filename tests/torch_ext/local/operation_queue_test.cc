@@ -17,6 +17,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using State = Admission::State;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -158,8 +159,10 @@ TEST_F(OperationQueueTest, FailedForwardBackwardFailsTheStepAndNoMore) {
   const std::string third = submit(3, OperationKind::kForwardBackward);
   const std::string step = submit(4, OperationKind::kOptimStep);
   const std::string fifth = submit(5, OperationKind::kForwardBackward);
-  EXPECT_THAT(result(third), HasSubstr("failed (with seq_id 2)"));
-  EXPECT_THAT(result(step), HasSubstr("failed (with seq_id 2)"));
+  EXPECT_THAT(result(third), AllOf(HasSubstr("failed (with seq_id 2)"),
+                                   HasSubstr("call optim_step, which fails as well")));
+  EXPECT_THAT(result(step), AllOf(HasSubstr("failed (with seq_id 2)"),
+                                  HasSubstr("this optim_step has ended that step")));
   EXPECT_EQ(result(fifth), "5");
   EXPECT_EQ(discarded_, 1);
   EXPECT_THAT(ran_, ElementsAre(1, 2, 5));

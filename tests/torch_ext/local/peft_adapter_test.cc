@@ -156,7 +156,8 @@ TEST_F(PeftAdapterTest, HarmlessSettingsAreTaken) {
 TEST_F(PeftAdapterTest, WhatTheEngineDoesNotComputeIsNamed) {
   EXPECT_THAT(error_of({{"peft_type", "IA3"}}), HasSubstr("peft_type: is 'IA3', expected LORA"));
   EXPECT_THAT(error_of({{"lora_alpha", 16}}),
-              HasSubstr("lora_alpha: is 16, but here it is always 32"));
+              HasSubstr("lora_alpha: is 16, but here it is always 32; train with that, or scale "
+                        "every lora_B by 16 / 32 and write 32 here"));
   EXPECT_THAT(error_of({{"bias", "all"}}), HasSubstr("bias: is 'all', expected none"));
   EXPECT_THAT(error_of({{"r", "two"}}), HasSubstr("r: must be an integer"));
   EXPECT_THAT(error_of({{"init_lora_weights", "pissa"}}),

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/torch_ext/local/engine_testing.h"
@@ -247,6 +248,28 @@ TEST_F(PretrainedTest, TensorsAreComparedByTheirHeadersAndTheFirstFewNamed) {
   write_safetensors(folder / "model.safetensors", {{"a", one}, {"b", one}}, {}).value();
   EXPECT_THAT(error_of(folder),
               AllOf(HasSubstr("tensor 'lm_head.weight' is missing"), HasSubstr("; and 15 more")));
+}
+
+TEST_F(PretrainedTest, IntegersAreNoWeights) {
+  const fs::path folder = copy_of("llama");
+  const auto file = SafetensorsFile::open(folder / "model.safetensors").value();
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const std::string& name : file.names()) {
+    const at::Tensor tensor = file.read(name).value();
+    tensors.emplace_back(name, name == "model.norm.weight" ? tensor.to(at::kLong) : tensor);
+  }
+  write_safetensors(folder / "model.safetensors", tensors, {}).value();
+  EXPECT_THAT(error_of(folder), HasSubstr("tensor 'model.norm.weight' has type I64, expected F32, "
+                                          "F16, BF16 or F64"));
+}
+
+TEST_F(PretrainedTest, APointerOfGitLfsIsCalledSo) {
+  const fs::path folder = copy_of("llama");
+  write(folder / "model.safetensors",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 5678\n");
+  EXPECT_THAT(error_of(folder), AllOf(HasSubstr("model.safetensors': it begins as a pointer of Git "
+                                                "LFS does"),
+                                      HasSubstr("git lfs pull")));
 }
 
 TEST_F(PretrainedTest, ATokenizerIsReadWhateverItsModelIs) {

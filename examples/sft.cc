@@ -118,9 +118,14 @@ double loss_of(const tinkex::ForwardBackwardOutput& output, std::int64_t step) {
 /// minutes (ClientOptions::max_poll_failing).
 template <class T>
 tinkex::Result<T> wait_for(Future<T> future, const std::string& what) {
-  for (int minutes = 1; !future.wait_for(std::chrono::minutes(1)); ++minutes) {
-    std::fprintf(stderr, "\nsft: waiting for %s, for %s now\n", what.c_str(),
-                 counted(minutes, "minute").c_str());
+  const auto say = [&](const std::string& time) {
+    std::fprintf(stderr, "\nsft: waiting for %s, for %s now\n", what.c_str(), time.c_str());
+  };
+  if (!future.wait_for(std::chrono::seconds(20))) {
+    say("20 seconds; a server that does not answer is asked for ten minutes");
+    for (int minutes = 1; !future.wait_for(std::chrono::minutes(1)); ++minutes) {
+      say(counted(minutes, "minute"));
+    }
   }
   return std::move(future).get();
 }
@@ -266,7 +271,9 @@ void train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step,
   SupersededCheckpoints superseded(shop.service, run);
   const std::int64_t done = train(shop, run, superseded, last_step, save_every, *log);
   if (run.step() != done || !run.saved()) {
-    const std::string name = "step-" + std::to_string(done);
+    // One that was stopped is on its way still: what it saves goes when it has gone on.
+    const bool ended = done == run.plan.steps;
+    const std::string name = (ended ? "step-" : kOnTheWay) + std::to_string(done);
     run.save(done, shop.trainer.save_state(name).get().value().path).value();
     superseded.remove();
   }
@@ -339,7 +346,7 @@ int fine_tune(const Options& options) {
 
   const tinkex::torch_ext::Connection connection = open_connection(*run, where);
   tinkex::ServiceClient service = connection.service;
-  const KnownModel model = find_model(service, plan.base_model).value();
+  const KnownModel model = find_model(service, *run).value();
   TrainingClient trainer = open_model(service, model.name, *run, options.rank.has_value());
   const auto tokenizer = open_tokenizer(trainer.info(), plan).value();
   const std::string cut = task->fit(*tokenizer, model.context_length).value();

@@ -146,7 +146,7 @@ class FileTask final : public Task {
   std::string description() const override {
     return name_ + ": " + counted(examples_.size(), "example") + " to learn from, " +
            (held_out_ > 0 ? std::to_string(held_out_) + " held out"
-                          : "too few to hold any out: prompts are from the same");
+                          : "too few to hold any out: prompts are from these as well");
   }
 
   std::vector<Example> batch(std::int64_t step, std::int64_t size) const override {

@@ -39,6 +39,8 @@ tinkex::Error file_error(const std::string& what, const std::filesystem::path& p
   std::string why = std::generic_category().message(number);
   if (number == ENOSPC || number == EDQUOT || number == EFBIG) {
     why += "; free some space or choose another --out";
+  } else if (number == ENOTDIR) {
+    why += "; choose another --out";
   } else if (number == ENAMETOOLONG) {
     why += "; choose a shorter name";
   }

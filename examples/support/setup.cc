@@ -78,7 +78,15 @@ tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run
       tinkex::torch_ext::choose_backend(connect) == tinkex::torch_ext::Backend::kEmbedded;
   if (run.plan.base_model.empty()) run.plan.base_model = embedded ? fetched_model() : kSmallModel;
   if (run.plan.base_model.empty()) run.plan.base_model = kSmallModel;
-  if (embedded && is_path(run.plan.base_model)) {
+  const bool from_files = embedded && is_path(run.plan.base_model);
+  if (!from_files && options.dtype && *options.dtype != kFloat32) {
+    return invalid_argument("--dtype " + *options.dtype +
+                            " is for a model from files in this "
+                            "process, and " +
+                            run.plan.base_model + (embedded ? " is built in" : " is a server's") +
+                            "; leave it out");
+  }
+  if (from_files) {
     const std::string given = run.plan.base_model;
     if (auto placed = place("--base-model", given, run.plan.base_model); !placed) {
       return placed.error();
@@ -128,8 +136,32 @@ tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run) {
                                        " (restore that folder, or start anew with --out)");
 }
 
-tinkex::Result<KnownModel> find_model(tinkex::ServiceClient& service,
-                                      const std::string& base_model) {
+namespace {
+
+/// Of a model that the backend does not have.
+tinkex::Error unknown_model(const RunFolder& run, const std::vector<SupportedModel>& models) {
+  const std::string& model = run.plan.base_model;
+  const std::string others = "; choose one of: " + names_of(models);
+  if (!run.plan.base_url.empty() && is_path(model)) {
+    return invalid_argument("--base-model " + model + ": " + server_name(run.plan.base_url) +
+                            " does not serve it" + others +
+                            "; to train it in this process, unset TINKER_BASE_URL and leave "
+                            "--base-url out, or start local_server with it");
+  }
+  const bool named_like_a_file = model.find_first_of("/.") == 0 || model.ends_with(".gguf");
+  if (named_like_a_file && run.resumed()) {
+    return invalid_argument("the run's model is gone: there is no " + model +
+                            "; put it back, or start anew with --out");
+  }
+  return invalid_argument(
+      "--base-model " + model + (named_like_a_file ? ": is no file or folder, and" : ":") +
+      " is unknown here" + others + "; or give the path of a folder or a GGUF file");
+}
+
+}  // namespace
+
+tinkex::Result<KnownModel> find_model(tinkex::ServiceClient& service, const RunFolder& run) {
+  const std::string& base_model = run.plan.base_model;
   const auto models = service.get_supported_models().get();
   if (!models) {
     if (models.error().http_status() == 404) return KnownModel{base_model, kUnlimited};
@@ -146,12 +178,7 @@ tinkex::Result<KnownModel> find_model(tinkex::ServiceClient& service,
     return KnownModel{found->model_name, found->max_context_length.value_or(kUnlimited)};
   }
   if (models->empty()) return KnownModel{base_model, kUnlimited};
-  const bool named_like_a_file =
-      base_model.find_first_of("/.") == 0 || base_model.ends_with(".gguf");
-  return invalid_argument("--base-model " + base_model +
-                          (named_like_a_file ? ": is no file or folder, and" : ":") +
-                          " is unknown here; choose one of: " + names_of(*models) +
-                          "; or give the path of a folder or a GGUF file");
+  return unknown_model(run, *models);
 }
 
 tinkex::Result<std::shared_ptr<const tinkex::Tokenizer>> open_tokenizer(

@@ -41,10 +41,9 @@ struct KnownModel {
   std::int64_t context_length = 0;
 };
 
-/// The model called `base_model`, or after that path.
-/// Errors: kInvalidArgument with the server's models if it is not among them.
-tinkex::Result<KnownModel> find_model(tinkex::ServiceClient& service,
-                                      const std::string& base_model);
+/// The model called as the run's plan says, or after that path.
+/// Errors: kInvalidArgument with the server's models and the remedy if it is not among them.
+tinkex::Result<KnownModel> find_model(tinkex::ServiceClient& service, const RunFolder& run);
 
 /// The tokenizer that --tokenizer names, else the model's own: bytes, or a file on this machine.
 /// Errors: kInvalidArgument with the remedy if it is neither, or does not tell what ends a text;

@@ -267,7 +267,7 @@ TEST_F(SetupTest, ALinkedFolderIsFoundByTheNameOfTheLink) {
   options_.base_model = link.string() + "/";
   const auto run = RunFolder::open(options_).value();
   auto connection = tinkex::torch_ext::connect(connect_options(*run, options_).value()).value();
-  const KnownModel model = find_model(connection.service, run->plan.base_model).value();
+  const KnownModel model = find_model(connection.service, *run).value();
   EXPECT_EQ(model.name, "linked");
   EXPECT_GT(model.context_length, 0);
 }

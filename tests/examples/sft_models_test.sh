@@ -49,6 +49,11 @@ test_pretrained() {
   grep -q "^  ab  " out.txt || fail "no question without the template: $(cat out.txt)"
   rm qwen3/chat_template.jinja
   mkdir -p elsewhere
+  mv qwen3 away
+  "$sft" --resume folder --threads 1 >out.txt 2>err.txt && fail "went on without its model"
+  grep -q "the run's model is gone: there is no $PWD/qwen3; put it back" err.txt ||
+    fail "no word of a model that is gone: $(cat err.txt)"
+  mv away qwen3
   (cd elsewhere && "$sft" --resume ../folder --threads 1) >out.txt 2>err.txt ||
     fail "to go on with a model from a folder: $(cat err.txt)"
   [ "$(wc -l <folder/metrics.jsonl)" = 2 ] || fail "steps with a model from a folder"

@@ -125,6 +125,8 @@ test_interrupt() {
   steps=$(wc -l <stopped/metrics.jsonl)
   "$sft" --resume stopped --stop-after 1 --threads 1 >/dev/null || fail "resume after Ctrl-C"
   [ "$(wc -l <stopped/metrics.jsonl)" = $((steps + 1)) ] || fail "steps after Ctrl-C"
+  [ "$(checkpoints stopped/backend)" = "on-the-way-$((steps + 1))" ] ||
+    fail "what was saved at Ctrl-C has stayed: $(checkpoints stopped/backend)"
   stopped terminated TERM 143 SIGTERM
   ! grep -q "Ctrl-C" err.txt || fail "Ctrl-C was named though it was SIGTERM"
   stopped hung_up HUP 129 SIGHUP
@@ -226,6 +228,9 @@ test_bad_data() {
 test_bad_options() {
   refused 2 "is unknown here; choose one of: tinkex/tiny" --base-model no/such
   refused 2 "/no/such.gguf: is no file or folder, and is unknown here" --base-model /no/such.gguf
+  refused 2 "and tinkex/nano is built in; leave it out" --base-model tinkex/nano --dtype bfloat16
+  : >a_file
+  refused 1 "a_file: Not a directory; choose another --out" --out a_file/run
   refused 2 "'0' is not a whole number from 1" --rank 0
   refused 2 "--rank 4096 for --base-model tinkex/nano: " --base-model tinkex/nano --rank 4096
   refused 2 "'fast' is not a positive number" --learning-rate fast
@@ -306,6 +311,11 @@ test_server() {
   [ "$(checkpoints plain_server)" = step-4 ] || fail "on a server: $(checkpoints plain_server)"
   "$sft" --resume remote --steps 5 >/dev/null || fail "resume on a server"
   refused 2 "is unknown here" --base-url "$url" --base-model no/such
+  mkdir -p on_this_machine
+  refused 2 "on_this_machine: the server at $url does not serve it" \
+    --base-url "$url" --base-model on_this_machine
+  refused 2 "--dtype bfloat16 is for a model from files in this process" \
+    --base-url "$url" --dtype bfloat16
   kill -INT "$pid"
   ends "$pid" 0 "local_server after Ctrl-C"
 }

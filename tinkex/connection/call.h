@@ -22,7 +22,8 @@ struct Call {
   HttpRequest http;
   /// Reads the reply of a call that is answered at once.
   std::function<Result<T>(const HttpResponse&)> decode;
-  /// Lowers ClientOptions::retry where somebody waits for the answer.
+  /// Lowers ClientOptions::retry where somebody waits for the answer, but not for a server that
+  /// itself says when to ask again.
   int most_attempts = std::numeric_limits<int>::max();
   LastWordPtr last_word = nullptr;  ///< Of a call with a deadline.
   /// Of what makes something go: a 404 after an attempt of unknown outcome is the success of that
@@ -36,7 +37,7 @@ Future<T> send_call(const std::shared_ptr<const ServiceContext>& service, Call<T
   RetryableRequest request;
   request.http = std::move(call.http);
   request.retry = service->options.retry;
-  request.retry.max_attempts = std::min(request.retry.max_attempts, call.most_attempts);
+  request.most_attempts_unasked = call.most_attempts;
   request.what = call.what;
   request.limiter = service->limiter;
   request.last_word = call.last_word;

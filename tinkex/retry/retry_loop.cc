@@ -117,14 +117,19 @@ bool RetryLoop::take_other_form(const Error& refusal) {
 
 std::string RetryLoop::spent(std::chrono::milliseconds elapsed) const {
   const RetryOptions& budget = request_.retry;
+  const int allowed = unasked_ < request_.most_attempts_unasked ? budget.max_attempts
+                                                                : request_.most_attempts_unasked;
   const auto count = [](auto number) { return std::to_string(number); };
   return "gave up after " + count(attempts_) + (attempts_ == 1 ? " attempt" : " attempts") +
-         " in " + count(elapsed.count()) + " ms (allowed: " + count(budget.max_attempts) +
-         " attempts, " + count(budget.max_elapsed.count()) + " ms)";
+         " in " + count(elapsed.count()) + " ms (allowed: " + count(allowed) + " attempts, " +
+         count(budget.max_elapsed.count()) + " ms)";
 }
 
 void RetryLoop::retry_or_fail(Error error) {
   const RetryOptions& budget = request_.retry;
+  if (!error.retry_after()) ++unasked_;
+  const bool tried_enough =
+      attempts_ >= budget.max_attempts || unasked_ >= request_.most_attempts_unasked;
   if (budget.max_attempts <= 1) return fail(std::move(error).with_retryable(true));
 
   auto delay =
@@ -134,7 +139,7 @@ void RetryLoop::retry_or_fail(Error error) {
   }
   const auto now = runtime().clock->now();
   const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now - first_attempt_);
-  if (attempts_ >= budget.max_attempts || elapsed + delay > budget.max_elapsed) {
+  if (tried_enough || elapsed + delay > budget.max_elapsed) {
     return fail(std::move(error).with_context(spent(elapsed)).with_retryable(true));
   }
   note(request_.last_word, this, error.message());

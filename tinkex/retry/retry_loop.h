@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,8 @@ struct OtherForm {
 struct RetryableRequest {
   HttpRequest http;
   RetryOptions retry;
+  /// The most failures without a Retry-After, if that is less than `retry.max_attempts`.
+  int most_attempts_unasked = std::numeric_limits<int>::max();
   /// Named in errors: "forward_backward".
   std::string what;
   /// Fed by every 429. May be null.
@@ -82,6 +85,7 @@ class RetryLoop final : public StepChain {
   Done done_;
   Clock::time_point first_attempt_{};
   int attempts_ = 0;
+  int unasked_ = 0;  ///< Of these, failed without a Retry-After.
   std::optional<Error> first_refusal_;        // set when the other form has taken over
   std::atomic<bool> outcome_unknown_{false};  // some attempt may have been carried out
 };

@@ -24,7 +24,8 @@ constexpr milliseconds kHeartbeatTimeout{10'000};
 constexpr milliseconds kFinishTimeout{1'000};
 /// cancel_future calls at a time; the default of the API's own client.
 constexpr std::size_t kMaxCancels = 64;
-/// For the calls that open a session, so that a wrong base URL is told within some seconds.
+/// For the calls that open a session, so that a wrong base URL is told within some seconds. A
+/// server that says when to ask again, as one does that loads its models, is waited for.
 constexpr int kConnectAttempts = 4;
 
 HttpRequest with_body(HttpRequest request, std::shared_ptr<const ByteBuffer> body) {

@@ -31,8 +31,8 @@ Reply lasting_error(int status, const std::string& text) {
 
 Reply unprocessable(const std::string& text) { return error_reply(422, text); }
 
-Reply busy(const std::string& text) {
-  Reply reply = error_reply(429, text);
+Reply busy(const std::string& text, int status) {
+  Reply reply = error_reply(status, text);
   reply.headers.emplace_back("retry-after", "1");
   return reply;
 }

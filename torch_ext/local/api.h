@@ -54,8 +54,8 @@ Reply error_reply(int status, const std::string& text);
 Reply lasting_error(int status, const std::string& text);
 /// For a malformed or impossible field: 422.
 Reply unprocessable(const std::string& text);
-/// For load: the client sends it again.
-Reply busy(const std::string& text);
+/// For load, or what passes: the client sends it again after a second.
+Reply busy(const std::string& text, int status = 429);
 
 /// Replies 500 for the exception that is being handled.
 void respond_failed(const Responder& respond) noexcept;

@@ -42,7 +42,7 @@ http::Handler handler_for(std::shared_ptr<BackendSlot> slot) {
   return [slot = std::move(slot)](const http::ServerRequest& request, http::Respond respond) {
     const std::shared_ptr<Backend> backend = slot->load();
     if (backend == nullptr) {
-      return respond(response_from(error_reply(503, "the server is still loading its models")));
+      return respond(response_from(busy("the server is still loading its models", 503)));
     }
     backend->handle(
         {request.method, request.target,

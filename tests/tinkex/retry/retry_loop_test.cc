@@ -25,6 +25,7 @@ class RetryLoopTest : public ::testing::Test {
     request.wait_for_limiter = wait_for_limiter;
     request.reply_if_done_before = reply_if_done_before;
     request.status_if_done_before = status_if_done_before;
+    request.most_attempts_unasked = most_attempts_unasked;
     request.other_form = other_form;
     request.last_word = last_word;
     loop = std::make_shared<RetryLoop>(world.runtime, std::move(request));
@@ -37,6 +38,7 @@ class RetryLoopTest : public ::testing::Test {
   std::shared_ptr<RetryLoop> loop;
   std::optional<std::string> reply_if_done_before;
   int status_if_done_before = 409;
+  int most_attempts_unasked = 1'000;
   std::optional<OtherForm> other_form;
   std::optional<Result<HttpResponse>> outcome;
 };
@@ -84,6 +86,23 @@ TEST_F(RetryLoopTest, HonoursRetryAfterUpToTheCap) {
   world.advance(1500ms);
   world.reply(503, "", {{"retry-after", "600"}});
   EXPECT_EQ(world.timers->next_delay(), 2s);
+}
+
+TEST_F(RetryLoopTest, AServerThatSaysWhenToAskAgainIsAskedMoreOftenThanOneThatIsBroken) {
+  most_attempts_unasked = 2;
+  start({.max_attempts = 8});
+  for (int i = 0; i < 5; ++i) {
+    world.reply(503, R"({"detail":"loading"})", {{"retry-after", "1"}});
+    ASSERT_FALSE(outcome) << i;
+    world.advance(20s);
+  }
+  world.reply(500, "{}");
+  ASSERT_FALSE(outcome);
+  world.advance(20s);
+  world.reply(500, "{}");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_NE(outcome->error().message().find("(allowed: 2 attempts"), std::string::npos)
+      << outcome->error().message();
 }
 
 // Spec S10.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar, Uni
 
 import torch
 
-from ._errors import make_error
+from ._errors import make_error, wrong_type
 
 if TYPE_CHECKING:
     import numpy
@@ -21,10 +21,13 @@ Arrays = Union[Sequence[Array], torch.Tensor]
 """One ``Array`` per datum. A tensor of more than one dimension counts as the list of its rows."""
 
 
+_NAME = "a name in loss_fn_inputs"
+
+
 def to_text(value: object, name: str) -> str:
     """``value`` if it is a str. PyTorch's own error would show it, and it may be a key."""
     if not isinstance(value, str):
-        raise TypeError("%s is a %s, expected a str" % (name, type(value).__name__))
+        raise wrong_type("%s is a %s, expected a str" % (name, type(value).__name__))
     try:
         value.encode()
     except UnicodeEncodeError as problem:
@@ -45,8 +48,10 @@ def to_int(value: Any, name: str) -> Any:
 
 
 def to_float(value: Any, name: str) -> float:
-    """A number. Raises InvalidArgument, which names the argument."""
+    """A number, and no text that spells one. Raises InvalidArgument, which names the argument."""
     try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         shown = value if isinstance(value, (str, int)) else type(value)
@@ -108,11 +113,13 @@ def _converted(inputs: Mapping[str, V], convert: Callable[[V, str], T], example:
     if not isinstance(inputs, Mapping):
         raise make_error("invalid_argument", "loss_fn_inputs is a %s, expected a dictionary such as "
                          "{'target_tokens': %s}" % (type(inputs).__name__, example))
-    return {name: convert(value, "loss_fn_inputs[%r]" % name) for name, value in inputs.items()}
+    return {to_text(name, _NAME): convert(value, "loss_fn_inputs[%r]" % name)
+            for name, value in inputs.items()}
 
 
 def to_config(config: Mapping[str, float] | None) -> dict[str, float] | None:
     """The settings of a loss."""
     if config is None:
         return None
-    return {name: to_float(value, "loss_fn_config[%r]" % name) for name, value in config.items()}
+    return {to_text(name, "a name in loss_fn_config"): to_float(value, "loss_fn_config[%r]" % name)
+            for name, value in config.items()}

@@ -2,9 +2,9 @@
 
 #include <utility>
 
-#include "torch_ext/host_batch.h"
 #include "torch_ext/remote/explain.h"
 #include "torch_ext/remote/graph.h"
+#include "torch_ext/remote/host_batch.h"
 #include "torch_ext/remote/model_calls.h"
 #include "torch_ext/remote/training_state.h"
 
@@ -37,8 +37,8 @@ Error cannot_be_cloned() {
       "ServiceClient::create_training_client_from_state(path) makes");
 }
 
-HostBatch on_host(const LossBatch& batch) {
-  return HostBatch::of(batch.tokens, batch.inputs).value();
+remote::HostBatch on_host(const LossBatch& batch) {
+  return remote::HostBatch::of(batch.tokens, batch.inputs).value();
 }
 
 }  // namespace

@@ -3,12 +3,12 @@
 #include <utility>
 
 #include "torch_ext/error_bridge.h"
-#include "torch_ext/host_batch.h"
 #include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/reaper.h"
 #include "torch_ext/ops/remote_op.h"
 #include "torch_ext/remote/explain.h"
 #include "torch_ext/remote/graph.h"
+#include "torch_ext/remote/host_batch.h"
 #include "torch_ext/remote/model_calls.h"
 
 namespace tinkex::torch_ext {
@@ -67,7 +67,8 @@ std::vector<at::Tensor> remote_logprobs_list(const TrainingPtr& client, const at
 at::Tensor remote_loss(const TrainingPtr& client, const at::Tensor& anchor,
                        const std::vector<at::Tensor>& tokens, const TensorListDict& loss_fn_inputs,
                        const std::string& loss_fn, const Optional<LossConfigDict>& loss_fn_config) {
-  const HostBatch batch = value_or_throw(HostBatch::of(tokens, to_named_lists(loss_fn_inputs)));
+  const remote::HostBatch batch =
+      value_or_throw(remote::HostBatch::of(tokens, to_named_lists(loss_fn_inputs)));
   return with_state(client, anchor, /*pipelined=*/false, [&](const remote::StatePtr& state) {
     return remote::loss_of(state, batch.datums(), loss_fn, to_loss_config(loss_fn_config));
   });
@@ -125,7 +126,8 @@ std::string explain_logprobs_list(const TrainingPtr& client, const at::Tensor& a
 std::string explain_remote_loss(const TrainingPtr& client, const at::Tensor& anchor,
                                 const std::vector<at::Tensor>& tokens,
                                 const TensorListDict& loss_fn_inputs, const std::string& loss_fn) {
-  const HostBatch batch = value_or_throw(HostBatch::of(tokens, to_named_lists(loss_fn_inputs)));
+  const remote::HostBatch batch =
+      value_or_throw(remote::HostBatch::of(tokens, to_named_lists(loss_fn_inputs)));
   return explained(client, anchor, [&](const remote::Explained& how) {
     return remote::explain_loss(how, batch.datums(), loss_fn);
   });

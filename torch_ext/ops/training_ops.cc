@@ -6,13 +6,13 @@
 
 #include "torch_ext/datum_convert.h"
 #include "torch_ext/error_bridge.h"
-#include "torch_ext/host_batch.h"
 #include "torch_ext/host_copies.h"
-#include "torch_ext/no_gradient.h"
 #include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/remote_op.h"
 #include "torch_ext/ops/reply_checks.h"
 #include "torch_ext/ragged.h"
+#include "torch_ext/remote/host_batch.h"
+#include "torch_ext/remote/no_gradient.h"
 
 namespace tinkex::torch_ext {
 namespace {
@@ -33,7 +33,7 @@ Future<RaggedOutput> with_ragged(const at::Tensor& tokens, const at::Tensor& off
   NamedTensorList inputs = to_named_list(loss_fn_inputs);
   for (const auto& [name, tensor] : inputs) {
     const std::string label = loss_input(name);
-    value_or_throw(check_no_gradient(tensor, TensorName(std::string_view(label))));
+    value_or_throw(remote::check_no_gradient(tensor, TensorName(std::string_view(label))));
   }
   HostCopies copies;
   const at::Tensor tokens_on_host = copies.start(tokens);
@@ -51,7 +51,8 @@ Future<RaggedOutput> with_ragged(const at::Tensor& tokens, const at::Tensor& off
 template <class Send>
 Future<ForwardBackwardOutput> with_datums(const std::vector<at::Tensor>& tokens,
                                           const TensorListDict& loss_fn_inputs, Send send) {
-  const HostBatch batch = value_or_throw(HostBatch::of(tokens, to_named_lists(loss_fn_inputs)));
+  const remote::HostBatch batch =
+      value_or_throw(remote::HostBatch::of(tokens, to_named_lists(loss_fn_inputs)));
   return sent_and_checked(batch.datums(), send);
 }
 

@@ -1,10 +1,10 @@
-#include "torch_ext/no_gradient.h"
+#include "torch_ext/remote/no_gradient.h"
 
 #include <c10/core/GradMode.h>
 
 #include <string>
 
-namespace tinkex::torch_ext {
+namespace tinkex::torch_ext::remote {
 
 Status check_no_gradient(const at::Tensor& tensor, TensorName name) {
   if (!tensor.defined() || !tensor.requires_grad() || !at::GradMode::is_enabled()) {
@@ -25,4 +25,4 @@ Status check_no_gradient(const NamedTensorLists& loss_fn_inputs) {
   return ok_status();
 }
 
-}  // namespace tinkex::torch_ext
+}  // namespace tinkex::torch_ext::remote

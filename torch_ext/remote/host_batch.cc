@@ -1,11 +1,11 @@
-#include "torch_ext/host_batch.h"
+#include "torch_ext/remote/host_batch.h"
 
 #include <utility>
 
 #include "torch_ext/host_copies.h"
-#include "torch_ext/no_gradient.h"
+#include "torch_ext/remote/no_gradient.h"
 
-namespace tinkex::torch_ext {
+namespace tinkex::torch_ext::remote {
 
 Result<HostBatch> HostBatch::of(const std::vector<at::Tensor>& tokens,
                                 NamedTensorLists loss_fn_inputs) {
@@ -27,4 +27,4 @@ Result<HostBatch> HostBatch::of(const std::vector<at::Tensor>& tokens,
   return batch;
 }
 
-}  // namespace tinkex::torch_ext
+}  // namespace tinkex::torch_ext::remote

@@ -9,7 +9,7 @@
 #include "tinkex/error.h"
 #include "torch_ext/datum_convert.h"
 
-namespace tinkex::torch_ext {
+namespace tinkex::torch_ext::remote {
 
 /// The batch of a loss that the server computes, as Datums. They borrow the caller's tensors, see
 /// borrow_datums, or what is kept here: copies of those on CUDA devices, see HostCopies.
@@ -27,4 +27,4 @@ class HostBatch {
   std::vector<Datum> datums_;
 };
 
-}  // namespace tinkex::torch_ext
+}  // namespace tinkex::torch_ext::remote

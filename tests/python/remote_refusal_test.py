@@ -130,6 +130,30 @@ class RefusalTest(ServiceTest):
         optimizer.step()
         self.assertIn("grad_norm", optimizer.metrics)
 
+    def test_a_change_of_the_weights_within_backward_stops_it(self):
+        model, optimizer, tokens, targets = self.prepared()
+        path = model.client.save_state("within", overwrite=True)
+
+        def within(hook):
+            weight = torch.ones((), requires_grad=True)
+            factor = weight.exp()  # before the model, so that its hook runs behind the model's node
+            weight.register_post_accumulate_grad_hook(lambda _: hook() and None)
+            with self.assertRaisesRegex(RuntimeError, r"step\(\) or load_state\(\) came between"):
+                (total(model(tokens, targets)) * factor).backward()
+            optimizer.zero_grad()
+            optimizer.step()
+            self.assertEqual(optimizer.metrics, {})
+
+        model.client.forward_backward(tokens, {"target_tokens": targets})
+        within(lambda: model.client.optim_step(1e-3))
+        within(lambda: model.client.load_state(path))
+        within(lambda: model.load_state(path))
+        model.anchor.register_post_accumulate_grad_hook(lambda _: optimizer.step())
+        total(model(tokens, targets)).backward()
+        with self.assertRaisesRegex(RuntimeError, r"step\(\) or load_state\(\) came between"):
+            total(model(tokens, targets)).backward()
+        self.assertIn("grad_norm", optimizer.metrics)
+
     def trained_step(self, model, optimizer):
         with tinkex_torch.translate_errors():
             total(model(*lists())).backward()

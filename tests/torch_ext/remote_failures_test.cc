@@ -85,6 +85,16 @@ TEST_F(RemoteModelTest, APassThatFailedIsForgottenByTheStepOfAnother) {
   EXPECT_EQ(server_->calls.back(), "step");
 }
 
+TEST_F(RemoteModelTest, ARefusedPassDoesNotStandForOneThatWasCleared) {
+  logprobs().sum().backward();
+  optimizer_.zero_grad();
+  server_->failure = refusal();
+  EXPECT_THAT(thrown_by([&] { logprobs().sum().backward(); }), HasSubstr("too many"));
+  EXPECT_THAT(
+      thrown_by([&] { optimizer_.step(); }),
+      HasSubstr("of 1 backward pass that the server has summed, the gradient here shows 0"));
+}
+
 TEST_F(RemoteModelTest, APassThatAnotherModelsFailureKeptBackIsForgottenToo) {
   const auto other = std::make_shared<Server>();
   RemoteModel second{TrainingClient(other)};
@@ -118,16 +128,6 @@ TEST_F(RemoteModelTest, AGraphMayBeUsedBehindARefusedStep) {
   graph.sum().backward();
   optimizer_.step();
   EXPECT_EQ(server_->calls.back(), "step");
-}
-
-TEST_F(RemoteModelTest, AStepOfTheClientDuringAForwardPassMakesItsGraphStale) {
-  remote::GradientLedger& ledger = model_->state()->ledger();
-  server_->during_forward = [&] {
-    ledger.end_other_step(ledger.begin_other_step(), OptimStepResponse{}, remote::Report::kCaller);
-  };
-  const at::Tensor graph = logprobs();
-  EXPECT_THAT(thrown_by([&] { graph.sum().backward(); }),
-              HasSubstr("a step() or load_state() came between"));
 }
 
 TEST_F(RemoteModelTest, ACallThatEndsByAnExceptionLeavesTheGradientUnknown) {
@@ -394,6 +394,18 @@ TEST_F(PipelinedTest, AFailureIsThrownByALossBehindItWhichIsNotSent) {
   optimizer_.step();
   EXPECT_THAT(server_->calls, ElementsAre("forward cross_entropy 1", "train cross_entropy 1",
                                           "train cross_entropy 1", "step"));
+}
+
+TEST_F(PipelinedTest, APassThatIsRefusedLaterDoesNotStandForOneThatWasClearedEither) {
+  const at::Tensor first = logprobs().sum();
+  const at::Tensor second = logprobs().sum();
+  first.backward();
+  optimizer_.zero_grad();
+  server_->failure = refusal();
+  second.backward();
+  server_->answer_all();
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("too many"));
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("the gradient here shows 0"));
 }
 
 TEST_F(PipelinedTest, AFailureThatWasHeardIsNotThrownAgain) {

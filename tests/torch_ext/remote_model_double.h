@@ -27,20 +27,18 @@ class Server final : public TrainingConnection {
   std::vector<std::string> calls;
   std::vector<SeenDatum> trained;  ///< Of the last forward_backward.
   AdamParams adam;
-  std::optional<Error> failure;  ///< Of the next forward_backward, optim_step or load_state.
-  std::function<void()> during_forward;  ///< Called by the next forward.
-  bool throws = false;                   ///< Whether the next one throws what is no Error.
-  bool later = false;                    ///< Whether those answer when answer_all() is called.
+  std::optional<Error> failure;     ///< Of the next forward_backward, optim_step or load_state.
+  std::function<void()> meanwhile;  ///< Called by the next call, before it has its place here.
+  bool throws = false;              ///< Whether the next one throws what is no Error.
+  bool later = false;               ///< Whether those answer when answer_all() is called.
 
   const ModelInfo& info() const override { return info_; }
 
   Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data, std::string loss_fn,
                                                  LossConfig, bool forward,
                                                  const CallOptions&) override {
-    calls.push_back((forward ? "forward " : "train ") + loss_fn + " " +
-                    std::to_string(data.size()));
+    note((forward ? "forward " : "train ") + loss_fn + " " + std::to_string(data.size()));
     if (!forward) trained.clear();
-    if (forward && during_forward) std::exchange(during_forward, nullptr)();
     ForwardBackwardOutput output;
     double loss = 0;
     for (const Datum& datum : data) {
@@ -62,7 +60,7 @@ class Server final : public TrainingConnection {
   }
 
   Future<OptimStepResponse> optim_step(const AdamParams& params, const CallOptions&) override {
-    calls.emplace_back("step");
+    note("step");
     adam = params;
     return answer<OptimStepResponse>(OptimStepResponse{{{"grad_norm", 2.5}}});
   }
@@ -75,7 +73,7 @@ class Server final : public TrainingConnection {
     return unused<SaveWeightsResponse>();
   }
   Future<LoadWeightsResponse> load_state(std::string path, bool, const CallOptions&) override {
-    calls.push_back("load " + path);
+    note("load " + path);
     return answer<LoadWeightsResponse>(LoadWeightsResponse{path, "model-1"});
   }
   Future<SaveWeightsForSamplerResponse> save_weights_for_sampler(std::string,
@@ -98,6 +96,10 @@ class Server final : public TrainingConnection {
   }
 
  private:
+  void note(std::string call) {
+    if (meanwhile) std::exchange(meanwhile, nullptr)();
+    calls.push_back(std::move(call));
+  }
   template <class T>
   Future<T> answer(Result<T> result) {
     if (std::exchange(throws, false)) throw std::runtime_error("a defect");

@@ -17,6 +17,7 @@
 
 #include "tests/torch_ext/local/reference_model.h"
 #include "torch_ext/adapter.h"
+#include "torch_ext/backend_errors.h"
 #include "torch_ext/local/lora_layout.h"
 #include "torch_ext/local/pretrained.h"
 #include "torch_ext/local/safetensors.h"
@@ -244,14 +245,17 @@ TEST_F(RemoteTrainingTest, AStepBehindARefusedPassAloneLeavesNothingUnknown) {
   RemoteModel model(connection_, options);
   RemoteAdamW optimizer(model, adamw());
   remote::GradientLedger& ledger = model->state()->ledger();
-  const auto refused = ledger.begin_backward(0).value();
+  const auto refuse = [] {
+    return Future<ForwardBackwardOutput>::ready_with(invalid_argument("refused"));
+  };
+  auto [answer, refused] = ledger.send_pass(refuse, {});
   optimizer.step();
-  ledger.end_backward(refused, invalid_argument("refused"), remote::Report::kCaller);
+  ledger.end_pass(refused, std::move(answer).get(), remote::Report::kCaller);
   try {
     model->synchronize();
     FAIL() << "the backend stepped without a gradient";
   } catch (const Error& error) {
-    EXPECT_THAT(error.message(), testing::HasSubstr("no gradients accumulated"));
+    EXPECT_THAT(error.message(), testing::HasSubstr(kNoGradients));
   }
   two_passes(model, batch_of(0));
   optimizer.step();

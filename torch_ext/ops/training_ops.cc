@@ -116,11 +116,12 @@ Future<OptimStepResponse> start_optim_step(const TrainingPtr& client, double lea
                           .grad_clip_norm = grad_clip_norm};
   // Noted as start_load_state does: the weights will be others than those of a RemoteModel's
   // graphs.
-  const auto end = [ticket = client->ledger()->begin_other_step()](
-                       remote::GradientLedger& ledger, const Result<OptimStepResponse>& result,
-                       remote::Report report) { ledger.end_other_step(ticket, result, report); };
-  auto sent = client->ledger()->send([&] { return client->client().optim_step(params); }, end);
-  return client->ledger()->watch(std::move(sent), end, remote::Report::kCaller);
+  remote::GradientLedger& ledger = *client->ledger();
+  const auto ticket = ledger.begin_change();
+  const auto end = remote::end_of<&remote::GradientLedger::end_other_step>(ticket);
+  auto sent = ledger.send_change(
+      ticket, [&] { return client->client().optim_step(params); }, end);
+  return ledger.watch(std::move(sent), end, remote::Report::kCaller);
 }
 
 Future<std::string> start_save_state(const TrainingPtr& client, const std::string& name,
@@ -136,13 +137,12 @@ Future<std::string> start_save_state(const TrainingPtr& client, const std::strin
 Future<std::string> start_load_state(const TrainingPtr& client, const std::string& path,
                                      bool with_optimizer) {
   // Noted when it is sent: the caller may never ask for the result, or give it up.
-  const auto end = [ticket = client->ledger()->begin_load()](
-                       remote::GradientLedger& ledger, const Result<LoadWeightsResponse>& result,
-                       remote::Report report) { ledger.end_load(ticket, result, report); };
-  auto sent = client->ledger()->send(
-      [&] { return client->client().load_state(path, with_optimizer); }, end);
-  return client->ledger()
-      ->watch(std::move(sent), end, remote::Report::kCaller)
+  remote::GradientLedger& ledger = *client->ledger();
+  const auto ticket = ledger.begin_change();
+  const auto end = remote::end_of<&remote::GradientLedger::end_load>(ticket);
+  auto sent = ledger.send_change(
+      ticket, [&] { return client->client().load_state(path, with_optimizer); }, end);
+  return ledger.watch(std::move(sent), end, remote::Report::kCaller)
       .then([](Result<LoadWeightsResponse> loaded) -> Result<std::string> {
         if (!loaded) return loaded.error();
         return loaded->path;

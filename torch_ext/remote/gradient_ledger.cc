@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "torch_ext/backend_errors.h"
+
 namespace tinkex::torch_ext::remote {
 
 using internal::MutexLock;
@@ -14,25 +16,28 @@ namespace {
 constexpr char kRemedy[] =
     "accept_server_gradient() makes step() apply what the server holds as it is";
 
-/// Something other than backward() has touched the anchor's gradient.
-Error gradient_changed(double shown, std::int64_t held) {
-  const bool whole = shown == std::floor(shown);
-  if (whole && shown < static_cast<double>(held)) {
-    return invalid_argument(
-        "of " + std::to_string(held) + (held == 1 ? " backward pass" : " backward passes") +
-        " that the server has summed, the gradient here shows " +
-        std::to_string(static_cast<std::int64_t>(shown)) +
-        ": zero_grad() or autograd::grad() came in between. The server's gradient cannot be "
-        "discarded; call zero_grad() before backward(). " +
-        kRemedy);
-  }
-  if (whole) {
-    return invalid_argument(
-        "the gradient here shows more than this model's backward passes have left: it was changed, "
-        "belongs to another model, or load_state() or optim_step() of its client has made it void. "
-        "Call zero_grad() before backward(). " +
-        std::string(kRemedy));
-  }
+std::string some_passes(std::int64_t count) {
+  return std::to_string(count) + (count == 1 ? " backward pass" : " backward passes");
+}
+
+Error gradient_cleared(std::int64_t held, std::int64_t shown) {
+  return invalid_argument(
+      "of " + some_passes(held) + " that the server has summed, the gradient here shows " +
+      std::to_string(shown) +
+      ": zero_grad() or autograd::grad() came in between. The server's gradient cannot be "
+      "discarded; call zero_grad() before backward(). " +
+      kRemedy);
+}
+
+Error gradient_of_others() {
+  return invalid_argument(
+      "the gradient here shows more than this model's backward passes have left: it was changed, "
+      "belongs to another model, or load_state() or optim_step() of its client has made it void. "
+      "Call zero_grad() before backward(). " +
+      std::string(kRemedy));
+}
+
+Error gradient_changed() {
   return invalid_argument(
       "the gradient here was changed: clip_grad_norm_, a GradScaler or a hook came in between, and "
       "no such change reaches the server. To clip, set grad_clip_norm of RemoteAdamW; to scale, "
@@ -40,29 +45,22 @@ Error gradient_changed(double shown, std::int64_t held) {
       std::string(kRemedy));
 }
 
-/// A step that fails for want of a gradient has changed nothing either, though the server took it:
-/// behind a backward() that was refused, say.
-bool changed_nothing(const Error& error) {
-  return error.not_accepted() ||
-         (error.category() == ErrorCategory::kUser &&
-          error.message().find("optim_step: no gradients accumulated") != std::string::npos);
+/// Whether a step has failed for want of a gradient: behind a backward() that was refused, say.
+bool found_no_gradient(const Error& error) {
+  return error.category() == ErrorCategory::kUser &&
+         error.message().find(kNoGradients) != std::string::npos;
+}
+
+template <class Passes, class Value>
+std::int64_t sum_over(const Passes& passes, const Value& value) {
+  std::int64_t sum = 0;
+  for (const auto& [number, pass] : passes) sum += value(pass);
+  return sum;
 }
 
 }  // namespace
 
-std::int64_t GradientLedger::Counts::anchored() const {
-  std::int64_t sum = 0;
-  for (const Pass& pass : passes) sum += pass.anchored;
-  return sum;
-}
-
-std::int64_t GradientLedger::Counts::must_show() const {
-  std::int64_t sum = 0;
-  for (const Pass& pass : passes) sum += pass.shown ? pass.anchored : 0;
-  return sum;
-}
-
-Status GradientLedger::check_known() const {
+Status GradientLedger::known() const {
   if (!unknown_) return ok_status();
   return invalid_argument(
       "an earlier call of this model failed, and it is unknown what gradient the server holds. "
@@ -70,8 +68,21 @@ Status GradientLedger::check_known() const {
       std::string(kRemedy) + ". The failure was: " + unknown_->error.what());
 }
 
+Status GradientLedger::check_known() const {
+  const MutexLock lock(mutex_);
+  return known();
+}
+
 bool GradientLedger::weights_are_of(std::int64_t steps) const {
   return steps >= consumed_ && clearing_.upper_bound(steps) == clearing_.end();
+}
+
+Status GradientLedger::check_current(std::int64_t steps) const {
+  const MutexLock lock(mutex_);
+  if (weights_are_of(steps)) return ok_status();
+  return invalid_argument(
+      "a step() or load_state() came between forward() and backward(): the gradient would be that "
+      "of other weights than the loss. Call backward() before it, or forward() again");
 }
 
 GradientLedger::Counts* GradientLedger::holder(std::int64_t steps) {
@@ -85,22 +96,23 @@ void GradientLedger::collect() {
   ++now_.collected;
 }
 
-Result<GradientLedger::Ticket> GradientLedger::begin_backward(std::int64_t anchored) {
+std::int64_t GradientLedger::arrive(std::int64_t graphs) {
   const MutexLock lock(mutex_);
-  if (Status known = check_known(); !known) return known.error();
-  return Ticket{era_, steps_, add_pass(anchored)};
+  return std::exchange(arrived_, arrived_ + graphs);
 }
 
-std::int64_t GradientLedger::add_pass(std::int64_t anchored) {
-  now_.passes.push_back({++passes_, anchored, /*shown=*/true});
-  return passes_;
+GradientLedger::Ticket GradientLedger::count(const Pass& pass) {
+  const MutexLock lock(mutex_);
+  now_.passes.emplace(++passes_, pass);
+  return {era_, steps_, passes_};
 }
 
-Result<GradientLedger::Ticket> GradientLedger::begin_loss() {
-  const MutexLock lock(mutex_);
-  if (Status known = check_known(); !known) return known.error();
-  ++now_.open_losses;
-  return Ticket{era_, steps_, 0};
+Status GradientLedger::open(const Ticket& loss) const {
+  if (now_.passes.contains(loss.pass)) return ok_status();
+  return invalid_argument(
+      "backward() of a loss that the server computed came after a step(), load_state() or "
+      "accept_server_gradient(): its gradient, which was summed when it was computed, is not "
+      "held any more. Compute it again");
 }
 
 Status GradientLedger::check_open(const Ticket& loss) const {
@@ -108,55 +120,64 @@ Status GradientLedger::check_open(const Ticket& loss) const {
   return open(loss);
 }
 
-Status GradientLedger::open(const Ticket& loss) const {
-  if (loss.era == era_ && weights_are_of(loss.steps)) return ok_status();
-  return invalid_argument(
-      "backward() of a loss that the server computed came after a step(), load_state() or "
-      "accept_server_gradient(): its gradient, which was summed when it was computed, is not "
-      "held any more. Compute it again");
-}
-
-Status GradientLedger::settle_loss(const Ticket& loss) {
+Status GradientLedger::settle_loss(const Ticket& loss, std::int64_t before) {
   const MutexLock lock(mutex_);
   if (Status still_open = open(loss); !still_open) return still_open;
-  --now_.open_losses;
-  (void)add_pass(1);
+  now_.passes[loss.pass] = {.graphs = 1, .before = before};
+  return ok_status();
+}
+
+Status GradientLedger::check_shown(double shown) const {
+  if (shown != std::floor(shown) || shown < 0) return gradient_changed();
+  const double cleared = static_cast<double>(arrived_) - shown;  // the anchor shows the last
+  const auto graphs = [](const Pass& pass) { return pass.graphs; };
+  const auto missing = [cleared](const Pass& pass) {
+    return static_cast<double>(pass.before) < cleared && !pass.cleared ? pass.graphs : 0;
+  };
+  if (const std::int64_t unseen = sum_over(now_.passes, missing); unseen > 0) {
+    const std::int64_t held = sum_over(now_.passes, graphs);
+    return gradient_cleared(held, held - unseen);
+  }
+  if (shown > static_cast<double>(now_.collected)) return gradient_of_others();
   return ok_status();
 }
 
 Result<std::optional<GradientLedger::Ticket>> GradientLedger::begin_step(double shown) {
   const MutexLock lock(mutex_);
-  if (Status known = check_known(); !known) return known.error();
-  if (now_.open_losses > 0) {
+  if (Status all_known = known(); !all_known) return all_known.error();
+  const auto open = [](const Pass& pass) { return pass.open ? 1 : 0; };
+  if (const std::int64_t losses = sum_over(now_.passes, open); losses > 0) {
     return invalid_argument(
-        "the server holds the gradient of " + std::to_string(now_.open_losses) +
+        "the server holds the gradient of " + std::to_string(losses) +
         " loss() whose backward() was not called, and cannot discard it. Call backward(), or "
         "compute a loss of which only the value is wanted without gradients. " +
         kRemedy);
   }
-  const bool possible = shown >= static_cast<double>(now_.must_show()) &&
-                        shown <= static_cast<double>(now_.collected) && shown == std::floor(shown);
-  if (!possible) return gradient_changed(shown, now_.anchored());
+  if (Status all_shown = check_shown(shown); !all_shown) return all_shown.error();
   // The caller clears the anchor now. Noted now, too: at the end of the step there may be passes
   // that a refused load has left, of which the anchor was not asked here.
   now_.collected = 0;
-  for (Pass& pass : now_.passes) pass.shown = false;
+  for (auto& [number, pass] : now_.passes) pass.cleared = true;
   if (now_.passes.empty()) return std::optional<Ticket>();
-  return std::optional<Ticket>(begin_clearing());
+  return std::optional<Ticket>(count_change());
 }
 
-GradientLedger::Ticket GradientLedger::begin_clearing() {
+GradientLedger::Ticket GradientLedger::count_change() {
   const Ticket ticket{era_, ++steps_, 0};
+  leaving_.insert(ticket.steps);
   clearing_[ticket.steps] = std::exchange(now_, {});
   return ticket;
 }
 
-GradientLedger::Ticket GradientLedger::begin_load() {
+GradientLedger::Ticket GradientLedger::begin_change() {
   const MutexLock lock(mutex_);
-  return begin_clearing();
+  return count_change();
 }
 
-GradientLedger::Ticket GradientLedger::begin_other_step() { return begin_load(); }
+void GradientLedger::has_its_place(std::int64_t change) {
+  const MutexLock lock(mutex_);
+  leaving_.erase(change);
+}
 
 void GradientLedger::fail(const Ticket& ticket, const Error& error, Report report) {
   const auto note = [&](std::optional<Failure>& first) {
@@ -165,42 +186,36 @@ void GradientLedger::fail(const Ticket& ticket, const Error& error, Report repor
   };
   if (ticket.steps < known_from_) return;  // a load that succeeded has ended all that came of it
   if (report == Report::kNextCall) note(unreported_);
-  if (!changed_nothing(error) && ticket.era == era_) note(unknown_);
+  const bool changed_nothing = error.not_accepted() || found_no_gradient(error);
+  if (!changed_nothing && ticket.era == era_) note(unknown_);
 }
 
-void GradientLedger::take_back(const Ticket& ticket) {
-  Counts* const counts = ticket.era == era_ ? holder(ticket.steps) : nullptr;
-  if (counts == nullptr) return;
-  std::erase_if(counts->passes, [&](const Pass& pass) { return pass.number == ticket.pass; });
+GradientLedger::Before GradientLedger::before_step(const Result<OptimStepResponse>& result) {
+  if (result) return Before::kGone;
+  if (result.error().not_accepted()) return Before::kStillThere;
+  return found_no_gradient(result.error()) ? Before::kNone : Before::kGone;
 }
 
-void GradientLedger::end_clearing(const Ticket& ticket, bool refused) {
+void GradientLedger::end_change(const Ticket& ticket, Before before) {
   if (ticket.era != era_) return;
-  const auto node = clearing_.extract(ticket.steps);
-  if (!refused) {
+  if (before == Before::kNone) {
+    // Not even what was sent before an earlier load is held, whose end is still to come.
+    for (auto& [number, counts] : clearing_) {
+      if (number <= ticket.steps) counts.passes.clear();
+    }
+  }
+  auto node = clearing_.extract(ticket.steps);
+  if (before == Before::kGone) {
     consumed_ = std::max(consumed_, ticket.steps);
     return;
   }
   Counts* const heir = holder(ticket.steps);
   if (node.empty() || heir == nullptr) return;
-  const Counts& counts = node.mapped();
-  heir->passes.insert(heir->passes.end(), counts.passes.begin(), counts.passes.end());
-  heir->collected += counts.collected;
-  heir->open_losses += counts.open_losses;
+  heir->passes.merge(node.mapped().passes);
+  heir->collected += node.mapped().collected;
 }
 
-void GradientLedger::end_backward(const Ticket& ticket, const Result<ForwardBackwardOutput>& result,
-                                  Report report) {
-  const MutexLock lock(mutex_);
-  if (result) {
-    backward_metrics_ = result->metrics;
-    return;
-  }
-  take_back(ticket);
-  fail(ticket, result.error(), report);
-}
-
-void GradientLedger::end_loss(const Ticket& ticket, const Result<ForwardBackwardOutput>& result,
+void GradientLedger::end_pass(const Ticket& ticket, const Result<ForwardBackwardOutput>& result,
                               Report report) {
   const MutexLock lock(mutex_);
   if (result) {
@@ -208,28 +223,29 @@ void GradientLedger::end_loss(const Ticket& ticket, const Result<ForwardBackward
     return;
   }
   Counts* const counts = ticket.era == era_ ? holder(ticket.steps) : nullptr;
-  if (counts != nullptr) --counts->open_losses;
+  if (counts != nullptr) counts->passes.erase(ticket.pass);
   fail(ticket, result.error(), report);
 }
 
 void GradientLedger::end_step(const Ticket& ticket, const Result<OptimStepResponse>& result,
                               Report report) {
   const MutexLock lock(mutex_);
-  end_clearing(ticket, !result && changed_nothing(result.error()));
+  end_change(ticket, before_step(result));
   if (!result) fail(ticket, result.error(), report);
 }
 
 void GradientLedger::end_other_step(const Ticket& ticket, const Result<OptimStepResponse>& result,
                                     Report report) {
   const MutexLock lock(mutex_);
-  end_clearing(ticket, !result && changed_nothing(result.error()));
+  end_change(ticket, before_step(result));
   if (!result) fail(ticket, Error(result.error()).with_context("optim_step()"), report);
 }
 
 void GradientLedger::end_load(const Ticket& ticket, const Result<LoadWeightsResponse>& result,
                               Report report) {
   const MutexLock lock(mutex_);
-  end_clearing(ticket, !result && result.error().not_accepted());
+  const bool refused = !result && result.error().not_accepted();
+  end_change(ticket, refused ? Before::kStillThere : Before::kGone);
   if (!result) return fail(ticket, Error(result.error()).with_context("load_state()"), report);
   known_from_ = std::max(known_from_, ticket.steps);
   if (unknown_ && unknown_->steps < known_from_) unknown_.reset();
@@ -244,7 +260,7 @@ void GradientLedger::add_under_way(Future<Unit> done) {
 
 void GradientLedger::accept() {
   const MutexLock lock(mutex_);
-  const bool perhaps = unknown_ || now_.open_losses > 0 || !now_.passes.empty();
+  const bool perhaps = unknown_ || !now_.passes.empty();
   unknown_.reset();
   unreported_.reset();
   told_.reset();
@@ -252,7 +268,7 @@ void GradientLedger::accept() {
   if (!clearing_.empty()) consumed_ = std::max(consumed_, clearing_.rbegin()->first);
   clearing_.clear();
   now_ = {};
-  if (perhaps) (void)add_pass(0);
+  if (perhaps) now_.passes.emplace(++passes_, Pass{});
 }
 
 Status GradientLedger::wait() {
@@ -296,20 +312,19 @@ void GradientLedger::tell_again(std::string_view text) {
 
 std::int64_t GradientLedger::steps() const {
   const MutexLock lock(mutex_);
-  return steps_;
-}
-
-bool GradientLedger::is_current(std::int64_t steps) const {
-  const MutexLock lock(mutex_);
-  return weights_are_of(steps);
+  return leaving_.empty() ? steps_ : *leaving_.begin() - 1;
 }
 
 std::int64_t GradientLedger::show_all() {
   const MutexLock lock(mutex_);
-  for (Pass& pass : now_.passes) pass.shown = true;
-  const std::int64_t anchored = now_.anchored();
-  now_.collected = std::max(now_.collected, anchored);
-  return anchored;
+  const std::int64_t before = arrived_;
+  for (auto& [number, pass] : now_.passes) {
+    pass.before = std::exchange(arrived_, arrived_ + pass.graphs);
+    pass.cleared = false;
+  }
+  const std::int64_t shown = arrived_ - before;
+  now_.collected = std::max(now_.collected, shown);
+  return shown;
 }
 
 Metrics GradientLedger::backward_metrics() const {

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -23,71 +24,90 @@ enum class Report {
   kNextCall,  ///< Nobody waits: the next call throws it.
 };
 
-/// What is known about the gradient that a server holds for one model: of how many backward passes
-/// it is the sum, whether all of them arrived, how many steps were sent. Holds no tensors, so that
+/// What is known about the gradient that a server holds for one model: of which backward passes it
+/// is the sum, whether all of them arrived, how many steps were sent. Holds no tensors, so that
 /// the library's threads may own it. Thread-safe.
 ///
-/// Counting. A graph whose backward pass reaches its node shows in the anchor's gradient; it is
-/// held once its pass was sent. A pass that failed in between shows and is not held. So what the
-/// anchor shows lies between what is held and what was collected, or somebody changed it. A step
-/// clears the anchor: what it has shown by then need not be shown again if the step is refused.
+/// Counting. A graph whose backward pass reaches its node may show in the anchor's gradient; once
+/// the pass is over it does, whatever becomes of what is sent then. zero_grad() takes all away. So
+/// what the anchor shows are the last graphs whose passes were over, and if the first that the
+/// server holds is among them, none was cleared. If it shows more than may show, somebody changed
+/// it. Only a pass that fails before it is over shows or not: what it shows may be taken for a
+/// graph before it that was cleared. A step clears the anchor: what it has shown by then need not
+/// be shown again if the step is refused.
 ///
 /// Order. The server takes calls in the order in which they are sent; their ends arrive in any. A
 /// step or load that is sent takes the counts of its time with it. A call that was refused is taken
 /// out of whatever has its count now, and a step or load that was refused leaves its counts to the
 /// next one that is on its way, or to those of now. What a step finds out of the anchor is noted
 /// pass by pass, when it begins: so what is known in the end depends on no order of the ends.
+///
+/// Threads. Between the count of a call and its place in the order another thread may send one. So
+/// a step or load counts before it is sent, a pass once it has its place. Then a pass may be taken
+/// to be held that a step has applied, which step() or the server refuses, but never to be applied
+/// while it is held, which the next step would apply in silence. For the same reason a forward pass
+/// does not trust a step or load that may have no place yet.
 class GradientLedger final : public std::enable_shared_from_this<GradientLedger> {
  public:
   /// What a call has counted, to be taken back if the server did not take it.
   struct Ticket {
     std::int64_t era = 0;    ///< Since the last accept().
-    std::int64_t steps = 0;  ///< That were sent before, or with, the call; loads, too.
-    std::int64_t pass = 0;   ///< The number of a backward pass.
+    std::int64_t steps = 0;  ///< That were counted before, or with, the call; loads, too.
+    std::int64_t pass = 0;   ///< The number of a pass.
+  };
+  /// A pass whose gradient the server sums.
+  struct Pass {
+    std::int64_t graphs = 0;  ///< Whose gradient it is; 0 if none knows of it.
+    std::int64_t before = 0;  ///< What arrive() gave for them.
+    bool open = false;        ///< A loss of the server's whose backward() is still to come.
+    bool cleared = false;     ///< By a step, from the anchor, which need not show them any more.
   };
 
-  /// A backward pass has reached a node: the anchor will show it.
+  /// A backward pass has reached a node: the anchor may show it.
   void collect();
-  /// Passes of `anchored` graphs, or with 0 one that no graph knows of, are about to be sent.
+  /// A backward pass that has reached so many nodes is over: the anchor shows them. Gives how many
+  /// it has been shown before, cleared or not.
+  std::int64_t arrive(std::int64_t graphs);
+
   /// Error: it is unknown what the server holds.
-  Result<Ticket> begin_backward(std::int64_t anchored);
-  /// A loss that the server computes: its gradient is open until settle_loss().
-  Result<Ticket> begin_loss();
-  /// backward() of such a loss. Error: a step was sent since then, which check_open() tells before.
+  Status check_known() const;
+  /// Error: the weights are not those of a graph any more that was made after so many steps.
+  Status check_current(std::int64_t steps) const;
+  /// backward() of a loss of the server's. Error: a step was sent since then.
   Status check_open(const Ticket& loss) const;
-  Status settle_loss(const Ticket& loss);
+  /// The same, and it is not open any more. `before`: as in Pass.
+  Status settle_loss(const Ticket& loss, std::int64_t before);
+
   /// A step is about to be sent. `shown` is how many graphs the anchor's gradient shows. Absent:
   /// there is no gradient to apply.
   Result<std::optional<Ticket>> begin_step(double shown);
-
   /// Other weights are about to be loaded, or a step is about to be sent past the model. From here
   /// on, graphs that were made before are stale and the gradient is void, whatever becomes of the
   /// result: who gives it up does not stop the call.
-  Ticket begin_load();
-  Ticket begin_other_step();
+  Ticket begin_change();
+
+  /// Gives the future of the pass that `call()` sends, and counts it.
+  template <class Call>
+  std::pair<Future<ForwardBackwardOutput>, Ticket> send_pass(const Call& call, const Pass& pass) {
+    Future<ForwardBackwardOutput> sent =
+        send(call, [&pass](GradientLedger& ledger, const Result<ForwardBackwardOutput>& lost,
+                           Report report) { ledger.end_pass(ledger.count(pass), lost, report); });
+    return {std::move(sent), count(pass)};
+  }
+  /// Gives the future of the step or load that `call()` sends. If that throws, `end` is called as
+  /// in watch().
+  template <class Call, class End>
+  auto send_change(const Ticket& change, const Call& call, const End& end) -> decltype(call()) {
+    const Leaving until_it_has_its_place(*this, change);
+    return send(call, end);
+  }
 
   /// The call succeeded or failed.
-  void end_backward(const Ticket& ticket, const Result<ForwardBackwardOutput>& result,
-                    Report report);
-  void end_loss(const Ticket& ticket, const Result<ForwardBackwardOutput>& result, Report report);
+  void end_pass(const Ticket& ticket, const Result<ForwardBackwardOutput>& result, Report report);
   void end_step(const Ticket& ticket, const Result<OptimStepResponse>& result, Report report);
   void end_other_step(const Ticket& ticket, const Result<OptimStepResponse>& result, Report report);
   /// Success ends all doubt about what was sent before.
   void end_load(const Ticket& ticket, const Result<LoadWeightsResponse>& result, Report report);
-
-  /// Gives the future that `call()` gives. If that throws, nobody knows whether a call was sent,
-  /// and nobody will tell: `end(ledger, result, report)` is called at once, with such an error.
-  template <class Call, class End>
-  auto send(const Call& call, const End& end) -> decltype(call()) {
-    try {
-      return call();
-    } catch (...) {
-      using T = typename decltype(call())::value_type;
-      const Result<T> lost = internal::error_from_current_exception().with_not_accepted(false);
-      end(*this, lost, Report::kCaller);
-      throw;
-    }
-  }
 
   /// Calls `end(ledger, result, report)` when the result is there, then passes it on.
   template <class T, class End>
@@ -119,10 +139,8 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
   /// a word of LibTorch's, and that the last take_failure() has taken.
   void tell_again(std::string_view text);
 
-  /// Steps that were sent, and other changes of the weights.
+  /// How many steps, and other changes of the weights, are certain to come before what is sent now.
   std::int64_t steps() const;
-  /// Whether the weights are still those of a graph that was made after so many.
-  bool is_current(std::int64_t steps) const;
   /// Graphs that the anchor's gradient should show; the caller makes it show them.
   std::int64_t show_all();
   Metrics backward_metrics() const;
@@ -133,41 +151,63 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
     Error error;
     std::int64_t steps;
   };
-  /// A backward pass that was sent.
-  struct Pass {
-    std::int64_t number;
-    std::int64_t anchored;  ///< Graphs; 0 if none knows of it.
-    bool shown;             ///< Whether the anchor must show them: no step has cleared it since.
-  };
   /// A gradient on the server, and what the anchor may show of it.
   struct Counts {
-    std::vector<Pass> passes;      ///< Whose gradient it is.
-    std::int64_t collected = 0;    ///< Graphs that the anchor may show.
-    std::int64_t open_losses = 0;  ///< Without backward().
+    std::map<std::int64_t, Pass> passes;  ///< Whose gradient it is, by their numbers.
+    std::int64_t collected = 0;           ///< Graphs that the anchor may show.
+  };
+  /// What the end of a step or load tells of the gradient that was there before it.
+  enum class Before { kGone, kStillThere, kNone };
 
-    std::int64_t anchored() const;
-    std::int64_t must_show() const;
+  class Leaving {
+   public:
+    Leaving(GradientLedger& ledger, const Ticket& change) : ledger_(ledger), steps_(change.steps) {}
+    ~Leaving() { ledger_.has_its_place(steps_); }
+    Leaving(const Leaving&) = delete;
+    Leaving& operator=(const Leaving&) = delete;
+
+   private:
+    GradientLedger& ledger_;
+    const std::int64_t steps_;
   };
 
+  /// Gives the future that `call()` gives. If that throws, nobody knows whether a call was sent,
+  /// and nobody will tell: `end(ledger, result, report)` is called at once, with such an error.
+  template <class Call, class End>
+  auto send(const Call& call, const End& end) -> decltype(call()) {
+    try {
+      return call();
+    } catch (...) {
+      using T = typename decltype(call())::value_type;
+      const Result<T> lost = internal::error_from_current_exception().with_not_accepted(false);
+      end(*this, lost, Report::kCaller);
+      throw;
+    }
+  }
+
+  Ticket count(const Pass& pass);
+  void has_its_place(std::int64_t change);
+  static Before before_step(const Result<OptimStepResponse>& result);
   void add_under_way(Future<Unit> done);
-  std::int64_t add_pass(std::int64_t anchored) TINKEX_REQUIRES(mutex_);
-  Ticket begin_clearing() TINKEX_REQUIRES(mutex_);
-  /// The end of a step or load. `refused`: its gradient is there as before.
-  void end_clearing(const Ticket& ticket, bool refused) TINKEX_REQUIRES(mutex_);
-  /// What has the counts of a call that was sent after so many steps; null if they are used up.
+  Ticket count_change() TINKEX_REQUIRES(mutex_);
+  void end_change(const Ticket& ticket, Before before) TINKEX_REQUIRES(mutex_);
+  /// What has the counts of a call that was counted after so many steps; null if they are used up.
   Counts* holder(std::int64_t steps) TINKEX_REQUIRES(mutex_);
-  void take_back(const Ticket& ticket) TINKEX_REQUIRES(mutex_);
   void fail(const Ticket& ticket, const Error& error, Report report) TINKEX_REQUIRES(mutex_);
   bool weights_are_of(std::int64_t steps) const TINKEX_REQUIRES(mutex_);
+  Status known() const TINKEX_REQUIRES(mutex_);
   Status open(const Ticket& loss) const TINKEX_REQUIRES(mutex_);
-  Status check_known() const TINKEX_REQUIRES(mutex_);
+  Status check_shown(double shown) const TINKEX_REQUIRES(mutex_);
 
   mutable internal::Mutex mutex_;
   std::int64_t era_ TINKEX_GUARDED_BY(mutex_) = 0;
-  std::int64_t steps_ TINKEX_GUARDED_BY(mutex_) = 0;  ///< Sent, with loads.
+  std::int64_t steps_ TINKEX_GUARDED_BY(mutex_) = 0;  ///< Counted, with loads.
+  /// Those of them that may have no place in the order yet.
+  std::set<std::int64_t> leaving_ TINKEX_GUARDED_BY(mutex_);
   /// The last step or load that was taken, or may have been.
   std::int64_t consumed_ TINKEX_GUARDED_BY(mutex_) = 0;
-  std::int64_t passes_ TINKEX_GUARDED_BY(mutex_) = 0;  ///< Sent.
+  std::int64_t passes_ TINKEX_GUARDED_BY(mutex_) = 0;   ///< Sent.
+  std::int64_t arrived_ TINKEX_GUARDED_BY(mutex_) = 0;  ///< Graphs that the anchor has been shown.
   Counts now_ TINKEX_GUARDED_BY(mutex_);  ///< What was sent since the last step or load.
   /// What the steps and loads whose ends are still to come have taken with them, by their numbers.
   std::map<std::int64_t, Counts> clearing_ TINKEX_GUARDED_BY(mutex_);
@@ -179,5 +219,13 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
   std::vector<Future<Unit>> under_way_ TINKEX_GUARDED_BY(mutex_);
   Metrics backward_metrics_ TINKEX_GUARDED_BY(mutex_);
 };
+
+/// What tells a ledger, by its method `End`, of the end of a call, for send_change() and watch().
+template <auto End>
+auto end_of(const GradientLedger::Ticket& ticket) {
+  return [ticket](GradientLedger& ledger, const auto& result, Report report) {
+    (ledger.*End)(ticket, result, report);
+  };
+}
 
 }  // namespace tinkex::torch_ext::remote

@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/graph_task.h>
 #include <torch/custom_class.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -40,10 +41,11 @@ class Batch {
  public:
   explicit Batch(std::shared_ptr<TrainingState> state) : state_(std::move(state)) {}
 
-  void add(const Sequences& sequences, const at::Tensor& gradient) {
+  void add(const Sequences& sequences, const at::Tensor& gradient, std::int64_t steps) {
     const Status added = sequences.append_weighted(gradient, data_, weights_);
     if (!added) throw added.error();
-    ++graphs_;
+    graphs_.steps = graphs_.count == 0 ? steps : std::min(graphs_.steps, steps);
+    ++graphs_.count;
     state_->ledger().collect();
   }
 
@@ -55,14 +57,17 @@ class Batch {
   /// A loss of the server's counts once nothing of the pass can fail any more: until then the same
   /// graph, if it was retained, may be tried again.
   void send() {
+    GradientLedger& ledger = state_->ledger();
+    graphs_.before = ledger.arrive(graphs_.count + static_cast<std::int64_t>(losses_.size()));
     for (const auto& loss : losses_) {
       if (!loss->ticket) throw called_twice();
-      state_->ledger().check_open(*loss->ticket).value();
+      ledger.check_open(*loss->ticket).value();
     }
-    if (graphs_ > 0) state_->backward(data_, graphs_);
+    if (graphs_.count > 0) state_->backward(data_, graphs_);
     for (const auto& loss : losses_) {
       if (!loss->ticket) throw called_twice();  // it was in this pass twice
-      state_->ledger().settle_loss(*std::exchange(loss->ticket, std::nullopt)).value();
+      const GradientLedger::Ticket ticket = *std::exchange(loss->ticket, std::nullopt);
+      ledger.settle_loss(ticket, graphs_.before).value();
     }
   }
 
@@ -71,7 +76,7 @@ class Batch {
   std::vector<Datum> data_;
   std::vector<at::Tensor> weights_;
   std::vector<c10::intrusive_ptr<Kept>> losses_;
-  std::int64_t graphs_ = 0;
+  Graphs graphs_;
 };
 
 /// The batch of the backward pass that calls this, for the model of `state`. It ends with its pass,
@@ -143,13 +148,9 @@ struct RemoteLogprobs : torch::autograd::Function<RemoteLogprobs> {
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     const c10::intrusive_ptr<Kept> kept = kept_by(ctx);
-    if (!kept->state->ledger().is_current(kept->steps)) {
-      throw invalid_argument(
-          "a step() or load_state() came between forward() and backward(): the gradient would be "
-          "that of other weights than the loss. Call backward() before it, or forward() again");
-    }
+    kept->state->ledger().check_current(kept->steps).value();
     check_not_freed(ctx);
-    current_batch(kept->state)->add(*kept->sequences, gradients[0]);
+    current_batch(kept->state)->add(*kept->sequences, gradients[0], kept->steps);
     free_unless_retained(ctx);
     return {anchor_gradient(), {}, {}, {}, {}};
   }

@@ -13,11 +13,11 @@
 namespace tinkex::torch_ext::remote {
 
 /// Puts `logprobs`, which sequences.logprobs() made, into the graph: backward() sends what the loss
-/// makes of them, unless a step or load was sent behind the first `steps`, which is what the ledger
-/// said before the forward pass was sent. All nodes of one model in one backward pass send one
-/// forward_backward together, at the end of the pass, on the thread that ends it: the one that
-/// called backward(), unless the pass ends on another device. Whatever fails there is thrown by
-/// backward().
+/// makes of them, unless a step or load was sent by then behind the first `steps`, which is what
+/// the ledger said before the forward pass was sent. All nodes of one model in one backward pass
+/// send one forward_backward together, at the end of the pass, on the thread that ends it: the one
+/// that called backward(), unless the pass ends on another device. Whatever fails there is thrown
+/// by backward().
 at::Tensor with_remote_gradient(const at::Tensor& logprobs,
                                 std::shared_ptr<const Sequences> sequences,
                                 std::shared_ptr<TrainingState> state, std::int64_t steps);

@@ -13,6 +13,9 @@ namespace tinkex::torch_ext::remote {
 namespace {
 
 using Ticket = GradientLedger::Ticket;
+constexpr auto end_of_pass = end_of<&GradientLedger::end_pass>;
+constexpr auto end_of_step = end_of<&GradientLedger::end_step>;
+constexpr auto end_of_load = end_of<&GradientLedger::end_load>;
 
 double number(const at::Tensor& scalar) { return *scalar.const_data_ptr<double>(); }
 
@@ -60,19 +63,6 @@ Error frozen(const char* what) {
       "of a model that shall stay as it is, call forward() and loss() alone");
 }
 
-// What tells the ledger of an end: of a call, for wait_for() and watch().
-
-auto end_of_backward(const Ticket& ticket) {
-  return [ticket](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result,
-                  Report report) { ledger.end_backward(ticket, result, report); };
-}
-
-auto end_of_step(const Ticket& ticket) {
-  return [ticket](GradientLedger& ledger, const Result<OptimStepResponse>& result, Report report) {
-    ledger.end_step(ticket, result, report);
-  };
-}
-
 }  // namespace
 
 at::Tensor new_anchor() {
@@ -110,12 +100,16 @@ ForwardBackwardOutput TrainingState::forward(std::span<const Datum> data,
   return output;
 }
 
-void TrainingState::backward(std::span<const Datum> data, std::int64_t graphs) {
+void TrainingState::backward(std::span<const Datum> data, const Graphs& graphs) {
   const std::shared_ptr<const void> pass = before_waiting_ ? before_waiting_() : nullptr;
   if (const auto failure = ledger_->take_failure_beside_calls()) throw *failure;
-  const auto end = end_of_backward(ledger_->begin_backward(graphs).value());
-  Future<ForwardBackwardOutput> sent =
-      ledger_->send([&] { return client_.forward_backward(data, loss::kCrossEntropy); }, end);
+  ledger_->check_known().value();
+  // Again: a hook may have made a step since their nodes were reached, or another thread.
+  ledger_->check_current(graphs.steps).value();
+  auto [sent, ticket] =
+      ledger_->send_pass([&] { return client_.forward_backward(data, loss::kCrossEntropy); },
+                         {.graphs = graphs.count, .before = graphs.before});
+  const auto end = end_of_pass(ticket);
   // What is refused at once is told at once.
   if (pipelined_ && !sent.ready()) {
     (void)ledger_->watch(std::move(sent), end, Report::kNextCall);
@@ -132,12 +126,10 @@ std::pair<ForwardBackwardOutput, Ticket> TrainingState::loss(std::span<const Dat
   // graph to settle it. Scripts and Python do not say here whether the model is pipelined; if it is
   // not, what was sent before has ended before.
   synchronize();
-  const Ticket ticket = ledger_->begin_loss().value();
-  const auto end = [ticket](GradientLedger& ledger, const Result<ForwardBackwardOutput>& result,
-                            Report report) { ledger.end_loss(ticket, result, report); };
-  Future<ForwardBackwardOutput> sent =
-      ledger_->send([&] { return client_.forward_backward(data, loss_fn, config); }, end);
-  return {wait_for(*ledger_, std::move(sent), end), ticket};
+  ledger_->check_known().value();
+  auto [sent, ticket] = ledger_->send_pass(
+      [&] { return client_.forward_backward(data, loss_fn, config); }, {.open = true});
+  return {wait_for(*ledger_, std::move(sent), end_of_pass(ticket)), ticket};
 }
 
 Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Datum> data,
@@ -145,10 +137,10 @@ Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Da
                                                               const LossConfig& config) {
   check_before();
   if (!anchor_.requires_grad()) throw frozen("forward_backward()");
-  const auto end = end_of_backward(ledger_->begin_backward(0).value());
-  Future<ForwardBackwardOutput> sent =
-      ledger_->send([&] { return client_.forward_backward(data, loss_fn, config); }, end);
-  return ledger_->watch(std::move(sent), end, Report::kCaller);
+  ledger_->check_known().value();
+  auto [sent, ticket] =
+      ledger_->send_pass([&] { return client_.forward_backward(data, loss_fn, config); }, {});
+  return ledger_->watch(std::move(sent), end_of_pass(ticket), Report::kCaller);
 }
 
 std::optional<Ticket> TrainingState::begin_step() const {
@@ -167,7 +159,8 @@ std::optional<OptimStepResponse> TrainingState::step(const AdamParams& params) {
   const std::optional<Ticket> ticket = begin_step();
   if (!ticket) return std::nullopt;
   const auto end = end_of_step(*ticket);
-  Future<OptimStepResponse> sent = ledger_->send([&] { return client_.optim_step(params); }, end);
+  Future<OptimStepResponse> sent = ledger_->send_change(
+      *ticket, [&] { return client_.optim_step(params); }, end);
   if (pipelined_) {
     (void)ledger_->watch(std::move(sent), end, Report::kNextCall);
     return std::nullopt;
@@ -184,17 +177,18 @@ Future<OptimStepResponse> TrainingState::step_async(const AdamParams& params) {
   const std::optional<Ticket> ticket = begin_step();
   if (!ticket) return Future<OptimStepResponse>::ready_with(OptimStepResponse{});
   const auto end = end_of_step(*ticket);
-  Future<OptimStepResponse> sent = ledger_->send([&] { return client_.optim_step(params); }, end);
+  Future<OptimStepResponse> sent = ledger_->send_change(
+      *ticket, [&] { return client_.optim_step(params); }, end);
   return ledger_->watch(std::move(sent), end, Report::kCaller);
 }
 
 void TrainingState::load_state(const std::string& path, bool with_optimizer) {
-  const auto end = [ticket = ledger_->begin_load()](
-                       GradientLedger& ledger, const Result<LoadWeightsResponse>& result,
-                       Report report) { ledger.end_load(ticket, result, report); };
-  Future<LoadWeightsResponse> sent =
-      ledger_->send([&] { return client_.load_state(path, with_optimizer); }, end);
-  wait_for(*ledger_, std::move(sent), end);
+  const Ticket ticket = ledger_->begin_change();
+  const auto end = end_of_load(ticket);
+  wait_for(*ledger_,
+           ledger_->send_change(
+               ticket, [&] { return client_.load_state(path, with_optimizer); }, end),
+           end);
   accept_server_gradient();
 }
 

@@ -22,6 +22,13 @@ namespace tinkex::torch_ext::remote {
 /// are exact; large, so that clipping always changes it.
 inline constexpr double kStandIn = 0x1p100;
 
+/// Forward passes whose gradients are sent together, at the end of their backward pass.
+struct Graphs {
+  std::int64_t count = 0;
+  std::int64_t before = 0;  ///< What the ledger's arrive() gave for them.
+  std::int64_t steps = 0;   ///< What the ledger said before the oldest was sent.
+};
+
 /// A parameter for a remote model: float64, one element, 0.
 at::Tensor new_anchor();
 
@@ -56,8 +63,8 @@ class TrainingState {
 
   ForwardBackwardOutput forward(std::span<const Datum> data, const std::string& loss_fn,
                                 const LossConfig& config);
-  /// Sends the gradients of `graphs` forward passes. Waits for the result unless pipelined.
-  void backward(std::span<const Datum> data, std::int64_t graphs);
+  /// Sends the gradients of `graphs`. Waits for the result unless pipelined.
+  void backward(std::span<const Datum> data, const Graphs& graphs);
   /// A loss that the server computes, with its gradient, which is open until the ticket is settled.
   std::pair<ForwardBackwardOutput, GradientLedger::Ticket> loss(std::span<const Datum> data,
                                                                 const std::string& loss_fn,

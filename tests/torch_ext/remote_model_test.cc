@@ -214,6 +214,17 @@ TEST_F(RemoteModelTest, AFrozenModelGivesValuesAndRefusesToTrain) {
   EXPECT_THAT(server_->calls, ElementsAre("forward cross_entropy 1", "forward cross_entropy 1"));
 }
 
+TEST_F(RemoteModelTest, AModelThatWasFrozenOverAFailureTrainsOnceItIsThawed) {
+  server_->failure = refusal();
+  EXPECT_THAT(thrown_by([&] { logprobs().sum().backward(); }), HasSubstr("too many"));
+  for (at::Tensor& parameter : model_->parameters()) parameter.requires_grad_(false);
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("parameter is frozen"));
+  for (at::Tensor& parameter : model_->parameters()) parameter.requires_grad_(true);
+  logprobs().sum().backward();
+  optimizer_.step();
+  EXPECT_EQ(server_->calls.back(), "step");
+}
+
 TEST_F(RemoteModelTest, AModelThatWasFrozenAfterBackwardTakesItsStep) {
   logprobs().sum().backward();
   for (at::Tensor& parameter : model_->parameters()) parameter.requires_grad_(false);

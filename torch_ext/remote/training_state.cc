@@ -148,8 +148,8 @@ std::optional<Ticket> TrainingState::begin_step() const {
   std::optional<Ticket> ticket;
   const bool begun = touch_gradient([&] {
     ticket = ledger_->begin_step(shown_by(anchor_.grad())).value();
+    anchor_.mutable_grad().reset();  // the ledger has noted what it has shown
     if (!ticket && !anchor_.requires_grad()) throw frozen("step()");
-    anchor_.mutable_grad().reset();
   });
   if (!begun) throw given_up("step()");
   return ticket;

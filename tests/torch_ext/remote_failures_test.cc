@@ -10,7 +10,7 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "tests/torch_ext/remote_model_double.h"
+#include "tinkex/executor.h"
 #include "torch_ext/remote/training_state.h"
 
 namespace tinkex::torch_ext {
@@ -380,16 +381,28 @@ TEST_F(PipelinedTest, AFailureIsThrownByTheNextCall) {
   EXPECT_EQ(server_->calls.back(), "train cross_entropy 1");
 }
 
+/// Calls what it is given when somebody begins to wait for what is not there yet.
+struct WhenWaitedFor final : Executor {
+  explicit WhenWaitedFor(std::function<void()> call) : call_(std::move(call)) {}
+  bool post(Task task) noexcept override {
+    task();
+    return true;
+  }
+  bool is_worker_thread() const noexcept override {  // asked by Future::get()
+    call_();
+    return false;
+  }
+
+ private:
+  std::function<void()> call_;
+};
+
 TEST_F(PipelinedTest, AFailureIsThrownByALossBehindItWhichIsNotSent) {
+  server_->executor = std::make_shared<WhenWaitedFor>([this] { server_->answer_all(); });
   server_->failure = refusal();
   logprobs().sum().backward();
   const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
-  std::thread answer([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the loss waits by then
-    server_->answer_all();
-  });
   EXPECT_THAT(thrown_by([&] { model_->loss(loss::kCrossEntropy, batch); }), HasSubstr("too many"));
-  answer.join();
   model_->loss(loss::kCrossEntropy, batch).backward();
   optimizer_.step();
   EXPECT_THAT(server_->calls, ElementsAre("forward cross_entropy 1", "train cross_entropy 1",

@@ -117,10 +117,15 @@ class RemoteModelImpl final : public torch::nn::Module {
   /// scalar. Its gradient is summed on the server right away; backward() notes that it is wanted,
   /// so it may be a part of a larger sum, but not be multiplied. Without gradients (NoGradGuard) it
   /// is a forward pass.
+  ///
+  /// While gradients are on: inputs that require one are refused, since none flows through them.
+  /// What is under way, of forward_backward() and step_async(), too, is waited for before the loss
+  /// is sent; a failure of it that nobody else hears of is thrown, and nothing is sent.
   at::Tensor loss(const std::string& loss_fn, const LossBatch& batch,
                   const LossConfig& config = {});
 
   /// The same without waiting and without a graph: the gradient counts for the next step.
+  /// Refuses such inputs, too.
   Future<ForwardBackwardOutput> forward_backward(const std::string& loss_fn, const LossBatch& batch,
                                                  const LossConfig& config = {});
 
@@ -128,7 +133,7 @@ class RemoteModelImpl final : public torch::nn::Module {
   Explanation explain(const at::Tensor& tokens, const at::Tensor& targets) const;
   Explanation explain_list(const std::vector<at::Tensor>& tokens,
                            const std::vector<at::Tensor>& targets) const;
-  /// How loss() would travel.
+  /// How loss() would travel. Refuses such inputs, too.
   Explanation explain_loss(const std::string& loss_fn, const LossBatch& batch) const;
 
   /// Loads a checkpoint of such a model and waits; the server then holds no gradient, and graphs of

@@ -8,6 +8,10 @@ namespace tinkex::torch_ext {
 /// An optim_step without a gradient. It has changed nothing.
 inline constexpr char kNoGradients[] = "optim_step: no gradients accumulated";
 
+/// An optim_step behind a forward_backward that failed. It has dropped the gradient and changed
+/// nothing else.
+inline constexpr char kStepEnded[] = "this optim_step has ended that step";
+
 /// A checkpoint that is whole, but of another base model.
 inline constexpr char kOtherBaseModel[] = "the checkpoint belongs to base model";
 

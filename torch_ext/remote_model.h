@@ -19,7 +19,9 @@
 // Gradients are summed on the server until step(), as they are in a parameter's gradient; step()
 // then clears them, so that zero_grad() has nothing left to do. What the server cannot do is
 // refused by the call that would need it: a second derivative, the gradient of a forward pass after
-// a step, discarding or scaling a gradient, reading one.
+// a step, discarding or scaling a gradient. Nor can a gradient be read: the one parameter of the
+// model is a placeholder of one element, and what is in its grad() is no gradient. The norm is in
+// the metrics of the step.
 //
 // One model per client. A TrainingClient is one model on the server, with one gradient and one
 // AdamW state, and a RemoteModel counts what it has sent to it. Of two made from one client each

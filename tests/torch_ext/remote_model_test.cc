@@ -272,6 +272,10 @@ TEST_F(RemoteModelTest, ItExplainsItsRequests) {
   const Explanation one =
       model_->explain_loss(loss::kCrossEntropy, {tokens, {{"target_tokens", targets}}});
   EXPECT_EQ(one.requests(), 2u);
+  EXPECT_THAT(thrown_by([&] {
+                (void)model_->explain_loss(loss::kCrossEntropy, {tokens, {{"targets", targets}}});
+              }),
+              HasSubstr("target_tokens"));
   const at::Tensor padded = torch::tensor({{-100, -100}, {1, 2}});
   EXPECT_THAT(model_->explain(torch::zeros({2, 2}, at::kLong), padded).text(),
               HasSubstr("\n  request 1 of 1: 1 sequence, "));

@@ -280,6 +280,34 @@ TEST_F(RemoteTrainingTest, StepsGoOnWhileTheNextBatchIsPrepared) {
   EXPECT_GT((probe(model) - before).abs().max().item<double>(), 1e-2);
 }
 
+TEST_F(RemoteTrainingTest, ALossThatFailedIsLeftBehindByTheStepThatEndsIt) {
+  RemoteModel model(connection_, model_options());
+  RemoteAdamW optimizer(model, adamw());
+  const Batch batch = batch_of(0);
+  const LossBatch inputs{batch.tokens, {{"target_tokens", batch.targets}}};
+  const auto error_of = [](const auto& call) -> std::string {
+    try {
+      call();
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "it did not fail";
+  };
+  const at::Tensor before = probe(model);
+  two_passes(model, batch);
+  EXPECT_THAT(error_of([&] { model->loss("crossentropy", inputs); }),
+              testing::HasSubstr("crossentropy"));
+  EXPECT_THAT(error_of([&] { model->loss(loss::kCrossEntropy, inputs); }),
+              testing::AllOf(testing::HasSubstr("accept_server_gradient()"),
+                             testing::HasSubstr("where the server has dropped it")));
+  model->accept_server_gradient();
+  EXPECT_THAT(error_of([&] { optimizer.step(); }), testing::HasSubstr(kStepEnded));
+  EXPECT_TRUE(torch::equal(probe(model), before));
+  model->loss(loss::kCrossEntropy, inputs).backward();
+  optimizer.step();
+  EXPECT_GT((probe(model) - before).abs().max().item<double>(), 1e-3);
+}
+
 TEST_F(RemoteTrainingTest, AModelWhoseServiceIsClosedSaysSo) {
   RemoteModel model(connection_, model_options());
   connection_.service.close();

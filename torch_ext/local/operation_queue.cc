@@ -3,6 +3,8 @@
 #include <exception>
 #include <utility>
 
+#include "torch_ext/backend_errors.h"
+
 namespace tinkex::torch_ext::local {
 namespace {
 
@@ -15,7 +17,7 @@ std::string place_of(std::int64_t seq_id) {
 
 Error poisoned(std::int64_t failed_seq_id, OperationKind kind) {
   const std::string remedy = kind == OperationKind::kOptimStep
-                                 ? "this optim_step has ended that step; send the whole batch again"
+                                 ? std::string(kStepEnded) + "; send the whole batch again"
                                  : "call optim_step, which fails as well and ends that step, then "
                                    "send the whole batch again";
   return Error(ErrorCode::kRequestFailed, "an earlier forward_backward of this step failed (" +

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/zeros.h>
 
+#include "tinkex/validate.h"
 #include "torch_ext/remote/sequences.h"
 
 namespace tinkex::torch_ext::remote {
@@ -34,6 +35,10 @@ Explanation explain_lists(const Explained& how, const std::vector<at::Tensor>& t
 
 Explanation explain_loss(const Explained& how, std::span<const Datum> data,
                          const std::string& loss_fn) {
+  ProblemList found = find_problems(data, loss_fn);
+  // What is not about a datum is about settings, which are not given here.
+  found.count -= std::erase_if(found.problems, [](const Problem& each) { return !each.datum; });
+  found.status().value();
   const std::string call = how.train ? "forward_backward" : "forward";
   return {{{call + " with " + loss_fn + ", by loss()", plan_batch(data, how.limits)}}};
 }

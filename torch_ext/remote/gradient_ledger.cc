@@ -45,10 +45,14 @@ Error gradient_changed() {
       std::string(kRemedy));
 }
 
-/// Whether a step has failed for want of a gradient: behind a backward() that was refused, say.
+/// Whether a step has failed for want of a gradient: behind a backward() that was refused, say, or
+/// behind one that failed, for which the server has dropped what else it held.
 bool found_no_gradient(const Error& error) {
-  return error.category() == ErrorCategory::kUser &&
-         error.message().find(kNoGradients) != std::string::npos;
+  if (error.category() != ErrorCategory::kUser) return false;
+  const auto says = [&](const char* text) {
+    return error.message().find(text) != std::string::npos;
+  };
+  return says(kNoGradients) || says(kStepEnded);
 }
 
 template <class Passes, class Value>
@@ -65,7 +69,10 @@ Status GradientLedger::known() const {
   return invalid_argument(
       "an earlier call of this model failed, and it is unknown what gradient the server holds. "
       "Load a checkpoint with load_state(), or say that it does not matter: " +
-      std::string(kRemedy) + ". The failure was: " + unknown_->error.what());
+      std::string(kRemedy) +
+      ", or fail and change nothing where the server has dropped it, after which the batch can be "
+      "sent again. The failure was: " +
+      unknown_->error.what());
 }
 
 Status GradientLedger::check_known() const {

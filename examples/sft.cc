@@ -234,6 +234,7 @@ std::optional<std::vector<std::string>> sample(Workshop& shop) {
   }
   if (!wait_for_all(pending, display)) return std::nullopt;
   std::vector<std::string> texts;
+  texts.reserve(pending.size());
   for (Future<tinkex::SampleResponse>& future : pending) {
     texts.push_back(answer_of(std::move(future).get().value(), shop.tokenizer).value());
   }

@@ -1,5 +1,9 @@
 #include "torch_ext/datum_convert.h"
 
+#include <c10/core/GradMode.h>
+
+#include <string>
+
 namespace tinkex::torch_ext {
 namespace {
 
@@ -76,6 +80,25 @@ Result<std::vector<Datum>> read_datums(const std::vector<at::Tensor>& tokens, Me
 
 std::string loss_input(std::string_view name) {
   return "loss_fn_inputs['" + std::string(name) + "']";
+}
+
+Status check_no_gradient(const at::Tensor& tensor, TensorName name) {
+  if (!tensor.defined() || !tensor.requires_grad() || !at::GradMode::is_enabled()) {
+    return ok_status();
+  }
+  return invalid_argument(name.text() +
+                          " requires a gradient, but none flows through the inputs of this call; "
+                          "pass .detach(), or call it inside torch.no_grad()");
+}
+
+Status check_no_gradient(const NamedTensorLists& loss_fn_inputs) {
+  for (const auto& [name, list] : loss_fn_inputs) {
+    const std::string label = loss_input(name);
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      if (Status checked = check_no_gradient(list[i], {label, i}); !checked) return checked;
+    }
+  }
+  return ok_status();
 }
 
 Result<TensorData> borrow_token_ids(const at::Tensor& tensor, TensorName name) {

@@ -27,6 +27,13 @@ using NamedTensorLists = std::vector<std::pair<std::string, std::vector<at::Tens
 /// What errors call a loss input.
 std::string loss_input(std::string_view name);
 
+/// Refuses an input of a server's loss that requires a gradient while gradients are on: none comes
+/// back over the wire, so the loss would cut the caller's graph in silence. Errors:
+/// kInvalidArgument naming the tensor.
+Status check_no_gradient(const at::Tensor& tensor, TensorName name);
+/// The same of all loss inputs.
+Status check_no_gradient(const NamedTensorLists& loss_fn_inputs);
+
 /// Token ids of any shape: `borrow` of a dense tensor of integers, which bool are not.
 Result<TensorData> borrow_token_ids(const at::Tensor& tensor, TensorName name);
 Result<TensorData> borrow_token_ids(at::Tensor&& tensor, TensorName name) = delete;  // would dangle

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "torch_ext/data.h"
-#include "torch_ext/no_gradient.h"
 #include "torch_ext/tensor_convert.h"
 
 namespace tinkex::torch_ext {

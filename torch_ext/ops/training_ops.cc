@@ -12,7 +12,6 @@
 #include "torch_ext/ops/reply_checks.h"
 #include "torch_ext/ragged.h"
 #include "torch_ext/remote/host_batch.h"
-#include "torch_ext/remote/no_gradient.h"
 
 namespace tinkex::torch_ext {
 namespace {
@@ -33,7 +32,7 @@ Future<RaggedOutput> with_ragged(const at::Tensor& tokens, const at::Tensor& off
   NamedTensorList inputs = to_named_list(loss_fn_inputs);
   for (const auto& [name, tensor] : inputs) {
     const std::string label = loss_input(name);
-    value_or_throw(remote::check_no_gradient(tensor, TensorName(std::string_view(label))));
+    value_or_throw(check_no_gradient(tensor, TensorName(std::string_view(label))));
   }
   HostCopies copies;
   const at::Tensor tokens_on_host = copies.start(tokens);

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "torch_ext/host_copies.h"
-#include "torch_ext/remote/no_gradient.h"
 
 namespace tinkex::torch_ext::remote {
 

@@ -20,6 +20,7 @@
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
 #include "torch_ext/data.h"
+#include "torch_ext/programs/callers_directory.h"
 #include "torch_ext/seeded_sampler.h"
 
 namespace {
@@ -114,9 +115,11 @@ std::optional<long> parse_steps(std::string_view text) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+  tinkex::torch_ext::programs::enter_callers_directory();
   if (argc != 3 && argc != 4) {
-    std::cerr << "usage: dataset_example FILE.jsonl FOLDER [STEPS]\n";
-    return 2;
+    const bool asked = argc == 2 && std::string_view(argv[1]) == "--help";
+    (asked ? std::cout : std::cerr) << "usage: dataset_example FILE.jsonl FOLDER [STEPS]\n";
+    return asked ? 0 : 2;
   }
   const std::optional<long> steps = argc == 4 ? parse_steps(argv[3]) : 0;
   if (!steps) {

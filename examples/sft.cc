@@ -45,6 +45,7 @@
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
 #include "torch_ext/metrics_tensor.h"
+#include "torch_ext/programs/callers_directory.h"
 
 namespace {
 
@@ -329,7 +330,7 @@ int fine_tune(const Options& options) {
 }
 
 int run(int argc, char** argv) {
-  enter_callers_directory();
+  tinkex::torch_ext::programs::enter_callers_directory();
   const ParsedOptions parsed = parse_options(argc, argv);
   if (!parsed.options) return parsed.exit_code;
   try {

@@ -19,10 +19,12 @@ constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 class LineReader {
  public:
   static Result<LineReader> open(const std::filesystem::path& file, std::size_t longest_line) {
-    const auto refuse = [&](const std::string& why) {
-      return Error(ErrorCode::kIo, file.string() + ": " + why).with_not_accepted(true);
-    };
     std::error_code ignored;  // fopen() tells what is wrong.
+    const auto refuse = [&](const std::string& why) {
+      // The whole path: a relative one may be meant for another directory.
+      return Error(ErrorCode::kIo, std::filesystem::absolute(file, ignored).string() + ": " + why)
+          .with_not_accepted(true);
+    };
     if (std::filesystem::is_directory(file, ignored)) {
       return refuse("is a directory; name a file of JSON lines");
     }

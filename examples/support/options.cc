@@ -2,9 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -171,12 +168,6 @@ int exit_code_of(const tinkex::Error& error) {
   const bool callers_fault = error.code() == tinkex::ErrorCode::kInvalidArgument ||
                              error.category() == tinkex::ErrorCategory::kUser;
   return callers_fault ? kUsageError : kFailure;
-}
-
-void enter_callers_directory() {
-  const char* directory = std::getenv("BUILD_WORKING_DIRECTORY");  // NOLINT(*-mt-unsafe)
-  std::error_code ignored;  // The directory may be gone; absolute paths still work.
-  if (directory != nullptr) std::filesystem::current_path(directory, ignored);
 }
 
 }  // namespace sft

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -48,8 +47,5 @@ inline constexpr int kUsageError = 2;
 
 /// kUsageError if the caller's arguments are to blame, else kFailure.
 int exit_code_of(const tinkex::Error& error);
-
-/// `bazel run` starts programs elsewhere: makes relative paths mean what they mean in the shell.
-void enter_callers_directory();
 
 }  // namespace sft

@@ -3,7 +3,7 @@
 set -eu
 example=$PWD/$1
 cd "$TEST_TMPDIR"
-unset TINKER_BASE_URL TINKER_API_KEY
+unset TINKER_BASE_URL TINKER_API_KEY BUILD_WORKING_DIRECTORY
 
 for i in 1 2 3 4 5; do
   printf '{"text": "line %s of a poem"}\n' "$i"
@@ -32,6 +32,11 @@ checkpoint=$(sed -n 's,^checkpoint tinker://,,p' out.txt)
 grep -q '^        in part/backend$' out.txt
 grep -q '^to start again, name another folder, or remove part$' out.txt
 
+# Where `bazel run` starts programs, relative paths are those of the shell all the same.
+(cd / && BUILD_WORKING_DIRECTORY=$TEST_TMPDIR "$example" notes.jsonl by-bazel 1)
+[ -f by-bazel/progress.pt ]
+"$example" --help | grep -q '^usage: dataset_example FILE.jsonl FOLDER'
+
 # expect DATA FOLDER TEXT [STEPS]: one line on stderr with the text.
 expect() {
   if "$example" "$1" "$2" "${@:4}" >out.txt 2>error.txt; then exit 1; fi
@@ -43,7 +48,7 @@ head -n 9 notes.jsonl >fewer.jsonl
 expect fewer.jsonl part "was saved for 10 examples, but this one is for 9"
 printf '{"text": "good"}\n{"text": 7}\n' >bad.jsonl
 expect bad.jsonl new "bad.jsonl:2: field 'text' is a number, expected a string"
-expect missing.jsonl new "missing.jsonl: No such file or directory"
+expect missing.jsonl new "$TEST_TMPDIR/missing.jsonl: No such file or directory"
 for steps in ten 3x 0 -1 99999999999999999999 ""; do
   expect notes.jsonl refused "STEPS is '$steps', expected a whole number from 1 on" "$steps"
 done

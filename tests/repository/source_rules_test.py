@@ -53,7 +53,7 @@ RULES = [
     Rule("the environment is read in tinkex/config/env.cc",
          r"\b(secure_)?getenv\(", 'std::getenv("HOME")', LIBRARIES,
          # BUILD_WORKING_DIRECTORY, which is not a setting of ours.
-         ["tinkex/config/env.cc", "torch_ext/local/server_main.cc"]),
+         ["tinkex/config/env.cc", "torch_ext/programs/callers_directory.cc"]),
     Rule("protozero's get_bool reads beyond the end of a cut message; use read_bool",
          r"\.get_bool\(\)", "fields.get_bool();", LIBRARIES),
     Rule("a library does not print to standard output",

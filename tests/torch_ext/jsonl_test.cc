@@ -67,6 +67,8 @@ TEST(JsonlTest, WhatCannotBeReadIsNamed) {
   ASSERT_FALSE(missing.ok());
   EXPECT_EQ(missing.error().code(), ErrorCode::kIo);
   EXPECT_THAT(missing.error().message(), StartsWith("/nowhere/x.jsonl: No such file"));
+  const std::string here = std::filesystem::current_path();
+  EXPECT_THAT(read_jsonl("x.jsonl").error().message(), StartsWith(here + "/x.jsonl: No such file"));
   const auto folder = read_jsonl(::testing::TempDir());
   ASSERT_FALSE(folder.ok());
   EXPECT_EQ(folder.error().code(), ErrorCode::kIo);

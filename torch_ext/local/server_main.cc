@@ -9,7 +9,6 @@
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <initializer_list>
@@ -22,6 +21,7 @@
 
 #include "torch_ext/local/config.h"
 #include "torch_ext/local/local_server.h"
+#include "torch_ext/programs/callers_directory.h"
 #include "torch_ext/programs/option_checks.h"
 #include "torch_ext/programs/unknown_options.h"
 
@@ -32,6 +32,7 @@ using tinkex::torch_ext::local::LocalServer;
 using tinkex::torch_ext::local::LocalServerOptions;
 using tinkex::torch_ext::local::WeightType;
 using tinkex::torch_ext::programs::about_unknown;
+using tinkex::torch_ext::programs::enter_callers_directory;
 using tinkex::torch_ext::programs::whole_number;
 
 constexpr int kFailure = 1;
@@ -51,15 +52,6 @@ void open_standard_streams() {
 /// no signal that ends the program.
 void ignore_write_signals() {
   for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
-}
-
-/// `bazel run` starts programs elsewhere; relative paths mean the caller's directory.
-void enter_callers_directory() {
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here sets it
-  const char* const directory = std::getenv("BUILD_WORKING_DIRECTORY");
-  if (directory != nullptr && ::chdir(directory) != 0) {
-    std::fprintf(stderr, "local_server: cannot enter %s; give absolute paths\n", directory);
-  }
 }
 
 /// A semaphore of POSIX, because a signal handler may post it.
@@ -238,7 +230,11 @@ int run(int argc, char** argv) {
   add_options(app, arguments);
   try {
     app.parse(argc, argv);
-    enter_callers_directory();
+    if (!enter_callers_directory()) {
+      std::fprintf(stderr,
+                   "local_server: cannot enter the directory that bazel was run in; give absolute "
+                   "paths\n");
+    }
     BackendOptions& backend = arguments.options.backend;
     backend.data_dir = arguments.data_dir;
     backend.base_models.assign(arguments.base_models.begin(), arguments.base_models.end());

@@ -20,6 +20,11 @@ using tinkex::torch_ext::Connection;
 const std::filesystem::path kBase = "tests/torch_ext/local/testdata/models/qwen3";
 
 Connection backend_with(const std::filesystem::path& model) {
+  if (!std::filesystem::exists(model)) {
+    throw tinkex::invalid_argument(model.string() +
+                                   " is not there; start this with ./bazelw run "
+                                   "//examples:adapter_example, which provides it");
+  }
   tinkex::torch_ext::ConnectOptions options;
   options.where = tinkex::torch_ext::Backend::kEmbedded;
   options.embedded.base_models = {model};

@@ -111,7 +111,12 @@ tinkex::Status run(const std::string& named) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const tinkex::Status done = run(argc > 1 ? argv[1] : "");
+  const std::string named = argc > 1 ? argv[1] : "";
+  if (argc > 2 || named.starts_with('-')) {
+    std::cerr << "usage: core_example [MODEL]\n";
+    return 2;
+  }
+  const tinkex::Status done = run(named);
   if (done.ok()) return 0;
   std::cerr << done.error().what() << "\n";
   return 1;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "examples/support/no_options.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
 #include "torch_ext/remote_adamw.h"
@@ -48,7 +49,12 @@ tinkex::SamplingClient train_teacher(const tinkex::torch_ext::Connection& connec
 
 }  // namespace
 
-int main() try {
+int main(int argc, char** argv) try {
+  if (const auto done = examples::answer_options(
+          argc, argv,
+          "trains a teacher, then distills it into a student by what the student samples.")) {
+    return *done;
+  }
   auto connection = tinkex::torch_ext::connect().value();
   std::cout << "Training on " << connection.description << ".\n";
   const torch::Tensor text =

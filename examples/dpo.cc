@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "examples/support/no_options.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
 #include "torch_ext/remote_adamw.h"
@@ -53,7 +54,12 @@ torch::Tensor answers(RemoteModel& model, const std::pair<Tensors, Tensors>& bat
 
 }  // namespace
 
-int main() try {
+int main(int argc, char** argv) try {
+  if (const auto done = examples::answer_options(
+          argc, argv,
+          "direct preference optimization of a remote model, twenty steps of six preferences.")) {
+    return *done;
+  }
   auto connection = tinkex::torch_ext::connect().value();
   std::cout << "Training on " << connection.description << ".\n";
   RemoteModel model(connection, {.base_model = "tinkex/tiny", .rank = 8, .seed = 1});

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/support/no_options.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
 #include "torch_ext/remote_adamw.h"
@@ -45,7 +46,11 @@ void add(tinkex::torch_ext::LossBatch& batch, const std::vector<std::int64_t>& p
 
 }  // namespace
 
-int main() try {
+int main(int argc, char** argv) try {
+  if (const auto done = examples::answer_options(
+          argc, argv, "reinforcement learning with a reward that a program checks, 25 steps.")) {
+    return *done;
+  }
   auto connection = tinkex::torch_ext::connect().value();
   std::cout << "Training on " << connection.description << ".\n";
   tinkex::torch_ext::RemoteModel model(connection,

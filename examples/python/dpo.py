@@ -74,11 +74,20 @@ def show_progress(step, steps, loss, margin, seconds):
         print(told, flush=True)
 
 
+def count(text):
+    """A number of things, of which there is at least one."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("%s is less than 1" % text)
+    return number
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--base-model", default="tinkex/tiny")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--base-model", default="tinkex/tiny", help="a model of bytes")
+    parser.add_argument("--steps", type=count, default=20, help="how often to train")
+    parser.add_argument("--learning-rate", type=float, default=4e-3, help="of AdamW")
     options = parser.parse_args()
 
     with tinkex_torch.connect() as service:

@@ -38,6 +38,9 @@ cat error.txt
 grep -q "expected a model whose tokenizer is tinkex/bytes, got '.*llama.gguf'" error.txt
 [ "$("$example" tinkex/tiny | tail -n 1)" = wednesday ]
 
+if "$example" --help 2>error.txt; then exit 1; fi
+[ "$(cat error.txt)" = "usage: core_example [MODEL]" ]
+
 # Without a server the error is one line.
 if TINKER_BASE_URL=http://127.0.0.1:9 "$example" 2>error.txt; then exit 1; fi
 [ "$(wc -l <error.txt)" = 1 ]

@@ -54,14 +54,30 @@ Result<std::string> trained_text_in(const Json& object, const std::string& name,
   return text;
 }
 
+/// What keeps a text from being JSON. Shows nothing of it, as it may be private.
+std::string problem_of(std::string_view text) {
+  try {
+    static_cast<void>(Json::parse(text));
+  } catch (const Json::parse_error& error) {
+    if (error.byte > text.size()) return "it breaks off after byte " + std::to_string(text.size());
+    return "it makes no sense at byte " + std::to_string(error.byte);
+  } catch (const Json::out_of_range&) {
+    return "a number in it is too large";
+  }
+  return "";
+}
+
 Result<Json> parse_object(std::string_view text) {
   if (!internal::is_utf8(text)) {
     return invalid_argument("is not UTF-8; convert the file, e.g. with iconv");
   }
-  Json value = internal::parse_bounded<Json>(text, kDeepest);
+  if (internal::nesting_depth(text, kDeepest + 1) > kDeepest) {
+    return invalid_argument("nests deeper than " + std::to_string(kDeepest) +
+                            ", the most that is read; leave out what has no part in training");
+  }
+  Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (value.is_discarded()) {
-    return invalid_argument("is not JSON, or nests deeper than " + std::to_string(kDeepest) +
-                            "; each line must be one object");
+    return invalid_argument("is not JSON: " + problem_of(text) + "; each line must be one object");
   }
   if (!value.is_object()) return invalid_argument("is " + kind_of(value) + ", " + kForms);
   return value;

@@ -84,6 +84,15 @@ TEST(ParseExampleTest, WhatIsNoObjectOfAKnownFormIsRefused) {
   EXPECT_THAT(error_of("{\"text\": \"a\", \"x\": " + deep), HasSubstr("deeper than 64"));
 }
 
+TEST(ParseExampleTest, WhereATextCeasesToBeJsonIsSaidAndNothingOfItIsShown) {
+  EXPECT_EQ(error_of(R"({"text": secret})"),
+            "is not JSON: it makes no sense at byte 10; each line must be one object");
+  EXPECT_EQ(error_of(R"({"text": "secret)"),
+            "is not JSON: it breaks off after byte 16; each line must be one object");
+  EXPECT_EQ(error_of(R"({"text": "a", "x": 1e999})"),
+            "is not JSON: a number in it is too large; each line must be one object");
+}
+
 TEST(ParseExampleTest, NothingToLearnIsAnError) {
   EXPECT_THAT(error_of(R"({"text": ""})"), HasSubstr("field 'text' is empty: nothing to learn"));
   EXPECT_THAT(error_of(R"({"prompt": "a", "completion": ""})"),

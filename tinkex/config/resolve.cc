@@ -135,7 +135,8 @@ Status check_api_key(const ClientOptions& options, const std::string& host) {
   if (options.transport != nullptr || internal::is_loopback_host(host)) return ok_status();
   if (key.empty()) {
     return invalid_argument("api_key: there is none for " + host +
-                            "; set TINKER_API_KEY or ClientOptions::api_key");
+                            "; set TINKER_API_KEY or ClientOptions::api_key, or name another "
+                            "server by TINKER_BASE_URL or ClientOptions::base_url");
   }
   if (key.rfind("tml-", 0) != 0 && key.rfind("eyJ", 0) != 0) {
     return invalid_argument(

@@ -66,6 +66,10 @@ TEST_F(ResolveTest, AnEmptyVariableCountsAsUnset) {
   EXPECT_THAT(complaint(options_for("https://h")), HasSubstr("set TINKER_API_KEY"));
 }
 
+TEST_F(ResolveTest, AMissingKeyIsToldWithHowToNameAnotherServer) {
+  EXPECT_THAT(complaint({}), HasSubstr("another server by TINKER_BASE_URL"));
+}
+
 TEST_F(ResolveTest, OnlyLoopbackNeedsNoKey) {
   for (const char* url :
        {"http://localhost:1", "http://127.0.0.1", "http://127.9.9.9:8/x", "http://[::1]:8080"}) {

@@ -97,10 +97,10 @@ class RemoteOpsUnderTracersTest(unittest.TestCase):
                      "sample": (self.sampler, fake), "sample_ragged": (self.sampler, [fake])}
             for name, arguments in calls.items():
                 for form in ("", "_async", "_future"):
-                    with self.assertRaisesRegex(ValueError, name + form + " .* hold no data"):
+                    with self.assertRaisesRegex(ValueError, name + form + " .* which holds no data"):
                         getattr(ops, name + form)(*arguments)
             for form in ("_async", "_future"):
-                with self.assertRaisesRegex(ValueError, "hold no data"):
+                with self.assertRaisesRegex(ValueError, "which holds no data"):
                     getattr(ops, "compute_logprobs" + form)(self.sampler, fake)
 
     def test_transforms_of_functions_are_refused_in_our_words(self):

@@ -191,7 +191,7 @@ TEST_F(RaggedOpsTest, MetaTensorsGiveAShapeOrAreRefused) {
     EXPECT_THAT(thrown_by([&] {
                   call("sample_ragged" + form, {sampler_, tensor_list({meta})});
                 }).text,
-                HasSubstr("hold no data"));
+                HasSubstr("prompts[0], which holds no data"));
   }
   EXPECT_EQ(sampling_->calls, 0);
 }

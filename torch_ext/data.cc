@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "tinkex/base/shape.h"
+
 namespace tinkex::torch_ext {
 
 std::int64_t TokenBatch::token_count() const {
@@ -19,7 +21,8 @@ NamedTensorLists TokenBatch::loss_fn_inputs() const {
 }
 
 Result<std::vector<Datum>> TokenBatch::datums() const& {
-  return borrow_datums(tokens, loss_fn_inputs());
+  const NamedTensorLists inputs = loss_fn_inputs();  // The batch has their tensors, too.
+  return borrow_datums(tokens, inputs);
 }
 
 TokenBatch Collate::apply_batch(std::vector<TokenExample> examples) {
@@ -51,14 +54,20 @@ PaddedBatch pad(const TokenBatch& batch, std::int64_t padding_token) {
 }
 
 Result<std::vector<at::Tensor>> unpad(const at::Tensor& padded, const at::Tensor& mask) {
-  if (!mask.defined() || mask.dim() != 2 || mask.scalar_type() != at::kBool) {
-    return invalid_argument("mask must be a bool tensor {B, T}, such as PaddedBatch::mask");
+  if (!mask.defined() || !padded.defined()) {
+    return invalid_argument(
+        std::string(mask.defined() ? "padded" : "mask") +
+        " is undefined, as a default-constructed tensor is; give one with data");
   }
-  if (!padded.defined() || padded.dim() < 2 || padded.size(0) != mask.size(0) ||
-      padded.size(1) != mask.size(1)) {
-    return invalid_argument("padded must begin with the sizes of mask, {" +
-                            std::to_string(mask.size(0)) + ", " + std::to_string(mask.size(1)) +
-                            "}");
+  if (mask.dim() != 2 || mask.scalar_type() != at::kBool) {
+    return invalid_argument("mask is a tensor of " + dtype_name(mask.scalar_type()) + " " +
+                            internal::shape_text(mask.sizes().vec()) +
+                            ", expected bool [B, T], such as PaddedBatch::mask");
+  }
+  if (padded.dim() < 2 || padded.sizes().slice(0, 2) != mask.sizes()) {
+    return invalid_argument("padded has sizes " + internal::shape_text(padded.sizes().vec()) +
+                            ", expected it to begin with those of mask, " +
+                            internal::shape_text(mask.sizes().vec()));
   }
   std::vector<at::Tensor> rows;
   for (std::int64_t i = 0; i < mask.size(0); ++i) {

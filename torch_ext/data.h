@@ -66,7 +66,8 @@ class TokenDataset final : public torch::data::datasets::Dataset<TokenDataset, T
                                           const std::vector<std::vector<float>>& weights = {});
 
   /// The same from 1-D tensors of any integer dtype and any device, which are copied; `weights` of
-  /// any floating-point, integer or bool dtype. Errors: as above, and what `borrow` refuses.
+  /// any floating-point, integer or bool dtype. Errors: as above, what `borrow` refuses, and
+  /// weights that require a gradient while gradients are on, for none would flow back.
   static Result<TokenDataset> from_tensors(const std::vector<at::Tensor>& tokens,
                                            const std::vector<at::Tensor>& weights = {});
 
@@ -88,7 +89,8 @@ class TokenDataset final : public torch::data::datasets::Dataset<TokenDataset, T
   /// suits pieces of one text and short, similar texts; where each must be read by itself, do not
   /// pack. The first token of each still is no target.
   ///
-  /// Errors: kInvalidArgument naming the first sequence that is longer by itself.
+  /// Errors: kInvalidArgument naming the first sequence that is longer by itself, and for 0, which
+  /// is no limit in TextOptions alone.
   Result<TokenDataset> packed(std::size_t max_tokens) const;
 
   /// Throws tinkex::Error (kInvalidArgument) for an index that is not below size().

@@ -20,20 +20,32 @@ Status check_counts(std::size_t datums, const NamedTensorLists& loss_fn_inputs) 
   return ok_status();
 }
 
-}  // namespace
-
-Result<TensorData> borrow_token_ids(const at::Tensor& tensor, TensorName name) {
-  Result<TensorData> data = borrow(tensor, name);
-  if (!data) return data;
-  if (is_floating_point(data->dtype()) || data->dtype() == DType::kBool || data->is_sparse()) {
-    return invalid_argument(name.text() + " has dtype " + std::string(to_string(data->dtype())) +
-                            ", expected dense integer token ids; convert it with .to(torch.int64)");
+/// Why there are no token ids in the tensor, whatever `borrow` says of it; or an empty text.
+std::string reason_for_no_ids(const at::Tensor& tensor) {
+  if (!tensor.defined() || tensor.is_nested()) return {};
+  if (tensor.layout() != c10::kStrided) {
+    return "has a sparse layout, expected dense integer token ids; use to_dense()";
   }
-  return data;
+  if (c10::isIntegralType(tensor.scalar_type(), /*includeBool=*/false)) return {};
+  return "has dtype " + dtype_name(tensor.scalar_type()) +
+         ", expected dense integer token ids; convert it with .to(torch.int64)";
 }
 
-Result<ModelInput> borrow_prompt(const at::Tensor& tokens, TensorName name) {
-  Result<TensorData> data = borrow_token_ids(tokens, name);
+enum class Memory { kBorrowed, kKept };
+
+Result<TensorData> read(const at::Tensor& tensor, TensorName name, Memory memory) {
+  return memory == Memory::kKept ? share(tensor, name) : borrow(tensor, name);
+}
+
+Result<TensorData> read_token_ids(const at::Tensor& tensor, TensorName name, Memory memory) {
+  if (const std::string reason = reason_for_no_ids(tensor); !reason.empty()) {
+    return invalid_argument(name.text() + " " + reason);
+  }
+  return read(tensor, name, memory);
+}
+
+Result<ModelInput> read_prompt(const at::Tensor& tokens, TensorName name, Memory memory) {
+  Result<TensorData> data = read_token_ids(tokens, name, memory);
   if (!data) return std::move(data).error();
   if (data->shape().size() != 1 || data->size() == 0) {
     return invalid_argument(name.text() + " has " + std::to_string(data->shape().size()) +
@@ -43,12 +55,12 @@ Result<ModelInput> borrow_prompt(const at::Tensor& tokens, TensorName name) {
   return ModelInput::from_tokens(std::move(*data));
 }
 
-Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
-                                         const NamedTensorLists& loss_fn_inputs) {
+Result<std::vector<Datum>> read_datums(const std::vector<at::Tensor>& tokens, Memory of_tokens,
+                                       const NamedTensorLists& loss_fn_inputs, Memory of_inputs) {
   if (Status counts = check_counts(tokens.size(), loss_fn_inputs); !counts) return counts.error();
   std::vector<Datum> datums(tokens.size());
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    Result<ModelInput> prompt = borrow_prompt(tokens[i], {"tokens", i});
+    Result<ModelInput> prompt = read_prompt(tokens[i], {"tokens", i}, of_tokens);
     if (!prompt) return std::move(prompt).error();
     datums[i].model_input = std::move(*prompt);
     datums[i].loss_fn_inputs.reserve(loss_fn_inputs.size());
@@ -56,12 +68,39 @@ Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
   for (const auto& [name, list] : loss_fn_inputs) {
     const std::string label = loss_input(name);
     for (std::size_t i = 0; i < list.size(); ++i) {
-      Result<TensorData> data = borrow(list[i], {label, i});
+      Result<TensorData> data = read(list[i], {label, i}, of_inputs);
       if (!data) return std::move(data).error();
       datums[i].loss_fn_inputs.emplace_back(name, std::move(*data));
     }
   }
   return datums;
+}
+
+}  // namespace
+
+Result<TensorData> borrow_token_ids(const at::Tensor& tensor, TensorName name) {
+  return read_token_ids(tensor, name, Memory::kBorrowed);
+}
+
+Result<ModelInput> borrow_prompt(const at::Tensor& tokens, TensorName name) {
+  return read_prompt(tokens, name, Memory::kBorrowed);
+}
+
+Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
+                                         const NamedTensorLists& loss_fn_inputs) {
+  return read_datums(tokens, Memory::kBorrowed, loss_fn_inputs, Memory::kBorrowed);
+}
+Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
+                                         NamedTensorLists&& loss_fn_inputs) {
+  return read_datums(tokens, Memory::kBorrowed, loss_fn_inputs, Memory::kKept);
+}
+Result<std::vector<Datum>> borrow_datums(std::vector<at::Tensor>&& tokens,
+                                         const NamedTensorLists& loss_fn_inputs) {
+  return read_datums(tokens, Memory::kKept, loss_fn_inputs, Memory::kBorrowed);
+}
+Result<std::vector<Datum>> borrow_datums(std::vector<at::Tensor>&& tokens,
+                                         NamedTensorLists&& loss_fn_inputs) {
+  return read_datums(tokens, Memory::kKept, loss_fn_inputs, Memory::kKept);
 }
 
 }  // namespace tinkex::torch_ext

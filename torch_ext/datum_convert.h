@@ -40,6 +40,14 @@ Result<ModelInput> borrow_prompt(at::Tensor&& tokens, TensorName name) = delete;
 /// than `tokens`, a prompt that is not a 1-D integer tensor, and whatever `borrow` refuses.
 Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
                                          const NamedTensorLists& loss_fn_inputs);
+/// The same of temporaries, such as a list in braces: the Datums keep the memory of their tensors
+/// alive, at the cost of an object for each.
+Result<std::vector<Datum>> borrow_datums(const std::vector<at::Tensor>& tokens,
+                                         NamedTensorLists&& loss_fn_inputs);
+Result<std::vector<Datum>> borrow_datums(std::vector<at::Tensor>&& tokens,
+                                         const NamedTensorLists& loss_fn_inputs);
+Result<std::vector<Datum>> borrow_datums(std::vector<at::Tensor>&& tokens,
+                                         NamedTensorLists&& loss_fn_inputs);
 
 /// The per-datum outputs as lists under their names, one new tensor per datum.
 /// Errors: kDecode when a datum lacks an output that the first one has, or has another one.

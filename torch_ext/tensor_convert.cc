@@ -2,7 +2,9 @@
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/min.h>
 #include <ATen/ops/sparse_csr_tensor.h>
+#include <torch/version.h>
 
 #include <cstring>
 #include <memory>
@@ -17,9 +19,14 @@ Error refused(TensorName name, const std::string& why) {
   return invalid_argument(name.text() + " " + why);
 }
 
-std::string name_of(at::ScalarType type) {
-  std::string text = c10::toString(type);  // "ComplexFloat"
-  return "dtype " + text;
+/// Whether it is an unsigned type that the library has no name for. They came with LibTorch 2.3.
+bool is_wide_unsigned(at::ScalarType type) {
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
+  return type == at::kUInt16 || type == at::kUInt32 || type == at::kUInt64;
+#else
+  static_cast<void>(type);
+  return false;
+#endif
 }
 
 /// That all elements lie in the storage: it may have been resized, as FSDP frees parameters.
@@ -35,12 +42,13 @@ std::string reason_without_memory(const at::Tensor& tensor) {
 
 /// Why the tensor's elements cannot be read, or an empty text.
 std::string reason_without_data(const at::Tensor& tensor) {
-  if (!tensor.defined()) return "is undefined";
+  if (!tensor.defined())
+    return "is undefined, as a default-constructed tensor is; give one with data";
   const c10::DispatchKeySet keys = tensor.unsafeGetTensorImpl()->key_set();
   if (tensor.is_meta() || keys.has(c10::DispatchKey::Python)) {
     return "holds no data (it is a meta or fake tensor, as torch.compile and torch.export use "
-           "while "
-           "they trace); call remote operations outside of the traced function";
+           "while they trace); give a tensor with data, and call remote operations outside of the "
+           "traced function";
   }
   if (tensor.is_nested()) return "is a nested tensor; pass its parts as a list, see unbind()";
   const bool has_storage = tensor.has_storage() || tensor.layout() == c10::kSparseCsr;
@@ -68,10 +76,23 @@ bool readable_in_place(const at::Tensor& tensor) {
 
 enum class Hold { kNothing, kStorage };
 
+/// A copy as int64.
+Result<TensorData> widened(const at::Tensor& tensor, TensorName name) {
+  at::Tensor wide = on_host(tensor.detach()).to(at::kLong);
+  // Only those of uint64 can be negative now.
+  if (wide.numel() > 0 && at::min(wide).item<std::int64_t>() < 0) {
+    return refused(name, "has an element beyond 2^63 - 1, the most that is sent of uint64");
+  }
+  const void* data = wide.data_ptr();
+  std::vector<std::int64_t> shape = wide.sizes().vec();
+  return TensorData::share(keep(std::move(wide)), data, DType::kInt64, std::move(shape));
+}
+
 Result<TensorData> dense(const at::Tensor& tensor, TensorName name, Hold hold) {
+  if (is_wide_unsigned(tensor.scalar_type())) return widened(tensor, name);
   const std::optional<DType> dtype = to_dtype(tensor.scalar_type());
   if (!dtype) {
-    return refused(name, "has " + name_of(tensor.scalar_type()) +
+    return refused(name, "has dtype " + dtype_name(tensor.scalar_type()) +
                              ", expected a real number type, such as float32, float64, bfloat16, "
                              "float16, int64, int32, int16, int8, uint8 or bool; convert it with "
                              ".to(...)");
@@ -139,6 +160,11 @@ std::optional<DType> to_dtype(at::ScalarType type) noexcept {
     case at::kBool: return DType::kBool;
     default: return std::nullopt;
   }
+}
+
+std::string dtype_name(at::ScalarType type) {
+  const std::optional<DType> known = to_dtype(type);
+  return known ? std::string(to_string(*known)) : c10::toString(type);
 }
 
 at::ScalarType to_scalar_type(DType dtype) noexcept {

@@ -4,7 +4,8 @@
 //
 // Bytes. A strided, contiguous CPU tensor of a supported dtype is read where it lies: nothing is
 // copied. Anything else (other strides, another device, a negated view) costs one copy. The
-// elements keep their dtype; the encoder converts them while it writes.
+// elements keep their dtype; the encoder converts them while it writes. Those of uint16, uint32 and
+// uint64 become int64, which costs a copy, too.
 //
 // Threads. Dropping a tensor that Python has seen may take Python's interpreter lock, so no thread
 // of the library may hold one. `borrow` holds nothing of the caller's; `share` holds an alias that
@@ -38,6 +39,8 @@ struct TensorName {
 /// Element type of the library for one of PyTorch's; absent when the library cannot read it.
 std::optional<DType> to_dtype(at::ScalarType type) noexcept;
 at::ScalarType to_scalar_type(DType dtype) noexcept;
+/// For errors: "float32"; of what the library cannot read PyTorch's name, such as "ComplexFloat".
+std::string dtype_name(at::ScalarType type);
 
 /// The elements of `tensor`, for use while the caller keeps it alive and unchanged. This is the
 /// form for an argument of a call. A 2-D sparse CSR tensor becomes a sparse TensorData.

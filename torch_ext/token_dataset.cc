@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "torch_ext/data.h"
+#include "torch_ext/no_gradient.h"
 #include "torch_ext/tensor_convert.h"
 
 namespace tinkex::torch_ext {
@@ -70,6 +71,9 @@ std::vector<T> values_of(const at::Tensor& tensor) {
 }
 
 Result<std::vector<float>> weights_of(const at::Tensor& weights, std::size_t i) {
+  if (Status checked = check_no_gradient(weights, {"weights", i}); !checked) {
+    return std::move(checked).error();
+  }
   const Result<TensorData> data = borrow(weights, {"weights", i});
   if (!data) return data.error();
   if (data->is_sparse() || data->shape().size() != 1) {
@@ -216,6 +220,10 @@ Result<TokenDataset> TokenDataset::from_jsonl(const std::filesystem::path& file,
 }
 
 Result<TokenDataset> TokenDataset::packed(std::size_t max_tokens) const {
+  if (max_tokens == 0) {
+    return invalid_argument(
+        "max_tokens is 0, expected at least 1, as there is no packing without a limit");
+  }
   const Bounds& bounds = *bounds_;
   Bounds packs{0};
   for (std::size_t i = 0; i + 1 < bounds.size(); ++i) {

@@ -130,6 +130,11 @@ TEST(TokenDatasetTest, BadTensorsAreNamedByIndex) {
               HasSubstr("weights[0] has 2 dimensions"));
   EXPECT_THAT(message(TokenDataset::from_tensors({good}, {torch::Tensor()})),
               HasSubstr("weights[0]"));
+  const torch::Tensor trained = torch::ones({2}, torch::requires_grad());
+  EXPECT_THAT(message(TokenDataset::from_tensors({good}, {trained})),
+              HasSubstr("weights[0] requires a gradient, but none flows through"));
+  const torch::NoGradGuard no_grad;
+  EXPECT_TRUE(TokenDataset::from_tensors({good}, {trained}).ok());
 }
 
 TEST(PackedTest, NeighboursShareASequenceWhileTheyFit) {
@@ -156,7 +161,7 @@ TEST(PackedTest, ASequenceThatIsTooLongByItselfIsNamed) {
   const auto dataset = TokenDataset::from_tokens(sequences(5)).value();
   EXPECT_THAT(message(dataset.packed(3)),
               HasSubstr("example 2 has 4 tokens, expected at most max_tokens, which is 3"));
-  EXPECT_THAT(message(dataset.packed(0)), HasSubstr("example 0 has 2 tokens"));
+  EXPECT_THAT(message(dataset.packed(0)), HasSubstr("max_tokens is 0, expected at least 1"));
 }
 
 TEST(FromJsonlTest, LinesBecomeSequencesWithTheirWeights) {
@@ -228,10 +233,12 @@ TEST(PadTest, RowsKeepFurtherDimensionsAndTheGradient) {
 
 TEST(PadTest, AMaskOfOtherSizesIsRefused) {
   const torch::Tensor mask = torch::ones({2, 3}, torch::kBool);
-  EXPECT_THAT(message(unpad(torch::ones({2, 2}), mask)), HasSubstr("sizes of mask, {2, 3}"));
-  EXPECT_THAT(message(unpad(torch::ones({2, 3}), torch::ones({2, 3}))),
-              HasSubstr("mask must be a bool tensor"));
-  EXPECT_THAT(message(unpad({}, mask)), HasSubstr("padded"));
+  EXPECT_EQ(message(unpad(torch::ones({2, 2}), mask)),
+            "padded has sizes [2, 2], expected it to begin with those of mask, [2, 3]");
+  EXPECT_EQ(message(unpad(torch::ones({2, 3}), torch::ones({2, 3}))),
+            "mask is a tensor of float32 [2, 3], expected bool [B, T], such as PaddedBatch::mask");
+  EXPECT_THAT(message(unpad({}, mask)), HasSubstr("padded is undefined"));
+  EXPECT_THAT(message(unpad(torch::ones({2, 3}), {})), HasSubstr("mask is undefined"));
 }
 
 /// The first token of every sequence, batch after batch, as a loader gives them.

@@ -1,6 +1,7 @@
 #include "torch_ext/datum_convert.h"
 
 #include <ATen/ops/arange.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
@@ -44,6 +45,25 @@ TEST(DatumConvertTest, TensorBytesAreNotCopied) {
             weights.data_ptr());
 }
 
+TEST(DatumConvertTest, TensorsOfATemporaryListStayForAsLongAsTheDatums) {
+  int freed = 0;
+  std::vector<std::int64_t> ids{1, 2};
+  std::vector<float> ones{1, 1};
+  const auto counted = [&](void* data, at::ScalarType type) {
+    return at::from_blob(
+        data, {2}, [&freed](void*) { ++freed; }, at::TensorOptions(type));
+  };
+  {
+    const std::vector<Datum> datums =
+        borrow_datums({counted(ids.data(), at::kLong)},
+                      {{"weights", {counted(ones.data(), at::kFloat)}}})
+            .value();
+    EXPECT_EQ(freed, 0);
+    EXPECT_THAT(datums[0].model_input.text_tokens(), ElementsAre(1, 2));
+  }
+  EXPECT_EQ(freed, 2);
+}
+
 TEST(DatumConvertTest, EmptyBatchIsRefused) {
   EXPECT_EQ(error_of({}, {}), "tokens is empty, expected at least one sequence of token ids");
 }
@@ -58,6 +78,13 @@ TEST(DatumConvertTest, PromptMustBeOneDimensionOfIntegers) {
   EXPECT_THAT(error_of({tokens_of(3), at::ones({3})}, {}),
               StartsWith("tokens[1] has dtype float32, expected dense integer token ids"));
   EXPECT_THAT(error_of({at::ones({3}, at::kBool)}, {}), StartsWith("tokens[0] has dtype bool"));
+  EXPECT_THAT(error_of({at::ones({3}, at::kComplexFloat)}, {}),
+              StartsWith("tokens[0] has dtype ComplexFloat, expected dense integer token ids"));
+  for (const at::Tensor& sparse :
+       {at::ones({2, 2}, at::kLong).to_sparse(), at::ones({2, 2}, at::kLong).to_sparse_csr()}) {
+    EXPECT_EQ(error_of({sparse}, {}),
+              "tokens[0] has a sparse layout, expected dense integer token ids; use to_dense()");
+  }
   EXPECT_THAT(error_of({tokens_of(4).view({2, 2})}, {}),
               StartsWith("tokens[0] has 2 dimensions and 4 elements, expected one dimension"));
   EXPECT_THAT(error_of({tokens_of(0)}, {}),
@@ -66,7 +93,8 @@ TEST(DatumConvertTest, PromptMustBeOneDimensionOfIntegers) {
 
 TEST(DatumConvertTest, BadLossInputIsNamedWithItsIndex) {
   EXPECT_EQ(error_of({tokens_of(1), tokens_of(1)}, {{"weights", {at::ones({1}), at::Tensor()}}}),
-            "loss_fn_inputs['weights'][1] is undefined");
+            "loss_fn_inputs['weights'][1] is undefined, as a default-constructed tensor is; give "
+            "one with data");
 }
 
 TEST(MetricsTensorTest, MetricsAreDoublesWithoutDimensions) {

@@ -11,6 +11,7 @@
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/version.h>
 
 #include <cstring>
 #include <limits>
@@ -180,7 +181,8 @@ TEST(TensorConvertTest, SparseCsrWithInt32IndicesIsWidened) {
 }
 
 TEST(TensorConvertTest, ErrorsBeginWithTheNameAndSayWhatIsExpected) {
-  EXPECT_THAT(error_of(share(at::Tensor(), "weights[3]")), "weights[3] is undefined");
+  EXPECT_THAT(error_of(share(at::Tensor(), "weights[3]")),
+              StartsWith("weights[3] is undefined, as a default-constructed tensor is; give"));
   EXPECT_THAT(error_of(share(at::zeros({2}, at::kComplexFloat), "weights[3]")),
               testing::AllOf(StartsWith("weights[3] has dtype ComplexFloat, expected"),
                              HasSubstr("float32"), HasSubstr(".to(")));
@@ -189,6 +191,19 @@ TEST(TensorConvertTest, ErrorsBeginWithTheNameAndSayWhatIsExpected) {
   EXPECT_THAT(error_of(share(at::zeros({2, 2, 2}).to_sparse_csr(), "w")),
               StartsWith("w is sparse CSR with 3 dimensions, expected 2"));
 }
+
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
+TEST(TensorConvertTest, WideUnsignedIntegersAreCopiedAsInt64) {
+  for (const at::ScalarType type : {at::kUInt16, at::kUInt32, at::kUInt64}) {
+    const at::Tensor every_other = counting(6, type).view({3, 2}).select(1, 1);
+    const TensorData data = borrow(every_other, "x").value();
+    EXPECT_EQ(data.dtype(), DType::kInt64);
+    EXPECT_THAT(data.to_ints(), ElementsAre(1, 3, 5));
+  }
+  const at::Tensor largest = at::full({2}, -1, at::kLong).view(at::kUInt64);
+  EXPECT_THAT(error_of(borrow(largest, "x")), StartsWith("x has an element beyond 2^63 - 1"));
+}
+#endif
 
 TEST(TensorConvertTest, MetaTensorIsRefused) {
   const at::Tensor meta = at::empty({2}, at::TensorOptions(at::kFloat).device(at::kMeta));

@@ -24,6 +24,14 @@ struct Ids {
   std::vector<std::int64_t> shape;
 };
 
+/// Which element it is: "8", or "[1, 3]" where there are more dimensions than one.
+std::string place_text(std::int64_t element, const std::vector<std::int64_t>& shape) {
+  if (shape.size() < 2) return std::to_string(element);
+  std::vector<std::int64_t> place(shape.size());
+  for (std::size_t i = shape.size(); i-- > 0; element /= shape[i]) place[i] = element % shape[i];
+  return shape_text(place);
+}
+
 Result<Ids> read_ids(const at::Tensor& tensor, TensorName name) {
   const Result<TensorData> data = borrow_token_ids(tensor, name);
   if (!data) return data.error();
@@ -38,7 +46,7 @@ Result<Ids> read_targets(const at::Tensor& tensor, TensorName name) {
       targets->values, [](std::int64_t id) { return id < 0 && id != kIgnoreIndex; });
   if (bad == targets->values.end()) return targets;
   return invalid_argument(name.text() + " has " + std::to_string(*bad) + " at element " +
-                          std::to_string(bad - targets->values.begin()) +
+                          place_text(bad - targets->values.begin(), targets->shape) +
                           ", expected token ids, or " + std::to_string(kIgnoreIndex) +
                           " where a position does not count");
 }

@@ -139,9 +139,31 @@ class ClientTest(unittest.TestCase):
         client = self.client()
         for call in (lambda: self.service.create_lora_training_client(MODEL, "eight"),
                      lambda: client.save_state(7), lambda: tinkex_torch.encode_text(b"bytes"),
-                     lambda: self.service.create_sampling_client(3)):
-            with self.assertRaisesRegex(TypeError, "expected a str|Expected a value of type"):
+                     lambda: self.service.create_sampling_client(3),
+                     lambda: client.forward([[1]], {3: [[1]]})):
+            with self.assertRaisesRegex(TypeError, "expected a str|Expected a value of type") as told:
                 call()
+            self.assertIsInstance(told.exception, tinkex_torch.InvalidArgument)
+            self.assertEqual(told.exception.code, "invalid_argument")
+        with self.assertRaisesRegex(tinkex_torch.InvalidArgument, "learning_rate is '1e-4'"):
+            client.optim_step("1e-4")
+
+    def test_token_ids_of_unsigned_files_are_taken(self):
+        tokens, inputs = batch("to be or not to be")
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "tokens.bin")
+            tokens[0].numpy().astype(numpy.uint16).tofile(path)
+            mapped = numpy.memmap(path, dtype=numpy.uint16, mode="r")
+            client = self.client()
+            self.assertEqual(self.loss(client, [mapped], inputs), self.loss(client, tokens, inputs))
+            self.assertEqual(self.loss(client, [torch.from_numpy(mapped.astype(numpy.uint64))],
+                                       inputs), self.loss(client, tokens, inputs))
+
+    def test_a_tensor_without_data_is_named(self):
+        tokens, inputs = batch("one", "two")
+        with self.assertRaisesRegex(tinkex_torch.InvalidArgument,
+                                    r"tokens\[1\], which holds no data.*give a tensor with data"):
+            self.client().forward([tokens[0], tokens[1].to("meta")], inputs)
 
     def test_errors_of_the_server_have_code_status_category_and_request(self):
         with self.assertRaises(tinkex_torch.Error) as caught:
@@ -453,6 +475,13 @@ class ExampleTest(unittest.TestCase):
         self.assertIn("\na step() or load_state() came between forward() and backward()", done.stdout)
         self.assertIn("\nrequest_failed None user req-", done.stdout)
         self.assertRegex(done.stdout, r"\nrequest_failed\nuser\n[\d.]+ [\d.]+\n[\d.]+ [\d.]+\n$")
+
+    def test_no_example_trains_for_no_step(self):
+        for name in ("sft", "dpo"):
+            done = subprocess.run([sys.executable, "-B", "examples/python/%s.py" % name, "--steps", "0"],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertRegex(done.stderr, "argument --steps: 0 is less than 1")
 
     def test_the_example_says_what_is_wrong_in_one_line(self):
         done = subprocess.run([sys.executable, "-B", "-W", "ignore", "examples/python/sft.py",

@@ -146,6 +146,17 @@ class CompileScoresTest(ServiceTest):
                 torch.compile(function, fullgraph=True, backend="eager")(self.samplers[0],
                                                                          self.prompt)
 
+    def test_a_clients_method_in_a_full_graph_is_refused_with_the_reason(self):
+        client = self.service.create_lora_training_client(MODEL, 4)
+        sampler = self.service.create_sampling_client(MODEL)
+        prompt, result = self.prompt, sampler.compute_logprobs_async(self.prompt)
+        for call in (lambda x: client.forward([x], {"target_tokens": [x]}).metrics["loss:sum"],
+                     lambda x: sampler.sample(x).tokens[0], lambda x: result.wait() + x,
+                     lambda x: x + len(self.service.supported_models())):
+            torch._dynamo.reset()
+            with self.assertRaisesRegex(RuntimeError, "a client sends requests, which no graph"):
+                torch.compile(call, fullgraph=True, backend="eager")(prompt)
+
     def test_without_fullgraph_the_graph_breaks_at_all_other_calls(self):
         sampler = self.service.create_sampling_client(MODEL)
         ops, native = torch.ops.tinkex, sampler.native

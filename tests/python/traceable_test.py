@@ -226,6 +226,10 @@ class TraceableTest(ServiceTest):
         self.assertEqual([call for call in calls if "optim_step" in call], [])
         with self.assertRaisesRegex(tinkex_torch.Error, "gradient"):
             self.clients[0].optim_step(1e-3)  # there is none
+        with self.assertRaisesRegex(tinkex_torch.InvalidArgument, r"tokens\[0\] is a list, expected"):
+            traceable.forward_backward([[1, 2]], {"target_tokens": [targets]})
+        with self.assertRaisesRegex(tinkex_torch.InvalidArgument, r"\['target_tokens'\]\[0\] is a"):
+            traceable.forward([tokens], {"target_tokens": [[1, 2]]})
         with self.assertRaisesRegex(tinkex_torch.InvalidArgument, "expected a TrainingClient"):
             TraceableClient(traceable)
         with self.assertRaisesRegex(TypeError, "cannot be pickled"):

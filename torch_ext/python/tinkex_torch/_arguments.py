@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence, Union
 
 import torch
 
-from ._errors import make_error
+from ._errors import make_error, wrong_type
 
 if TYPE_CHECKING:
     import numpy
@@ -18,10 +18,13 @@ Arrays = Union[Sequence[Array], torch.Tensor]
 """One ``Array`` per datum. A tensor of more than one dimension counts as the list of its rows."""
 
 
+_NAME = "a name in loss_fn_inputs"
+
+
 def to_text(value: object, name: str) -> str:
     """``value`` if it is a str. PyTorch's own error would show it, and it may be a key."""
     if not isinstance(value, str):
-        raise TypeError("%s is a %s, expected a str" % (name, type(value).__name__))
+        raise wrong_type("%s is a %s, expected a str" % (name, type(value).__name__))
     try:
         value.encode()
     except UnicodeEncodeError as problem:
@@ -40,8 +43,10 @@ def to_int(value: Any, name: str) -> Any:
 
 
 def to_float(value: Any, name: str) -> float:
-    """A number. Raises InvalidArgument, which names the argument."""
+    """A number, and no text that spells one. Raises InvalidArgument, which names the argument."""
     try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         shown = value if isinstance(value, (str, int)) else type(value)
@@ -92,7 +97,8 @@ def to_inputs(inputs: Mapping[str, Arrays]) -> dict[str, list[torch.Tensor]]:
     if not isinstance(inputs, Mapping):
         raise make_error("invalid_argument", "loss_fn_inputs is a %s, expected a dictionary such as "
                          "{'target_tokens': [...]}" % type(inputs).__name__)
-    return {name: to_tensors(values, "loss_fn_inputs[%r]" % name) for name, values in inputs.items()}
+    return {to_text(name, _NAME): to_tensors(values, "loss_fn_inputs[%r]" % name)
+            for name, values in inputs.items()}
 
 
 def to_ragged_inputs(inputs: Mapping[str, Array]) -> dict[str, torch.Tensor]:
@@ -100,11 +106,13 @@ def to_ragged_inputs(inputs: Mapping[str, Array]) -> dict[str, torch.Tensor]:
     if not isinstance(inputs, Mapping):
         raise make_error("invalid_argument", "loss_fn_inputs is a %s, expected a dictionary such as "
                          "{'target_tokens': tensor}" % type(inputs).__name__)
-    return {name: to_tensor(values, "loss_fn_inputs[%r]" % name) for name, values in inputs.items()}
+    return {to_text(name, _NAME): to_tensor(value, "loss_fn_inputs[%r]" % name)
+            for name, value in inputs.items()}
 
 
 def to_config(config: Mapping[str, float] | None) -> dict[str, float] | None:
     """The settings of a loss."""
     if config is None:
         return None
-    return {name: to_float(value, "loss_fn_config[%r]" % name) for name, value in config.items()}
+    return {to_text(name, "a name in loss_fn_config"): to_float(value, "loss_fn_config[%r]" % name)
+            for name, value in config.items()}

@@ -72,6 +72,10 @@ class InvalidArgument(Error, ValueError):
     """The input was refused before anything was sent (code invalid_argument)."""
 
 
+class _WrongType(InvalidArgument, TypeError):
+    """A value of another type than the call takes."""
+
+
 class TimedOut(Error, TimeoutError):
     """The server took too long, or a deadline passed (timeout, deadline_exceeded).
 
@@ -115,6 +119,11 @@ def make_error(code: str, message: str) -> Error:
     return _CLASSES.get(code, Error)("tinkex: [%s] %s" % (code, message))
 
 
+def wrong_type(message: str) -> Error:
+    """The same for a value of another type than the call takes."""
+    return _WrongType("tinkex: [invalid_argument] " + message)
+
+
 def parse_error(source: BaseException | str) -> Error | None:
     """The tinkex error in an exception that PyTorch threw, or in a text; None if there is none.
 
@@ -154,5 +163,5 @@ def translate_errors() -> Iterator[None]:
             # The original adds nothing, unless it shows where in a script that was.
             raise error from (None if text.startswith("tinkex: [") else problem)
         if "Expected a value of type" in text:  # an argument that does not fit an op's schema
-            raise TypeError(text.split("\n")[0]) from None
+            raise wrong_type(text.split("\n")[0]) from None
         raise

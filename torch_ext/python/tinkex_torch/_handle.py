@@ -6,11 +6,17 @@ import math
 import os
 from typing import Any, Callable, Generator, Generic, TypeVar
 
+import torch
+
 from ._errors import make_error, translate_errors
 from ._polling import settled
 from ._waiting import call_interruptibly, wait_in_slices
 
 T = TypeVar("T")
+
+_NOT_TRACED = ("a client sends requests, which no graph can hold: leave fullgraph out, so that "
+               "torch.compile breaks its graph at the call, or make the call outside; a "
+               "TraceableClient trains within a graph")
 
 
 class Native:
@@ -33,6 +39,8 @@ class Native:
         return os.getpid() != self._process
 
     def _check_process(self) -> None:
+        if torch.compiler.is_dynamo_compiling():
+            torch._dynamo.graph_break(msg=_NOT_TRACED)  # as os.getpid() would, without a reason
         if self._is_inherited():
             raise make_error(
                 "closed", "this %s was made in process %d, and process %d, its fork, has none of the "

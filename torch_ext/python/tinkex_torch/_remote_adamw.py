@@ -28,7 +28,11 @@ class RemoteAdamW(torch.optim.Optimizer):
     """
 
     metrics: Metrics
-    """Of the last ``step``; empty if it had no gradient to apply, or the model is pipelined."""
+    """Of the last ``step``; empty if it had no gradient to apply.
+
+    Of a pipelined model always empty, also after ``synchronize``: no step is waited for. The op
+    ``torch.ops.tinkex.step(model.client.native, model.anchor, lr, ...)`` waits, and gives them.
+    """
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class RemoteAdamW(torch.optim.Optimizer):
 def _check(settings: dict[str, Any]) -> None:
     """Raises InvalidArgument, as PyTorch's optimizers raise ValueError."""
     try:
-        beta1, beta2 = (float(beta) for beta in settings["betas"])
+        beta1, beta2 = (to_float(beta, "betas") for beta in settings["betas"])
     except (TypeError, ValueError):
         raise make_error("invalid_argument", "betas is %r, expected two numbers such as (0.9, 0.999)"
                          % (settings["betas"],)) from None

@@ -114,11 +114,21 @@ class TraceableClient(OpaqueBase):
         raise TypeError("a TraceableClient belongs to a live session and cannot be pickled")
 
 
+def _check_tensors(values: Sequence[torch.Tensor], name: str) -> None:
+    for i, value in enumerate(values):
+        if not isinstance(value, torch.Tensor):
+            raise make_error("invalid_argument", "%s[%d] is a %s, expected a tensor: a graph holds no "
+                             "lists of numbers" % (name, i, type(value).__name__))
+
+
 def _flat(tokens: Sequence[torch.Tensor], inputs: Mapping[str, Sequence[torch.Tensor]], loss_fn: str,
           config: Mapping[str, float] | None) -> tuple[Any, ...]:
     """A batch as arguments that an op of a graph may have: no dictionaries."""
     names = list(inputs)
     config = config or {}
+    _check_tensors(tokens, "tokens")
+    for name in names:
+        _check_tensors(inputs[name], "loss_fn_inputs['%s']" % name)
     return (list(tokens), names, [len(inputs[name]) for name in names],
             [tensor for name in names for tensor in inputs[name]], loss_fn, list(config),
             list(config.values()))

@@ -23,8 +23,9 @@ class _NoShape(DynamicOutputShapeException):
 
     def __str__(self) -> str:
         return ("tinkex: [invalid_argument] %s was called with tensors that hold no data, from "
-                "which what it gives cannot be told. Keep it out of torch.compile(fullgraph=True) "
-                "and torch.export, or wrap its caller in torch.compiler.disable" % self.func)
+                "which what it gives cannot be told. Give tensors with data, and keep it out of "
+                "torch.compile(fullgraph=True) and torch.export, or wrap its caller in "
+                "torch.compiler.disable" % self.func)
 
 
 class _SamplingClient:

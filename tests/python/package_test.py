@@ -170,7 +170,7 @@ class ClientTest(unittest.TestCase):
     def test_what_is_no_name_of_a_model_to_sample_from_is_named_and_not_shown(self):
         create = self.service.create_sampling_client
         for name, call in (("base_model", create), ("model_path", lambda path: create(model_path=path))):
-            with self.assertRaisesRegex(TypeError, "^%s is a bytes, expected a str$" % name):
+            with self.assertRaisesRegex(TypeError, " %s is a bytes, expected a str$" % name):
                 call(b"tml-secret")
             with self.assertRaisesRegex(tinkex_torch.InvalidArgument,
                                         "%s has half of a surrogate pair at index 10" % name) as caught:

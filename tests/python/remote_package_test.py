@@ -33,6 +33,8 @@ class ExplainTest(ServiceTest):
                 self.assertRegex(model.explain(*batch), "^1 pass, 1 request, ")
         many = [each for part in range(50) for each in lists()[0]]
         self.assertRegex(model.explain(many, many), "^2 passes, 4 requests")
+        ones = [torch.ones(each.shape) for each in inputs["target_tokens"]]
+        inputs.update(logprobs=ones, advantages=ones)
         self.assertRegex(model.explain_loss("ppo", lists()[0], inputs),
                          r"^1 pass, 1 request, .*\nforward_backward with ppo, by loss\(\)\n")
 

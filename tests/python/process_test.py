@@ -148,6 +148,33 @@ class ProcessTest(unittest.TestCase):
             print(came_back.wait(2))
         """), "False")
 
+    def test_the_exit_of_python_does_not_wait_for_a_wait_that_began_during_it(self):
+        self.check(run("""
+            import socket, threading
+            servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+
+            def begin_to_connect(server):
+                url = "http://127.0.0.1:%d" % server.getsockname()[1]
+                threading.Thread(target=lambda: error_of(lambda: ops.connect(url, "tml-key")),
+                                 daemon=True).start()
+                request = server.accept()[0]
+                request.recv(1)
+                return request
+
+            def begin_another_wait_and_end_the_first():
+                while "[closed]" not in error_of(service.supported_models):
+                    pass  # until the exit has begun
+                late.append(begin_to_connect(servers[1]))  # which nobody will answer
+                first.sendall(b"HTTP/1.1 401 Unauthorized\\r\\nContent-Length: 0\\r\\n\\r\\n")
+
+            late = []
+            first = begin_to_connect(servers[0])
+            threading.Thread(target=begin_another_wait_and_end_the_first, daemon=True).start()
+            begin = time.monotonic()
+            ops.stop_callbacks()  # what Python calls at its exit
+            print(len(late), time.monotonic() - begin < 4)  # it has patience for 5 seconds
+        """), "1 True")
+
     def test_a_service_that_is_unpickled_at_the_exit_does_not_hold_it_up(self):
         self.check(run("""
             import pickle, threading

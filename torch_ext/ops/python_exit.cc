@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <optional>
@@ -25,30 +24,30 @@ constexpr std::chrono::seconds kPatience{5};
 /// For a thread that has left its wait, to take Python's lock.
 constexpr std::chrono::milliseconds kWayBack{20};
 
-/// Counts the threads in a place that nobody may enter any more once it is closed: those that came
-/// in before begin_closing() (0), and those that came later (1).
+/// A place that nobody may enter any more once it is closed. It counts the threads inside that came
+/// before begin_closing(); for others nobody waits.
 class Gate {
  public:
-  /// Absent once it is closed.
-  std::optional<int> enter() TINKEX_EXCLUDES(mutex_) {
+  /// Whether the thread is counted; absent once it is closed.
+  std::optional<bool> enter() TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     if (closed_) return std::nullopt;
-    ++inside_[group_];
-    return group_;
+    if (!closing_) ++inside_;
+    return !closing_;
   }
 
   /// Whether it is closed.
-  bool leave(int group) TINKEX_EXCLUDES(mutex_) {
+  bool leave(bool counted) TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    if (--inside_[group] == 0) changed_.notify_all();
+    if (counted && --inside_ == 0) changed_.notify_all();
     return closed_;
   }
 
   /// Whether somebody is inside.
   bool begin_closing() TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    group_ = 1;
-    return inside_[0] > 0;
+    closing_ = true;
+    return inside_ > 0;
   }
 
   void close() TINKEX_EXCLUDES(mutex_) {
@@ -65,11 +64,11 @@ class Gate {
   }
 
   /// In a child of fork, which has none of the threads, it does not wait.
-  void wait_until_gone(int group) TINKEX_EXCLUDES(mutex_) {
+  void wait_until_gone() TINKEX_EXCLUDES(mutex_) {
     if (process_.in_forked_child()) return;
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     MutexLock lock(mutex_);
-    while (inside_[group] > 0) {
+    while (inside_ > 0) {
       if (!changed_.wait_until(mutex_, deadline)) return;
     }
   }
@@ -78,9 +77,9 @@ class Gate {
   const tinkex::internal::ProcessMark process_{};
   Mutex mutex_;
   CondVar changed_;
+  bool closing_ TINKEX_GUARDED_BY(mutex_) = false;
   bool closed_ TINKEX_GUARDED_BY(mutex_) = false;
-  int group_ TINKEX_GUARDED_BY(mutex_) = 0;
-  std::array<int, 2> inside_ TINKEX_GUARDED_BY(mutex_) = {0, 0};
+  int inside_ TINKEX_GUARDED_BY(mutex_) = 0;
 };
 
 // Never destroyed: the executor's threads may outlive static variables.
@@ -142,11 +141,11 @@ Function* find(const char* name) {
 SettlePass::SettlePass() : given_(settling().enter().has_value()) {}
 
 SettlePass::~SettlePass() {
-  if (given_) settling().leave(0);
+  if (given_) settling().leave(/*counted=*/true);
 }
 
 WaitPass::WaitPass() {
-  while (!(group_ = waiting().enter())) {
+  while (!(counted_ = waiting().enter())) {
     if (is_leaving_thread()) return;
     waiting().pause();  // the process ends meanwhile
   }
@@ -154,7 +153,7 @@ WaitPass::WaitPass() {
 
 WaitPass::~WaitPass() {
   // Who comes too late, as from a wait that has outlasted kPatience, would find Python finalising.
-  if (group_ && waiting().leave(*group_) && !is_leaving_thread()) waiting().pause();
+  if (counted_ && waiting().leave(*counted_) && !is_leaving_thread()) waiting().pause();
 }
 
 void leave_python() {
@@ -162,13 +161,12 @@ void leave_python() {
   settling().close();
   const bool expected = waiting().begin_closing();
   OpenServices::instance().close_all();
-  settling().wait_until_gone(0);
+  settling().wait_until_gone();
   // Who was in a wait may still tell what came of it.
-  waiting().wait_until_gone(0);
+  waiting().wait_until_gone();
   if (expected) waiting().pause(kWayBack);
   waiting().close();
-  waiting().wait_until_gone(1);
-  if (expected) waiting().pause(kWayBack);
+  if (expected) waiting().pause(kWayBack);  // who has left just before
 }
 
 void close_at_python_exit(std::weak_ptr<Connection> connection) {

@@ -41,7 +41,7 @@ class WaitPass {
   WaitPass& operator=(const WaitPass&) = delete;
 
  private:
-  std::optional<int> group_;
+  std::optional<bool> counted_;
 };
 
 /// Ends the settling of Futures in this process, for good, and closes the services that are open.

@@ -3,10 +3,6 @@
 namespace tinkex::torch_ext {
 namespace {
 
-std::string loss_input(std::string_view name) {
-  return "loss_fn_inputs['" + std::string(name) + "']";
-}
-
 Status check_counts(std::size_t datums, const NamedTensorLists& loss_fn_inputs) {
   if (datums == 0) {
     return invalid_argument("tokens is empty, expected at least one sequence of token ids");
@@ -77,6 +73,10 @@ Result<std::vector<Datum>> read_datums(const std::vector<at::Tensor>& tokens, Me
 }
 
 }  // namespace
+
+std::string loss_input(std::string_view name) {
+  return "loss_fn_inputs['" + std::string(name) + "']";
+}
 
 Result<TensorData> borrow_token_ids(const at::Tensor& tensor, TensorName name) {
   return read_token_ids(tensor, name, Memory::kBorrowed);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,9 @@ inline constexpr std::int64_t kIgnoreIndex = -100;
 
 /// Lists under a name, one tensor per datum, in order.
 using NamedTensorLists = std::vector<std::pair<std::string, std::vector<at::Tensor>>>;
+
+/// What errors call a loss input.
+std::string loss_input(std::string_view name);
 
 /// Token ids of any shape: `borrow` of a dense tensor of integers, which bool are not.
 Result<TensorData> borrow_token_ids(const at::Tensor& tensor, TensorName name);

@@ -17,7 +17,7 @@ Status check_no_gradient(const at::Tensor& tensor, TensorName name) {
 
 Status check_no_gradient(const NamedTensorLists& loss_fn_inputs) {
   for (const auto& [name, list] : loss_fn_inputs) {
-    const std::string label = "loss_fn_inputs['" + name + "']";
+    const std::string label = loss_input(name);
     for (std::size_t i = 0; i < list.size(); ++i) {
       if (Status checked = check_no_gradient(list[i], {label, i}); !checked) return checked;
     }

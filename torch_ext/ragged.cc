@@ -75,7 +75,7 @@ Result<RaggedBatch> borrow_ragged_datums(const at::Tensor& tokens, const at::Ten
   RaggedBatch batch;
   batch.arrays.push_back(std::get<EncodedTextChunk>(ids->chunks.front()).tokens);
   for (const auto& [name, tensor] : loss_fn_inputs) {
-    auto rows = read_rows(tensor, "loss_fn_inputs['" + name + "']", batch.arrays[0].size());
+    auto rows = read_rows(tensor, loss_input(name), batch.arrays[0].size());
     if (!rows) return std::move(rows).error();
     batch.arrays.push_back(*std::move(rows));
   }

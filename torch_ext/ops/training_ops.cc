@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "torch_ext/datum_convert.h"
 #include "torch_ext/error_bridge.h"
 #include "torch_ext/host_batch.h"
 #include "torch_ext/host_copies.h"
@@ -15,8 +16,6 @@
 
 namespace tinkex::torch_ext {
 namespace {
-
-std::string loss_input(const std::string& name) { return "loss_fn_inputs['" + name + "']"; }
 
 /// Calls `send(datums)`, and checks what comes back.
 template <class Send>

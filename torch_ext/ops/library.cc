@@ -72,7 +72,7 @@
   "bool train_attn=True, bool train_mlp=True, bool train_unembed=True)"
 #define FROM_STATE "(" SERVICE " service, str path, bool with_optimizer=True)"
 #define SAMPLED_MODEL "(" SERVICE " service, str? base_model=None, str? model_path=None)"
-#define DELETED "(" SERVICE " service, str path)"
+#define CHECKPOINT "(" SERVICE " service, str path)"
 #define SAVE "(" TRAINING " client, str name, bool overwrite=False)"
 #define LOAD "(" TRAINING " client, str path, bool with_optimizer=True)"
 #define SAVE_SAMPLER "(" TRAINING " client, str name)"
@@ -133,9 +133,9 @@ constexpr const char* kRemoteOps[] = {
     "unload" SNAPSHOT " -> ()",
     "unload_async" SNAPSHOT " -> " CLASS("PendingNone"),
     "unload_future" SNAPSHOT " -> Future(NoneType)",
-    "delete_checkpoint" DELETED " -> ()",
-    "delete_checkpoint_async" DELETED " -> " CLASS("PendingNone"),
-    "delete_checkpoint_future" DELETED " -> Future(NoneType)",
+    "delete_checkpoint" CHECKPOINT " -> ()",
+    "delete_checkpoint_async" CHECKPOINT " -> " CLASS("PendingNone"),
+    "delete_checkpoint_future" CHECKPOINT " -> Future(NoneType)",
     "save_weights_and_get_sampling_client" SNAPSHOT " -> " SAMPLING,
     "save_weights_and_get_sampling_client_async" SNAPSHOT " -> " CLASS("PendingSamplingClient"),
     "save_weights_and_get_sampling_client_future" SNAPSHOT " -> Future(" SAMPLING ")",

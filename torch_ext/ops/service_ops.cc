@@ -34,6 +34,12 @@ Future<LeasedSampler> leased(Future<SamplingClient> client, const ServicePtr& se
       });
 }
 
+/// Keeps the service until `future` is settled: its end would end the call.
+template <class T>
+Future<T> held_open(Future<T> future, const ServicePtr& service) {
+  return std::move(future).then([lease = service->lease()](Result<T> result) { return result; });
+}
+
 }  // namespace
 
 ServicePtr connect_service(const std::string& base_url, const std::string& api_key,
@@ -87,8 +93,7 @@ Future<LeasedSampler> start_create_sampling_client(const ServicePtr& service,
 }
 
 Future<Unit> start_delete_checkpoint(const ServicePtr& service, const std::string& path) {
-  return service->client().delete_checkpoint(path).then(
-      [lease = service->lease()](Result<Unit> deleted) { return deleted; });
+  return held_open(service->client().delete_checkpoint(path), service);
 }
 
 void register_service_kernels(torch::Library& library) {

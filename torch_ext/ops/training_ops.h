@@ -68,7 +68,7 @@ Future<std::string> start_save_weights_for_sampler(const TrainingPtr& client,
 
 Future<LeasedSampler> start_save_weights_and_get_sampling_client(const TrainingPtr& client);
 
-/// Until the server has forgotten the model.
+/// Settled once the server has forgotten the model.
 Future<Unit> start_unload(const TrainingPtr& client);
 
 /// Called by library.cc: the kernels for every device, and those that refuse to trace.

@@ -170,6 +170,8 @@ class OpsTest(unittest.TestCase):
                 ops.forward_backward(client, some_tokens, some_inputs)
         with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\] "):
             ops.create_sampling_client(self.service)
+        with self.assertRaisesRegex(ValueError, r"seconds is NaN, .*; 0 does not wait"):
+            ops.forward_async(client, tokens, inputs).wait_for(float("nan"))
 
     def test_errors_of_the_server_are_runtime_errors_with_the_stable_prefix(self):
         with self.assertRaisesRegex(RuntimeError, r"^tinkex: \[[a-z_]+\] .*no-such-model"):

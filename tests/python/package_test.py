@@ -103,9 +103,12 @@ class ClientTest(unittest.TestCase):
                 r"loss_fn_config\['x'\] is 'y'": lambda: client.forward(
                     tokens, inputs, "ppo", {"x": "y"}),
                 r"name has half of a surrogate pair at index 1": lambda: client.save_state("a\ud800"),
-                r"seed is beyond 64 bits": lambda: self.client(seed=1 << 63),
+                r"seed is 9223372036854775808, expected a whole number from -2\^63 to":
+                    lambda: self.client(seed=1 << 63),
+                r"rank is a number of 40000 bits, expected a whole": lambda:
+                    self.service.create_lora_training_client(MODEL, -1 << 39999),
                 r"seed: expected at least 0, got -1": lambda: self.client(seed=-1),
-                r"timeout is NaN": lambda: client.forward_async(tokens, inputs).wait(float("nan")),
+                r"timeout is NaN, expected seconds, or None": lambda: client.forward_async(tokens, inputs).wait(float("nan")),
                 r"give exactly one": self.service.create_sampling_client}.items():
             with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\] .*" + told) as e:
                 call()
@@ -164,6 +167,16 @@ class ClientTest(unittest.TestCase):
         with self.assertRaisesRegex(tinkex_torch.InvalidArgument,
                                     r"tokens\[1\], which holds no data.*give a tensor with data"):
             self.client().forward([tokens[0], tokens[1].to("meta")], inputs)
+
+    def test_what_is_no_name_of_a_model_to_sample_from_is_named_and_not_shown(self):
+        create = self.service.create_sampling_client
+        for name, call in (("base_model", create), ("model_path", lambda path: create(model_path=path))):
+            with self.assertRaisesRegex(TypeError, "%s is a bytes, expected a str$" % name):
+                call(b"tml-secret")
+            with self.assertRaisesRegex(tinkex_torch.InvalidArgument,
+                                        "%s has half of a surrogate pair at index 10" % name) as caught:
+                call("tml-secret\ud800")
+            self.assertNotIn("secret", str(caught.exception))
 
     def test_errors_of_the_server_have_code_status_category_and_request(self):
         with self.assertRaises(tinkex_torch.Error) as caught:

@@ -54,7 +54,9 @@ class Pending final : public torch::CustomClassHolder {
     refuse_in_child();
     constexpr double kLongest = 1e9;  // about 30 years: what a steady_clock can add
     if (std::isnan(seconds)) {
-      throw_error(invalid_argument("seconds is NaN, expected how long to wait"));
+      throw_error(
+          invalid_argument("seconds is NaN, expected how long to wait; 0 does not wait, and "
+                           "wait() waits without end"));
     }
     seconds = seconds > 0 ? std::min(seconds, kLongest) : 0;
     const WaitPass pass;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar, Union
 
 import torch
 
@@ -10,6 +10,9 @@ from ._errors import make_error, wrong_type
 
 if TYPE_CHECKING:
     import numpy
+
+T = TypeVar("T")
+V = TypeVar("V")
 
 Array = Union[torch.Tensor, Sequence[int], Sequence[float], "numpy.ndarray[Any, Any]"]
 """One sequence: a tensor of any device and stride, a numpy array, or a list of numbers."""
@@ -38,7 +41,9 @@ def to_text(value: object, name: str) -> str:
 def to_int(value: Any, name: str) -> Any:
     """``value`` if it fits 64 bits; what is no int is left for the op to refuse."""
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        raise make_error("invalid_argument", "%s is beyond 64 bits" % name)
+        bits = value.bit_length()
+        raise make_error("invalid_argument", "%s is %s, expected a whole number from -2^63 to 2^63 - 1"
+                         % (name, value if bits < 256 else "a number of %d bits" % bits))
     return value
 
 
@@ -94,19 +99,21 @@ def to_tensors(values: Arrays, name: str) -> list[torch.Tensor]:
 
 def to_inputs(inputs: Mapping[str, Arrays]) -> dict[str, list[torch.Tensor]]:
     """The loss inputs of a batch."""
-    if not isinstance(inputs, Mapping):
-        raise make_error("invalid_argument", "loss_fn_inputs is a %s, expected a dictionary such as "
-                         "{'target_tokens': [...]}" % type(inputs).__name__)
-    return {to_text(name, _NAME): to_tensors(values, "loss_fn_inputs[%r]" % name)
-            for name, values in inputs.items()}
+    return _converted(inputs, to_tensors, "[...]")
 
 
 def to_ragged_inputs(inputs: Mapping[str, Array]) -> dict[str, torch.Tensor]:
     """The loss inputs of sequences that lie one after another."""
+    return _converted(inputs, to_tensor, "tensor")
+
+
+def _converted(inputs: Mapping[str, V], convert: Callable[[V, str], T], example: str
+               ) -> dict[str, T]:
+    """``inputs``, each by ``convert(value, name)``; ``example`` is what one of them may be."""
     if not isinstance(inputs, Mapping):
         raise make_error("invalid_argument", "loss_fn_inputs is a %s, expected a dictionary such as "
-                         "{'target_tokens': tensor}" % type(inputs).__name__)
-    return {to_text(name, _NAME): to_tensor(value, "loss_fn_inputs[%r]" % name)
+                         "{'target_tokens': %s}" % (type(inputs).__name__, example))
+    return {to_text(name, _NAME): convert(value, "loss_fn_inputs[%r]" % name)
             for name, value in inputs.items()}
 
 

@@ -79,7 +79,8 @@ class Handle(Native, Generic[T]):
         cancel it. Holds no lock of the interpreter while it waits.
         """
         if timeout is not None and math.isnan(timeout):
-            raise make_error("invalid_argument", "timeout is NaN, expected seconds or None")
+            raise make_error("invalid_argument", "timeout is NaN, expected seconds, or None to wait "
+                             "without end")
         if not wait_in_slices(self.native.wait_for, timeout):
             raise TimeoutError("the result of %s was not there after %g s; it is still under way: "
                                "wait again, or cancel() it" % (self._what, timeout or 0))

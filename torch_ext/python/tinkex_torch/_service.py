@@ -125,7 +125,9 @@ class Service(Native):
 
         Waits.
         """
-        native = self._ask(torch.ops.tinkex.create_sampling_client, base_model, model_path)
+        native = self._ask(torch.ops.tinkex.create_sampling_client,
+                           None if base_model is None else to_text(base_model, "base_model"),
+                           None if model_path is None else to_text(model_path, "model_path"))
         return SamplingClient(native, self)
 
     def delete_checkpoint(self, path: str) -> None:

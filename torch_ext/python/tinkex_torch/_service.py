@@ -133,8 +133,10 @@ class Service(Native):
     def delete_checkpoint(self, path: str) -> None:
         """Deletes what ``save_state`` or ``save_weights_for_sampler`` saved as ``path``. Waits.
 
-        Of any session. Clients that were made from it stay as they are. Raises Error with ``status``
-        404 if there is no such checkpoint, or the server does not offer this.
+        Of any session. Clients that were made from it stay as they are. It is not ordered with the
+        calls of a model, and may overtake them: wait for those that save or load ``path`` first, and
+        for this one before the path is saved to again. Raises Error with ``status`` 404 if there is no
+        such checkpoint, or the server does not offer this.
         """
         return finish(self.delete_checkpoint_async(path))
 

@@ -8,9 +8,10 @@ from dropping, doubling or reordering them; they are declared to have one all th
 
 from __future__ import annotations
 
+import contextlib
 import types
 import weakref
-from typing import Any, Callable, Mapping, NoReturn, Sequence
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, NoReturn, Sequence
 
 import torch
 from torch.autograd import forward_ad
@@ -27,10 +28,17 @@ except ImportError:  # an older PyTorch, whose graphs break at the calls
     opaque_object = None  # type: ignore[assignment]
     OpaqueBase = object  # type: ignore[assignment,misc]
 
+_Named = list[tuple[str, torch.Tensor]]
+"""Tensors, each behind what errors call it."""
+
 _BATCH = ("(%s client, Tensor[] tokens, str[] names, int[] counts, Tensor[] inputs, str loss_fn, "
           "str[] settings, float[] values) -> (Tensor loss, Tensor[] logprobs)")
-_ADAM = ("(%%s client, %s learning_rate, float beta1, float beta2, float eps, float weight_decay, "
-         "float grad_clip_norm) -> ()")
+
+
+def _adam(rate: str) -> str:
+    """The schema of a step whose learning rate has this type."""
+    return ("(%s client, " + rate + " learning_rate, float beta1, float beta2, float eps, "
+            "float weight_decay, float grad_clip_norm) -> ()")
 
 
 class TraceableClient(OpaqueBase):
@@ -70,8 +78,7 @@ class TraceableClient(OpaqueBase):
         loss_fn_config: Mapping[str, float] | None = None,
     ) -> LossResult:
         """The loss of a batch, without a gradient. Arguments and result as ``forward_backward``."""
-        return LossResult(*_calls.forward(
-            self, *_flat(tokens, loss_fn_inputs, loss_fn, loss_fn_config)))
+        return _batch(_calls.forward, self, tokens, loss_fn_inputs, loss_fn, loss_fn_config)
 
     def forward_backward(
         self,
@@ -85,8 +92,8 @@ class TraceableClient(OpaqueBase):
         ``loss_fn_inputs`` has "target_tokens", from whose shapes those of the result follow. None of
         the inputs may require a gradient while gradients are on, for none flows back.
         """
-        return LossResult(*_calls.forward_backward(
-            self, *_flat(tokens, loss_fn_inputs, loss_fn, loss_fn_config)))
+        return _batch(_calls.forward_backward, self, tokens, loss_fn_inputs, loss_fn,
+                      loss_fn_config)
 
     def optim_step(
         self,
@@ -101,8 +108,8 @@ class TraceableClient(OpaqueBase):
         """``TrainingClient.optim_step``, without its metrics, whose names are the server's.
 
         A rate that changes is a tensor of one number that is passed to the compiled function:
-        ``train(traceable, tokens, targets, torch.tensor(rate))``. Each number would be a graph of its
-        own, of which ``fullgraph=True`` allows eight.
+        ``train(traceable, tokens, targets, torch.tensor(rate, dtype=torch.float64))``; float32 would
+        round it. Each number would be a graph of its own, of which ``fullgraph=True`` allows eight.
         """
         # A number in a tensor would be a kernel, and seconds of inductor's for each.
         step = (_calls.scheduled_step if isinstance(learning_rate, torch.Tensor) else
@@ -121,22 +128,24 @@ def _check_tensors(values: Sequence[torch.Tensor], name: str) -> None:
                              "lists of numbers" % (name, i, type(value).__name__))
 
 
-def _flat(tokens: Sequence[torch.Tensor], inputs: Mapping[str, Sequence[torch.Tensor]], loss_fn: str,
-          config: Mapping[str, float] | None) -> tuple[Any, ...]:
-    """A batch as arguments that an op of a graph may have: no dictionaries."""
+def _batch(op: Callable[..., Any], traceable: TraceableClient, tokens: Sequence[torch.Tensor],
+           inputs: Mapping[str, Sequence[torch.Tensor]], loss_fn: str,
+           config: Mapping[str, float] | None) -> LossResult:
+    """What ``op`` gives; its arguments are those that an op of a graph may have: no dictionaries."""
     names = list(inputs)
     config = config or {}
     _check_tensors(tokens, "tokens")
     for name in names:
         _check_tensors(inputs[name], "loss_fn_inputs['%s']" % name)
-    return (list(tokens), names, [len(inputs[name]) for name in names],
-            [tensor for name in names for tensor in inputs[name]], loss_fn, list(config),
-            list(config.values()))
+    return LossResult(*op(
+        traceable, list(tokens), names, [len(inputs[name]) for name in names],
+        [tensor for name in names for tensor in inputs[name]], loss_fn, list(config),
+        list(config.values())))
 
 
 def _lists(names: list[str], counts: list[int], inputs: list[torch.Tensor]
            ) -> dict[str, list[torch.Tensor]]:
-    """The dictionary that ``_flat`` has taken apart."""
+    """The dictionary that ``_batch`` has taken apart."""
     rest = iter(inputs)
     return {name: [next(rest) for _ in range(count)] for name, count in zip(names, counts)}
 
@@ -216,37 +225,52 @@ def _step(traceable: TraceableClient, learning_rate: float | torch.Tensor, beta1
                       grad_clip_norm=grad_clip_norm)
 
 
-_KERNELS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
-    "forward": (_BATCH, _run("forward"), _shapes),
-    "forward_backward": (_BATCH, _run("forward_backward"), _shapes),
-    "optim_step": (_ADAM % "float", _step, _check_rate),
-    "scheduled_step": (_ADAM % "Tensor", _step, _check_rate),
+def _inputs_of_batch(client: Any, tokens: list[torch.Tensor], names: list[str], counts: list[int],
+                     inputs: list[torch.Tensor], *settings: Any) -> _Named:
+    return [("loss_fn_inputs[%r][%d]" % (input_name, i), tensor)
+            for input_name, tensors in _lists(names, counts, inputs).items()
+            for i, tensor in enumerate(tensors)]
+
+
+def _rate_of_step(client: Any, learning_rate: torch.Tensor, *settings: Any) -> _Named:
+    return [("learning_rate", learning_rate)]
+
+
+class _Kernel(NamedTuple):
+    """What an op of a graph is made of."""
+
+    schema: str  # with a place for the type of the client
+    run: Callable[..., Any]
+    trace: Callable[..., Any]  # gives what stands for the result
+    # Those of its tensors through which a gradient could be wanted; None: it has none.
+    inputs: Callable[..., _Named] | None
+
+
+_KERNELS = {
+    "forward": _Kernel(_BATCH, _run("forward"), _shapes, _inputs_of_batch),
+    "forward_backward": _Kernel(_BATCH, _run("forward_backward"), _shapes, _inputs_of_batch),
+    "optim_step": _Kernel(_adam("float"), _step, _check_rate, None),
+    "scheduled_step": _Kernel(_adam("Tensor"), _step, _check_rate, _rate_of_step),
 }
 
 
-def _refuse_gradients(arguments: Sequence[Any]) -> None:
+def _refuse_gradients(inputs: _Named) -> None:
     """Of what a gradient should flow through, which the kernels would make 0 without a word."""
-    tensors: list[tuple[str, torch.Tensor]] = [("learning_rate", arguments[1])]
-    if isinstance(arguments[1], list):
-        names, counts, inputs = arguments[2:5]
-        tensors = [("loss_fn_inputs[%r][%d]" % (each, i), tensor)
-                   for each, list_of in _lists(names, counts, inputs).items()
-                   for i, tensor in enumerate(list_of)]
-    for told, tensor in tensors:
+    for name, tensor in inputs:
         if torch.is_grad_enabled() and tensor.requires_grad:
             raise make_error(
                 "invalid_argument", "%s requires a gradient, but none flows through the calls of a "
-                "TraceableClient; pass .detach(), or call it inside torch.no_grad()" % told)
+                "TraceableClient; pass .detach(), or call it inside torch.no_grad()" % name)
         if forward_ad.unpack_dual(tensor).tangent is not None:
             raise make_error(
                 "invalid_argument", "%s has a tangent, but none flows through the calls of a "
-                "TraceableClient; call it outside of jvp and of forward_ad" % told)
+                "TraceableClient; call it outside of jvp and of forward_ad" % name)
 
 
-def _without_gradients(name: str) -> Callable[..., Any]:
+def _without_gradients(name: str, inputs: Callable[..., _Named]) -> Callable[..., Any]:
     """The kernel that meets autograd, torch.func.grad and forward mode, in a graph or not."""
     def kernel(keys: Any, *arguments: Any) -> Any:
-        _refuse_gradients(arguments)
+        _refuse_gradients(inputs(*arguments))
         op = getattr(torch.ops.tinkex_torch, name).default
         with torch._C._AutoDispatchBelowAutograd():
             return op.redispatch(keys & torch._C._after_autograd_keyset, *arguments)
@@ -273,6 +297,19 @@ def _keep_out_of_cuda_graphs() -> None:
 _library: Any = None  # its ops live as long as it does
 
 
+class _OtherForm(Exception):
+    """What is private to PyTorch is missing, or takes other arguments."""
+
+
+@contextlib.contextmanager
+def _private_to_pytorch() -> Iterator[None]:
+    """Around such calls alone, so that no mistake of this file is taken for another PyTorch."""
+    try:
+        yield
+    except (ImportError, AttributeError, TypeError) as problem:
+        raise _OtherForm from problem
+
+
 def _define() -> Any:
     """The ops ``torch.ops.tinkex_torch``, or functions in their place."""
     global _library
@@ -280,29 +317,39 @@ def _define() -> Any:
         try:
             _library = _define_ops()
             return torch.ops.tinkex_torch
-        except (ImportError, AttributeError, TypeError):
-            pass  # what they need is private to PyTorch, and may have another form there
-    return types.SimpleNamespace(**{name: kernel for name, (_, kernel, _) in _KERNELS.items()})
+        except _OtherForm:
+            pass
+    return types.SimpleNamespace(**{name: kernel.run for name, kernel in _KERNELS.items()})
 
 
 def _define_ops() -> Any:
-    from torch._library.effects import EffectType
-
-    inlined = opaque_object.MemberType.INLINED
-    opaque_object.register_opaque_type(
-        TraceableClient, typ="reference",
-        members={name: inlined for name in ("forward", "forward_backward", "optim_step")})
-    kind = opaque_object.get_opaque_type_name(TraceableClient)
+    kind = _register_type()
     library = torch.library.Library("tinkex_torch", "DEF")
-    for name, (schema, kernel, shapes) in _KERNELS.items():
-        library.define(name + schema % kind)
-        library.impl(name, kernel, "CompositeExplicitAutograd")
-        if name != "optim_step":  # which has no tensors
-            library.impl(name, _without_gradients(name), "Autograd", with_keyset=True)
-        torch.library.register_fake("tinkex_torch::" + name, shapes, lib=library)
-        torch.library._register_effectful_op("tinkex_torch::" + name, EffectType.ORDERED,
-                                             lib=library)
+    for name, kernel in _KERNELS.items():
+        library.define(name + kernel.schema % kind)
+        library.impl(name, kernel.run, "CompositeExplicitAutograd")
+        if kernel.inputs is not None:
+            library.impl(name, _without_gradients(name, kernel.inputs), "Autograd", with_keyset=True)
+        torch.library.register_fake("tinkex_torch::" + name, kernel.trace, lib=library)
+        _register_effect("tinkex_torch::" + name, library)
     return library
+
+
+def _register_type() -> str:
+    """How schemas call a ``TraceableClient``."""
+    with _private_to_pytorch():
+        inlined = opaque_object.MemberType.INLINED
+        opaque_object.register_opaque_type(
+            TraceableClient, typ="reference",
+            members={name: inlined for name in ("forward", "forward_backward", "optim_step")})
+        return opaque_object.get_opaque_type_name(TraceableClient)
+
+
+def _register_effect(op: str, library: Any) -> None:
+    with _private_to_pytorch():
+        from torch._library.effects import EffectType
+
+        torch.library._register_effectful_op(op, EffectType.ORDERED, lib=library)
 
 
 _calls = _define()

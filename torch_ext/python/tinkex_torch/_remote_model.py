@@ -113,7 +113,11 @@ class RemoteModel(torch.nn.Module):
 
         Arguments as ``TrainingClient.forward_backward``. The server sums its gradient at once;
         ``backward`` notes that it is wanted. So it may be part of a sum, but not be multiplied.
-        Under ``no_grad`` it is a forward pass.
+        Inputs that require a gradient are refused, as none would flow through them. Under ``no_grad``
+        it is a forward pass.
+
+        It first waits for what is under way, an ``optim_step_async`` of the client included. If it
+        then raises what pipelined calls have left, nothing of its own is sent.
         """
         return self._call(torch.ops.tinkex.loss, to_tensors(tokens, "tokens"),
                           to_inputs(loss_fn_inputs), to_text(loss_fn, "loss_fn"),
@@ -203,8 +207,8 @@ class RemoteModel(torch.nn.Module):
     def _call(self, op: Callable[..., T], *arguments: Any) -> T:
         """``op`` of this model. Ctrl-C ends the wait for it; the call then goes on if it had begun.
 
-        In turn, as a call that was given up may still be under way. If that raises what an earlier
-        call left, nobody has heard it: the next call raises it again.
+        In turn, as a call that was given up may still be under way. Nobody hears what such a call
+        raises: if it is a failure that an earlier one has left, the next call raises it again.
         """
         native, anchor = self._client.native, self.anchor
         _refuse_transforms()

@@ -110,7 +110,7 @@ template <class T>
 void settle(IValueFuture target, const Result<T>& result) noexcept {
   const SettlePass pass;
   if (!pass) {
-    new IValueFuture(std::move(target));  // its end would take the lock, too
+    (void)target.release();  // its end would take the lock, too
     return;
   }
   try {

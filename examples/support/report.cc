@@ -92,7 +92,7 @@ std::string show_text(std::string_view text, std::size_t most) {
 }
 
 std::string show_end(std::string_view text, std::size_t most) {
-  const std::string shown = show_text(text, std::numeric_limits<std::size_t>::max() - 4);
+  std::string shown = show_text(text, std::numeric_limits<std::size_t>::max() - 4);
   if (shown.size() <= most) return shown;
   std::size_t begin = shown.size() - std::min(most, shown.size()) + 3;
   while (begin < shown.size() && continues(shown[begin])) ++begin;

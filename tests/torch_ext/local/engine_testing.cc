@@ -1,5 +1,6 @@
 #include "tests/torch_ext/local/engine_testing.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
@@ -169,6 +170,10 @@ PassOutput pass(const BaseModel& model, const Adapter& adapter, const std::vecto
   }
   return run_pass(model, adapter, spec, prepared, with_gradient, options).value();
 }
+
+Threads::Threads(int count) : before_(at::get_num_threads()) { at::set_num_threads(count); }
+
+Threads::~Threads() { at::set_num_threads(before_); }
 
 double relative_error(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor x = a.to(at::ScalarType::Double);

@@ -57,6 +57,18 @@ PassOutput pass(const BaseModel& model, const Adapter& adapter, const std::vecto
                 const LossConfig& config = {}, const PassOptions& options = {},
                 const LogitsLosses& own = {});
 
+/// How many threads ATen uses, as long as it exists.
+class Threads {
+ public:
+  explicit Threads(int count);
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+  ~Threads();
+
+ private:
+  const int before_;
+};
+
 /// |a - b| / |b| in the L2 norm.
 double relative_error(const at::Tensor& a, const at::Tensor& b);
 /// Of the same type and shape, and the same bytes: 0 is not -0, and a NaN is itself.

@@ -7,9 +7,9 @@
 #include <atomic>
 #include <future>
 #include <latch>
-#include <set>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 

@@ -1,6 +1,5 @@
 #include "torch_ext/local/sample_engine.h"
 
-#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -174,7 +173,7 @@ TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeTheBits) {
   SampleResponse response;
   const Prefilled read = prefill(*model, views, plan, {}, nullptr, response).value();
   const auto logits = [&](int threads, std::int64_t count) {
-    at::set_num_threads(threads);
+    const Threads limit(threads);
     std::vector<SequenceCache> caches(static_cast<std::size_t>(count),
                                       SequenceCache(read.cache, config, at::ScalarType::Float));
     std::vector<DecodeRow> rows;
@@ -183,11 +182,9 @@ TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeTheBits) {
     }
     return decode_step(*model, views, rows);
   };
-  const int before = at::get_num_threads();
   const at::Tensor one = logits(1, 5);
   const at::Tensor three = logits(3, 5);
   const at::Tensor alone = logits(3, 1);
-  at::set_num_threads(before);
   EXPECT_TRUE(bit_equal(one, three));
   EXPECT_TRUE(bit_equal(one.narrow(0, 0, 1), alone));
 }
@@ -202,14 +199,14 @@ TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeWhatIsReadInAPrompt) {
   ASSERT_TRUE(worth_threads(model->config(), plan.prompt_length()));
   SampleOptions options;
   options.prompt_logprobs = true;
-  const int before = at::get_num_threads();
-  at::set_num_threads(1);
+  const auto on = [&](int threads, SampleResponse& response) {
+    const Threads limit(threads);
+    return prefill(*model, views, plan, options, nullptr, response).value();
+  };
   SampleResponse first;
-  const Prefilled one = prefill(*model, views, plan, options, nullptr, first).value();
-  at::set_num_threads(3);
+  const Prefilled one = on(1, first);
   SampleResponse second;
-  const Prefilled three = prefill(*model, views, plan, options, nullptr, second).value();
-  at::set_num_threads(before);
+  const Prefilled three = on(3, second);
   EXPECT_TRUE(bit_equal(one.logits, three.logits));
   ASSERT_EQ(std::ssize(first.prompt_logprobs), plan.prompt_length());
   for (std::size_t i = 1; i < first.prompt_logprobs.size(); ++i) {  // The first is no number.

@@ -187,8 +187,8 @@ def call_interruptibly(
 
     Raises KeyboardInterrupt soon. If ``function`` had not begun, it never does. Else it sends nothing
     any more of tensors that it had not sent, but goes on; what it returns is given to ``give_up``, and
-    what it raises to ``lose``, which may come after its ``turn``. ``function`` may run on a thread of
-    its own, with the state that PyTorch keeps for this one.
+    what it raises to ``lose``. ``function`` runs within ``turn``, the other two perhaps after it.
+    ``function`` may run on a thread of its own, with the state that PyTorch keeps for this one.
 
     An exit handler calls it here: a thread of its own would be held in its wait, for good.
     """

@@ -82,7 +82,8 @@ struct RemoteModelOptions {
   bool train_unembed = true;  ///< The output projection.
   /// backward() and step() return once their request is queued, and the next batch can be prepared
   /// while the server works. Nothing else changes, the results included; a failure is thrown by the
-  /// next call that waits, or by synchronize().
+  /// next call that waits, or by synchronize(). Until that is told, a step that was refused does
+  /// not show its gradient, so that a zero_grad() before it goes unnoticed.
   bool pipelined = false;
 };
 

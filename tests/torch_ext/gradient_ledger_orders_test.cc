@@ -25,6 +25,7 @@ using Ticket = GradientLedger::Ticket;
 
 enum class What {
   kShown,    ///< A graph, by the anchor.
+  kAgain,    ///< The same, of a step that was refused, which need not have been shown any more.
   kPass,     ///< Sums the gradient of that graph.
   kCleared,  ///< The anchor, by zero_grad().
   kAsked,    ///< The anchor, by a step, which clears it.
@@ -67,7 +68,8 @@ struct Model {
  private:
   void happen(const Event& event) {
     if (event.end == 'u') unknown = true;
-    if (event.what == What::kShown) shown.insert(event.graph);
+    if (event.what == What::kShown || event.what == What::kAgain) shown.insert(event.graph);
+    if (event.what == What::kAgain) asked.erase(event.graph);
     if (event.what == What::kPass && event.end != 'r') held.insert(event.graph);
     if (event.what == What::kAsked) asked.insert(shown.begin(), shown.end());
     if (event.what == What::kAsked || event.what == What::kCleared) shown.clear();
@@ -111,7 +113,9 @@ class World {
 };
 
 /// A story of calls of one thread and of their ends: 'b' backward(), 'z' zero_grad(), 's' step(),
-/// 'o' a step past the model, 'l' a load; the end of a call by its number, "0r".
+/// 'o' a step past the model, 'l' a load; 'f' a backward() that fails once the anchor shows it, 'g'
+/// one that is not shown, 'a' what was cleared by steps that were refused is shown again; the end
+/// of a call by its number, "0r".
 class Story : World {
  public:
   explicit Story(const std::string& story) : World(story) {
@@ -163,24 +167,41 @@ class Story : World {
   }
 
   void send(char kind) {
-    if (kind == 'b') return backward();
+    if (kind == 'b' || kind == 'f' || kind == 'g') return backward(kind);
     if (kind == 'z') return events_.push_back({What::kCleared});
+    if (kind == 'a') return show_again();
     if (kind != 's') return change(kind, ledger_->begin_change());
     const auto [ticket, verdict] = begin_step();
     if (verdict == "step" || verdict == "nothing") events_.push_back({What::kAsked});
     if (ticket) change('s', *ticket);
   }
-  void backward() {
+  void backward(char kind) {
     graphs_.emplace_back(ledger_->steps(), events_.size());
     const int graph = static_cast<int>(graphs_.size());
-    ledger_->collect();
-    events_.push_back({What::kShown, graph});
-    const std::int64_t before = ledger_->arrive(1);
-    if (!ledger_->check_known()) return;
+    std::optional<std::int64_t> before;
+    if (kind != 'g') {
+      events_.push_back({What::kShown, graph});
+      before = ledger_->arrive(1);
+    }
+    if (kind == 'f' || !ledger_->check_known()) return;
     const auto call = [] { return Future<ForwardBackwardOutput>::ready_with(refused_later()); };
     const Ticket ticket = ledger_->send_pass(call, {.graphs = 1, .before = before}).second;
     calls_.push_back({'b', ticket, events_.size()});
     events_.push_back({What::kPass, graph});
+  }
+  void show_again() {
+    std::vector<Event> known = events_;
+    for (Event& event : known) {
+      if (event.what == What::kPass && event.end == 'u') event.end = 'r';  // not known to be held
+    }
+    const Model now(known);
+    std::int64_t again = 0;
+    for (const int graph : now.held) {
+      if (!now.asked.contains(graph)) continue;
+      events_.push_back({What::kAgain, graph});
+      ++again;
+    }
+    EXPECT_EQ(ledger_->show_again(), again) << story_;
   }
   void change(char kind, const Ticket& ticket) {
     (void)ledger_->send_change(
@@ -206,19 +227,22 @@ class Story : World {
       graphs_;  ///< Made after how many steps, events.
 };
 
-/// All stories of at most so many words that begin like this one.
-void expect_what_the_model_says(const std::string& begin, int words) {
+/// All stories of at most so many words, of these calls, that begin like this one.
+void expect_what_the_model_says(std::string_view calls, const std::string& begin, int words) {
   Story story(begin);
   const std::vector<std::string> ends = story.untold();
   story.expect_what_the_model_says();
   if (words == 0) return;
-  for (const char call : std::string_view("bzslo"))
-    expect_what_the_model_says(begin + call, words - 1);
-  for (const std::string& end : ends) expect_what_the_model_says(begin + end, words - 1);
+  for (const char call : calls) expect_what_the_model_says(calls, begin + call, words - 1);
+  for (const std::string& end : ends) expect_what_the_model_says(calls, begin + end, words - 1);
 }
 
 TEST(GradientLedgerOrders, WhatIsKnownIsWhatHasHappenedInWhateverOrderTheEndsCome) {
-  expect_what_the_model_says("", 6);
+  expect_what_the_model_says("bzslo", "", 6);
+}
+
+TEST(GradientLedgerOrders, WhatIsKnownIsWhatHasHappenedAfterPassesThatFailOrAreNotShown) {
+  expect_what_the_model_says("bfgzsal", "", 5);
 }
 
 /// A story of one thread, while another one makes a step past the model: 'g' forward() and
@@ -269,11 +293,11 @@ class Race : World {
     const auto made = static_cast<std::ptrdiff_t>(events_.size());
     point();
     if (!ledger_->check_current(steps)) return;  // as its node does
-    ledger_->collect();
-    point();
     const int graph = ++graphs_;
     events_.push_back({What::kShown, graph});
+    point();
     const std::int64_t before = ledger_->arrive(1);
+    point();
     if (!ledger_->check_current(steps)) return;
     const std::ptrdiff_t sent = pass({.graphs = 1, .before = before}, graph);
     const bool stale = std::any_of(events_.begin() + made, events_.begin() + sent,

@@ -27,19 +27,13 @@ Error refusal() { return Error(ErrorCode::kHttpStatus, "too many").with_not_acce
 class GradientLedgerTest : public testing::TestWithParam<bool> {
  protected:
   /// A backward pass of one graph.
-  Ticket backward() {
-    ledger_->collect();
-    return pass({.graphs = 1, .before = ledger_->arrive(1)});
-  }
+  Ticket backward() { return pass({.graphs = 1, .before = ledger_->arrive(1)}); }
   Ticket loss() { return pass({.open = true}); }
   Ticket pass(const GradientLedger::Pass& pass) {
     const auto send = [] { return Future<ForwardBackwardOutput>::ready_with(refusal()); };
     return ledger_->send_pass(send, pass).second;
   }
-  void settle(const Ticket& loss) {
-    ledger_->collect();
-    ledger_->settle_loss(loss, ledger_->arrive(1)).value();
-  }
+  void settle(const Ticket& loss) { ledger_->settle_loss(loss, ledger_->arrive(1)).value(); }
   Ticket step(double shown) { return placed(ledger_->begin_step(shown).value().value()); }
   Ticket change() { return placed(ledger_->begin_change()); }
   Ticket placed(const Ticket& change) {
@@ -211,7 +205,7 @@ TEST_P(GradientLedgerTest, ARefusedPassDoesNotStandForOneThatWasCleared) {
   end({pass_is_refused(refused), load_is_refused(change())});
   EXPECT_THAT(
       refusal_of_a_step(1),
-      HasSubstr("of 1 backward pass that the server has summed, the gradient here shows 0"));
+      HasSubstr("of 1 backward pass that the server has summed, the gradient here lacks 1"));
   EXPECT_TRUE(step_has_a_gradient(2));
 }
 
@@ -220,7 +214,7 @@ TEST_P(GradientLedgerTest, AGradientThatWasShownAgainIsAskedForAgain) {
   const Ticket refused = backward();
   const Ticket refused_step = step(2);
   end({pass_is_refused(refused), step_is_refused(refused_step)});
-  EXPECT_EQ(ledger_->show_all(), 1);
+  EXPECT_EQ(ledger_->show_again(), 1);
   EXPECT_FALSE(ledger_->begin_step(0).ok());
   EXPECT_FALSE(ledger_->begin_step(2).ok());
   EXPECT_TRUE(step_has_a_gradient(1));

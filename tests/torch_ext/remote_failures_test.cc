@@ -33,7 +33,7 @@ TEST_F(RemoteModelTest, AGradientThatWasClearedOrChangedHereIsNotStepped) {
   logprobs().sum().backward();
   optimizer_.zero_grad();
   EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
-              HasSubstr("the gradient here shows 0: zero_grad()"));
+              HasSubstr("the gradient here lacks 1: zero_grad()"));
   model_->accept_server_gradient();
   optimizer_.step();
   logprobs().sum().backward();
@@ -93,7 +93,7 @@ TEST_F(RemoteModelTest, ARefusedPassDoesNotStandForOneThatWasCleared) {
   EXPECT_THAT(thrown_by([&] { logprobs().sum().backward(); }), HasSubstr("too many"));
   EXPECT_THAT(
       thrown_by([&] { optimizer_.step(); }),
-      HasSubstr("of 1 backward pass that the server has summed, the gradient here shows 0"));
+      HasSubstr("of 1 backward pass that the server has summed, the gradient here lacks 1"));
 }
 
 TEST_F(RemoteModelTest, APassThatAnotherModelsFailureKeptBackIsForgottenToo) {
@@ -164,7 +164,7 @@ TEST_F(RemoteModelTest, AGradientClearedBetweenTwoPassesIsNoticed) {
   logprobs().sum().backward();
   EXPECT_THAT(
       thrown_by([&] { optimizer_.step(); }),
-      HasSubstr("of 2 backward passes that the server has summed, the gradient here shows 1"));
+      HasSubstr("of 2 backward passes that the server has summed, the gradient here lacks 1"));
 }
 
 TEST_F(RemoteModelTest, ALossOfTheServersCountsOnce) {
@@ -418,7 +418,7 @@ TEST_F(PipelinedTest, APassThatIsRefusedLaterDoesNotStandForOneThatWasClearedEit
   second.backward();
   server_->answer_all();
   EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("too many"));
-  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("the gradient here shows 0"));
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("the gradient here lacks 1"));
 }
 
 TEST_F(PipelinedTest, AFailureThatWasHeardIsNotThrownAgain) {

@@ -75,14 +75,22 @@ class MeanwhileTest : public RemoteModelTest {
   TrainingClient client_{server_};
 };
 
-TEST_F(MeanwhileTest, AnOptimizerThatStepsWithinBackwardIsNotGivenStaleGradients) {
-  const at::Tensor anchor = model_->parameters().front();
-  const auto accumulator = torch::autograd::impl::grad_accumulator(anchor);
+TEST_F(MeanwhileTest, AnOptimizerThatStepsWithinBackwardIsRefused) {
+  const auto accumulator = torch::autograd::impl::grad_accumulator(model_->parameters().front());
   accumulator->add_post_hook(std::make_unique<Hook>([this] { optimizer_.step(); }));
-  logprobs().sum().backward();  // there is nothing to step yet
-  EXPECT_THAT(thrown_by([&] { logprobs().sum().backward(); }), kStale);
-  EXPECT_THAT(server_->calls, ElementsAre("forward cross_entropy 1", "train cross_entropy 1",
-                                          "forward cross_entropy 1", "step"));
+  EXPECT_THAT(thrown_by([&] { logprobs().sum().backward(); }),
+              HasSubstr("step() was called within backward(), by a hook"));
+  EXPECT_THAT(server_->calls, ElementsAre("forward cross_entropy 1"));
+}
+
+TEST_F(MeanwhileTest, AnOptimizerThatStepsAtTheEndOfBackwardIsRefusedTheNextTime) {
+  const at::Tensor first = logprobs();  // lets the model see first what the anchor is given
+  first.sum().backward({}, /*retain_graph=*/true);
+  const auto accumulator = torch::autograd::impl::grad_accumulator(model_->parameters().front());
+  accumulator->add_post_hook(std::make_unique<Hook>([this] { optimizer_.step(); }));
+  EXPECT_THAT(thrown_by([&] { first.sum().backward(); }), kStale);
+  EXPECT_THAT(server_->calls,
+              ElementsAre("forward cross_entropy 1", "train cross_entropy 1", "step"));
 }
 
 TEST_F(MeanwhileTest, AChangeOfTheWeightsWithinBackwardStopsThePass) {
@@ -132,10 +140,21 @@ TEST_F(MeanwhileTest, AStalePassThatLandsBehindAStepOfTheClientIsNotSteppedUnask
   EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
               HasSubstr("optim_step() of its client has made it void"));
   optimizer_.zero_grad();
-  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("the gradient here shows 0"));
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("the gradient here lacks 1"));
   model_->accept_server_gradient();
   optimizer_.step();
   EXPECT_EQ(server_->calls.back(), "step");
+}
+
+TEST_F(MeanwhileTest, AStalePassIsNotSteppedUnaskedBehindOneThatFailedBeforeItWasShown) {
+  const at::Tensor graph = logprobs().sum();
+  server_->meanwhile = [this] { step_of_the_client(); };
+  graph.backward();
+  const at::Tensor older = logprobs().sum();
+  const at::Tensor newer = logprobs().sum();  // its node is reached first
+  EXPECT_THAT(thrown_by([&] { (older / 0.0 + newer).backward(); }), HasSubstr("not finite"));
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
+              HasSubstr("optim_step() of its client has made it void"));
 }
 
 TEST_F(MeanwhileTest, APassWithoutAGraphThatLandsBehindAnotherChangeIsHeld) {

@@ -36,8 +36,9 @@ Explanation explain_lists(const Explained& how, const std::vector<at::Tensor>& t
 Explanation explain_loss(const Explained& how, std::span<const Datum> data,
                          const std::string& loss_fn) {
   ProblemList found = find_problems(data, loss_fn);
-  // What is not about a datum is about settings, which are not given here.
-  found.count -= std::erase_if(found.problems, [](const Problem& each) { return !each.datum; });
+  // The loss's settings are not given here, so none can be missing.
+  found.count -= std::erase_if(
+      found.problems, [](const Problem& each) { return each.field.starts_with("loss_fn_config"); });
   found.status().value();
   const std::string call = how.train ? "forward_backward" : "forward";
   return {{{call + " with " + loss_fn + ", by loss()", plan_batch(data, how.limits)}}};

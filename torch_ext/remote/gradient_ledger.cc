@@ -20,19 +20,22 @@ std::string some_passes(std::int64_t count) {
   return std::to_string(count) + (count == 1 ? " backward pass" : " backward passes");
 }
 
-Error gradient_cleared(std::int64_t held, std::int64_t shown) {
+Error gradient_cleared(std::int64_t held, std::int64_t lacking) {
   return invalid_argument(
-      "of " + some_passes(held) + " that the server has summed, the gradient here shows " +
-      std::to_string(shown) +
-      ": zero_grad() or autograd::grad() came in between. The server's gradient cannot be "
-      "discarded; call zero_grad() before backward(). " +
+      "of " + some_passes(held) + " that the server has summed, the gradient here lacks " +
+      std::to_string(lacking) +
+      ": zero_grad() or autograd::grad() came in between, or the model's parameter was frozen "
+      "during backward(). The server's gradient cannot be discarded; call zero_grad() before "
+      "backward(). " +
       kRemedy);
 }
 
 Error gradient_of_others() {
   return invalid_argument(
       "the gradient here shows more than this model's backward passes have left: it was changed, "
-      "belongs to another model, or load_state() or optim_step() of its client has made it void. "
+      "belongs to another model, step() was called within backward(), by a hook, or load_state() "
+      "or "
+      "optim_step() of its client has made it void. "
       "Call zero_grad() before backward(). " +
       std::string(kRemedy));
 }
@@ -55,11 +58,9 @@ bool found_no_gradient(const Error& error) {
   return says(kNoGradients) || says(kStepEnded);
 }
 
-template <class Passes, class Value>
-std::int64_t sum_over(const Passes& passes, const Value& value) {
-  std::int64_t sum = 0;
-  for (const auto& [number, pass] : passes) sum += value(pass);
-  return sum;
+template <class Passes, class Test>
+std::int64_t count_of(const Passes& passes, const Test& test) {
+  return std::ranges::count_if(passes, [&](const auto& pass) { return test(pass.second); });
 }
 
 }  // namespace
@@ -98,13 +99,9 @@ GradientLedger::Counts* GradientLedger::holder(std::int64_t steps) {
   return next == clearing_.end() ? &now_ : &next->second;
 }
 
-void GradientLedger::collect() {
-  const MutexLock lock(mutex_);
-  ++now_.collected;
-}
-
 std::int64_t GradientLedger::arrive(std::int64_t graphs) {
   const MutexLock lock(mutex_);
+  now_.added += graphs;
   return std::exchange(arrived_, arrived_ + graphs);
 }
 
@@ -116,10 +113,15 @@ GradientLedger::Ticket GradientLedger::count(const Pass& pass) {
 
 Status GradientLedger::open(const Ticket& loss) const {
   if (now_.passes.contains(loss.pass)) return ok_status();
+  if (accepted_losses_.contains(loss.pass)) {
+    return invalid_argument(
+        "backward() of a loss that the server computed came after accept_server_gradient(), which "
+        "has counted its gradient as wanted. Nothing is left to do; computing it again would sum "
+        "it twice");
+  }
   return invalid_argument(
-      "backward() of a loss that the server computed came after a step(), load_state() or "
-      "accept_server_gradient(): its gradient, which was summed when it was computed, is not "
-      "held any more. Compute it again");
+      "backward() of a loss that the server computed came after a step() or load_state(): its "
+      "gradient, which was summed when it was computed, is not held any more. Compute it again");
 }
 
 Status GradientLedger::check_open(const Ticket& loss) const {
@@ -127,7 +129,7 @@ Status GradientLedger::check_open(const Ticket& loss) const {
   return open(loss);
 }
 
-Status GradientLedger::settle_loss(const Ticket& loss, std::int64_t before) {
+Status GradientLedger::settle_loss(const Ticket& loss, std::optional<std::int64_t> before) {
   const MutexLock lock(mutex_);
   if (Status still_open = open(loss); !still_open) return still_open;
   now_.passes[loss.pass] = {.graphs = 1, .before = before};
@@ -137,23 +139,22 @@ Status GradientLedger::settle_loss(const Ticket& loss, std::int64_t before) {
 Status GradientLedger::check_shown(double shown) const {
   if (shown != std::floor(shown) || shown < 0) return gradient_changed();
   const double cleared = static_cast<double>(arrived_) - shown;  // the anchor shows the last
-  const auto graphs = [](const Pass& pass) { return pass.graphs; };
-  const auto missing = [cleared](const Pass& pass) {
-    return static_cast<double>(pass.before) < cleared && !pass.cleared ? pass.graphs : 0;
+  const auto has_graphs = [](const Pass& pass) { return pass.graphs > 0; };
+  const auto lacking = [&](const Pass& pass) {
+    if (!has_graphs(pass) || pass.cleared) return false;
+    return !pass.before || static_cast<double>(*pass.before) < cleared;
   };
-  if (const std::int64_t unseen = sum_over(now_.passes, missing); unseen > 0) {
-    const std::int64_t held = sum_over(now_.passes, graphs);
-    return gradient_cleared(held, held - unseen);
-  }
-  if (shown > static_cast<double>(now_.collected)) return gradient_of_others();
+  if (const std::int64_t unseen = count_of(now_.passes, lacking); unseen > 0)
+    return gradient_cleared(count_of(now_.passes, has_graphs), unseen);
+  if (shown > static_cast<double>(now_.added)) return gradient_of_others();
   return ok_status();
 }
 
 Result<std::optional<GradientLedger::Ticket>> GradientLedger::begin_step(double shown) {
   const MutexLock lock(mutex_);
   if (Status all_known = known(); !all_known) return all_known.error();
-  const auto open = [](const Pass& pass) { return pass.open ? 1 : 0; };
-  if (const std::int64_t losses = sum_over(now_.passes, open); losses > 0) {
+  const auto open = [](const Pass& pass) { return pass.open; };
+  if (const std::int64_t losses = count_of(now_.passes, open); losses > 0) {
     return invalid_argument(
         "the server holds the gradient of " + std::to_string(losses) +
         " loss() whose backward() was not called, and cannot discard it. Call backward(), or "
@@ -163,7 +164,7 @@ Result<std::optional<GradientLedger::Ticket>> GradientLedger::begin_step(double 
   if (Status all_shown = check_shown(shown); !all_shown) return all_shown.error();
   // The caller clears the anchor now. Noted now, too: at the end of the step there may be passes
   // that a refused load has left, of which the anchor was not asked here.
-  now_.collected = 0;
+  now_.added = 0;
   for (auto& [number, pass] : now_.passes) pass.cleared = true;
   if (now_.passes.empty()) return std::optional<Ticket>();
   return std::optional<Ticket>(count_change());
@@ -219,7 +220,7 @@ void GradientLedger::end_change(const Ticket& ticket, Before before) {
   Counts* const heir = holder(ticket.steps);
   if (node.empty() || heir == nullptr) return;
   heir->passes.merge(node.mapped().passes);
-  heir->collected += node.mapped().collected;
+  heir->added += node.mapped().added;
 }
 
 void GradientLedger::end_pass(const Ticket& ticket, const Result<ForwardBackwardOutput>& result,
@@ -243,9 +244,8 @@ void GradientLedger::end_step(const Ticket& ticket, const Result<OptimStepRespon
 
 void GradientLedger::end_other_step(const Ticket& ticket, const Result<OptimStepResponse>& result,
                                     Report report) {
-  const MutexLock lock(mutex_);
-  end_change(ticket, before_step(result));
-  if (!result) fail(ticket, Error(result.error()).with_context("optim_step()"), report);
+  if (result) return end_step(ticket, result, report);
+  end_step(ticket, Error(result.error()).with_context("optim_step()"), report);
 }
 
 void GradientLedger::end_load(const Ticket& ticket, const Result<LoadWeightsResponse>& result,
@@ -254,6 +254,7 @@ void GradientLedger::end_load(const Ticket& ticket, const Result<LoadWeightsResp
   const bool refused = !result && result.error().not_accepted();
   end_change(ticket, refused ? Before::kStillThere : Before::kGone);
   if (!result) return fail(ticket, Error(result.error()).with_context("load_state()"), report);
+  accepted_losses_.clear();
   known_from_ = std::max(known_from_, ticket.steps);
   if (unknown_ && unknown_->steps < known_from_) unknown_.reset();
   if (unreported_ && unreported_->steps < known_from_) unreported_.reset();
@@ -267,9 +268,19 @@ void GradientLedger::add_under_way(Future<Unit> done) {
 
 void GradientLedger::accept() {
   const MutexLock lock(mutex_);
-  const bool perhaps = unknown_ || !now_.passes.empty();
+  const auto has_passes = [](const auto& change) { return !change.second.passes.empty(); };
+  // A step or load that has no place yet may still leave its passes.
+  const bool perhaps =
+      unknown_ || !now_.passes.empty() || std::ranges::any_of(clearing_, has_passes);
+  const auto note_losses = [&](const Counts& counts) {
+    for (const auto& [number, pass] : counts.passes) {
+      if (pass.open) accepted_losses_.insert(number);
+    }
+  };
+  note_losses(now_);
+  for (const auto& [number, counts] : clearing_) note_losses(counts);
   unknown_.reset();
-  unreported_.reset();
+  if (unreported_ && !unreported_->error.not_accepted()) unreported_.reset();
   told_.reset();
   ++era_;
   if (!clearing_.empty()) consumed_ = std::max(consumed_, clearing_.rbegin()->first);
@@ -322,16 +333,17 @@ std::int64_t GradientLedger::steps() const {
   return leaving_.empty() ? steps_ : *leaving_.begin() - 1;
 }
 
-std::int64_t GradientLedger::show_all() {
+std::int64_t GradientLedger::show_again() {
   const MutexLock lock(mutex_);
-  const std::int64_t before = arrived_;
+  std::int64_t again = 0;
   for (auto& [number, pass] : now_.passes) {
-    pass.before = std::exchange(arrived_, arrived_ + pass.graphs);
-    pass.cleared = false;
+    if (!std::exchange(pass.cleared, false)) continue;
+    pass.before = arrived_ + again;
+    again += pass.graphs;
   }
-  const std::int64_t shown = arrived_ - before;
-  now_.collected = std::max(now_.collected, shown);
-  return shown;
+  arrived_ += again;
+  now_.added += again;
+  return again;
 }
 
 Metrics GradientLedger::backward_metrics() const {

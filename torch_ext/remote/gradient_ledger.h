@@ -28,13 +28,12 @@ enum class Report {
 /// is the sum, whether all of them arrived, how many steps were sent. Holds no tensors, so that
 /// the library's threads may own it. Thread-safe.
 ///
-/// Counting. A graph whose backward pass reaches its node may show in the anchor's gradient; once
-/// the pass is over it does, whatever becomes of what is sent then. zero_grad() takes all away. So
-/// what the anchor shows are the last graphs whose passes were over, and if the first that the
-/// server holds is among them, none was cleared. If it shows more than may show, somebody changed
-/// it. Only a pass that fails before it is over shows or not: what it shows may be taken for a
-/// graph before it that was cleared. A step clears the anchor: what it has shown by then need not
-/// be shown again if the step is refused.
+/// Counting. The anchor's gradient shows a graph from the moment at which a backward pass adds to
+/// it, which tells the ledger, whatever becomes of the pass then. zero_grad() takes all away. So
+/// what the anchor shows are the last graphs that were added, and if the first that the server
+/// holds is among them, none was cleared. If it shows more than was added, somebody changed it. A
+/// pass may be sent without being shown, by autograd::grad() for one. A step clears the anchor:
+/// what it has shown by then need not be shown again if the step is refused.
 ///
 /// Order. The server takes calls in the order in which they are sent; their ends arrive in any. A
 /// step or load that is sent takes the counts of its time with it. A call that was refused is taken
@@ -58,32 +57,32 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
   /// A pass whose gradient the server sums.
   struct Pass {
     std::int64_t graphs = 0;  ///< Whose gradient it is; 0 if none knows of it.
-    std::int64_t before = 0;  ///< What arrive() gave for them.
-    bool open = false;        ///< A loss of the server's whose backward() is still to come.
-    bool cleared = false;     ///< By a step, from the anchor, which need not show them any more.
+    /// What arrive() gave for them. Absent: the anchor was not shown them.
+    std::optional<std::int64_t> before = std::nullopt;
+    bool open = false;     ///< A loss of the server's whose backward() is still to come.
+    bool cleared = false;  ///< By a step, from the anchor, which need not show them any more.
   };
 
-  /// A backward pass has reached a node: the anchor may show it.
-  void collect();
-  /// A backward pass that has reached so many nodes is over: the anchor shows them. Gives how many
-  /// it has been shown before, cleared or not.
+  /// A backward pass has added so many graphs to the anchor's gradient. Gives how many were added
+  /// before, cleared or not.
   std::int64_t arrive(std::int64_t graphs);
 
   /// Error: it is unknown what the server holds.
   Status check_known() const;
   /// Error: the weights are not those of a graph any more that was made after so many steps.
   Status check_current(std::int64_t steps) const;
-  /// backward() of a loss of the server's. Error: a step was sent since then.
+  /// backward() of a loss of the server's. Error: a step was sent since then, or accept() has
+  /// counted its gradient.
   Status check_open(const Ticket& loss) const;
   /// The same, and it is not open any more. `before`: as in Pass.
-  Status settle_loss(const Ticket& loss, std::int64_t before);
+  Status settle_loss(const Ticket& loss, std::optional<std::int64_t> before);
 
   /// A step is about to be sent. `shown` is how many graphs the anchor's gradient shows. Absent:
   /// there is no gradient to apply.
   Result<std::optional<Ticket>> begin_step(double shown);
   /// Other weights are about to be loaded, or a step is about to be sent past the model. From here
-  /// on, graphs that were made before are stale and the gradient is void, whatever becomes of the
-  /// result: who gives it up does not stop the call.
+  /// on, graphs that were made before are stale and the gradient is void, unless the call is
+  /// refused: who gives up its result does not stop it.
   Ticket begin_change();
 
   /// Gives the future of the pass that `call()` sends, and counts it.
@@ -126,7 +125,8 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
         end);
   }
 
-  /// What the server holds counts as wanted, whatever it is.
+  /// What the server holds counts as wanted, whatever it is. A refusal that nobody was told of is
+  /// still to be told: what was refused is not held.
   void accept();
   /// Waits for all calls that are watched. Error: on an executor thread it would wait for itself.
   Status wait();
@@ -141,8 +141,9 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
 
   /// How many steps, and other changes of the weights, are certain to come before what is sent now.
   std::int64_t steps() const;
-  /// Graphs that the anchor's gradient should show; the caller makes it show them.
-  std::int64_t show_all();
+  /// How many graphs a step has cleared from the anchor that was refused. The caller adds them to
+  /// its gradient again.
+  std::int64_t show_again();
   Metrics backward_metrics() const;
 
  private:
@@ -154,7 +155,7 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
   /// A gradient on the server, and what the anchor may show of it.
   struct Counts {
     std::map<std::int64_t, Pass> passes;  ///< Whose gradient it is, by their numbers.
-    std::int64_t collected = 0;           ///< Graphs that the anchor may show.
+    std::int64_t added = 0;               ///< Graphs, to the anchor, since it was cleared.
   };
   /// What the end of a step or load tells of the gradient that was there before it.
   enum class Before { kGone, kStillThere, kNone };
@@ -207,7 +208,9 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
   /// The last step or load that was taken, or may have been.
   std::int64_t consumed_ TINKEX_GUARDED_BY(mutex_) = 0;
   std::int64_t passes_ TINKEX_GUARDED_BY(mutex_) = 0;   ///< Sent.
-  std::int64_t arrived_ TINKEX_GUARDED_BY(mutex_) = 0;  ///< Graphs that the anchor has been shown.
+  std::int64_t arrived_ TINKEX_GUARDED_BY(mutex_) = 0;  ///< Graphs that were added to the anchor.
+  /// Losses that were open when accept() counted their gradients, and that no load has dropped.
+  std::set<std::int64_t> accepted_losses_ TINKEX_GUARDED_BY(mutex_);
   Counts now_ TINKEX_GUARDED_BY(mutex_);  ///< What was sent since the last step or load.
   /// What the steps and loads whose ends are still to come have taken with them, by their numbers.
   std::map<std::int64_t, Counts> clearing_ TINKEX_GUARDED_BY(mutex_);

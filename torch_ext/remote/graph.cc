@@ -9,11 +9,14 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "tinkex/base/mutex.h"
+#include "tinkex/base/thread_annotations.h"
 #include "tinkex/error.h"
 
 namespace tinkex::torch_ext::remote {
@@ -36,66 +39,132 @@ Error called_twice() {
       "when it was computed, once. Compute it again");
 }
 
-/// What the nodes of one model have collected in one backward pass.
+/// What the nodes of one model have collected in one backward pass. Nodes on several devices are
+/// reached on several threads; the anchor is shown them after all of them, before the pass ends.
 class Batch {
  public:
   explicit Batch(std::shared_ptr<TrainingState> state) : state_(std::move(state)) {}
 
   void add(const Sequences& sequences, const at::Tensor& gradient, std::int64_t steps) {
+    const internal::MutexLock lock(mutex_);
     const Status added = sequences.append_weighted(gradient, data_, weights_);
     if (!added) throw added.error();
     graphs_.steps = graphs_.count == 0 ? steps : std::min(graphs_.steps, steps);
     ++graphs_.count;
-    state_->ledger().collect();
   }
 
   void add_loss(c10::intrusive_ptr<Kept> loss) {
+    const internal::MutexLock lock(mutex_);
     losses_.push_back(std::move(loss));
-    state_->ledger().collect();
+  }
+
+  /// The anchor's gradient shows them now.
+  void arrive() {
+    const internal::MutexLock lock(mutex_);
+    graphs_.before =
+        state_->ledger().arrive(graphs_.count + static_cast<std::int64_t>(losses_.size()));
   }
 
   /// A loss of the server's counts once nothing of the pass can fail any more: until then the same
   /// graph, if it was retained, may be tried again.
   void send() {
     GradientLedger& ledger = state_->ledger();
-    graphs_.before = ledger.arrive(graphs_.count + static_cast<std::int64_t>(losses_.size()));
     for (const auto& loss : losses_) {
       if (!loss->ticket) throw called_twice();
       ledger.check_open(*loss->ticket).value();
     }
     if (graphs_.count > 0) state_->backward(data_, graphs_);
     for (const auto& loss : losses_) {
-      if (!loss->ticket) throw called_twice();  // it was in this pass twice
+      if (!loss->ticket) throw called_twice();  // meanwhile, by a hook or on another thread
       const GradientLedger::Ticket ticket = *std::exchange(loss->ticket, std::nullopt);
       ledger.settle_loss(ticket, graphs_.before).value();
     }
   }
 
  private:
-  std::shared_ptr<TrainingState> state_;
+  const std::shared_ptr<TrainingState> state_;
+  internal::Mutex mutex_;  ///< Until the pass ends: then one thread alone has what is below.
   std::vector<Datum> data_;
   std::vector<at::Tensor> weights_;
   std::vector<c10::intrusive_ptr<Kept>> losses_;
   Graphs graphs_;
 };
 
-/// The batch of the backward pass that calls this, for the model of `state`. It ends with its pass,
-/// also with one that fails: only the engine's callback owns it.
-std::shared_ptr<Batch> current_batch(const std::shared_ptr<TrainingState>& state) {
-  using Key = std::pair<const void*, const GradientLedger*>;
-  thread_local std::map<Key, std::weak_ptr<Batch>> batches;
-  std::erase_if(batches, [](const auto& entry) { return entry.second.expired(); });
-  // Lives as long as the pass. The pass has a number as well, but before LibTorch 2.1 none can ask.
-  const void* pass = torch::autograd::get_current_graph_task_nodes_in_graph();
-  std::weak_ptr<Batch>& current = batches[{pass, &state->ledger()}];
-  std::shared_ptr<Batch> batch = current.lock();
-  if (batch == nullptr) {
-    batch = std::make_shared<Batch>(state);
-    current = batch;
-    torch::autograd::Engine::get_default_engine().queue_callback([batch] { batch->send(); });
+/// The batches of the backward passes that run in this process, by pass and model. A batch ends
+/// with its pass, also with one that fails: only the engine's callback owns it.
+class Batches {
+ public:
+  /// Never destroyed: a thread may be in backward() when the process exits.
+  static Batches& of_process() {
+    static Batches& batches = *new Batches;
+    return batches;
   }
-  return batch;
-}
+
+  /// That of the pass on whose thread this is called; null if it has reached no node of the model.
+  std::shared_ptr<Batch> find(const GradientLedger& ledger) {
+    const internal::MutexLock lock(mutex_);
+    const auto entry = batches_.find({current_pass(), &ledger});
+    return entry == batches_.end() ? nullptr : entry->second.lock();
+  }
+
+  std::shared_ptr<Batch> find_or_begin(const std::shared_ptr<TrainingState>& state) {
+    const internal::MutexLock lock(mutex_);
+    std::weak_ptr<Batch>& current = batches_[{current_pass(), &state->ledger()}];
+    std::shared_ptr<Batch> batch = current.lock();
+    if (batch != nullptr) return batch;
+    batch = std::make_shared<Batch>(state);
+    torch::autograd::Engine::get_default_engine().queue_callback([batch] { batch->send(); });
+    current = batch;
+    std::erase_if(batches_, [](const auto& entry) { return entry.second.expired(); });
+    return batch;
+  }
+
+ private:
+  using Key = std::pair<const void*, const GradientLedger*>;
+
+  /// Lives as long as the pass. The pass has a number as well, but before LibTorch 2.1 none can
+  /// ask.
+  static const void* current_pass() {
+    return torch::autograd::get_current_graph_task_nodes_in_graph();
+  }
+
+  internal::Mutex mutex_;
+  std::map<Key, std::weak_ptr<Batch>> batches_ TINKEX_GUARDED_BY(mutex_);
+};
+
+/// Tells the batch of a pass when the pass has added its graphs to the anchor's gradient. Of the
+/// node that adds them, which owns the anchor, too.
+class AnchorWatch final : public torch::autograd::FunctionPostHook {
+ public:
+  AnchorWatch(at::Tensor anchor, std::shared_ptr<const GradientLedger> ledger)
+      : anchor_(std::move(anchor)), ledger_(std::move(ledger)) {}
+
+  /// Lets the anchor of `state` be watched as long as the result, or a graph that leads to it, is
+  /// there.
+  static auto on(const TrainingState& state) {
+    auto accumulator = torch::autograd::impl::grad_accumulator(state.anchor());
+    const auto watches = [&](const auto& hook) {
+      const auto* watch = dynamic_cast<const AnchorWatch*>(hook.get());
+      return watch != nullptr && watch->ledger_.get() == &state.ledger();
+    };
+    const auto& hooks = accumulator->post_hooks();
+    if (std::none_of(hooks.begin(), hooks.end(), watches)) {
+      accumulator->add_post_hook(
+          std::make_unique<AnchorWatch>(state.anchor(), state.ledger().shared_from_this()));
+    }
+    return accumulator;
+  }
+
+  variable_list operator()(const variable_list& outputs, const variable_list& /*inputs*/) override {
+    if (!anchor_.requires_grad()) return outputs;  // frozen meanwhile: nothing was added
+    if (const auto batch = Batches::of_process().find(*ledger_)) batch->arrive();
+    return outputs;
+  }
+
+ private:
+  const at::Tensor anchor_;
+  const std::shared_ptr<const GradientLedger> ledger_;
+};
 
 Kept& keep(AutogradContext* ctx, const at::Tensor& anchor, std::shared_ptr<TrainingState> state) {
   auto kept = c10::make_intrusive<Kept>();
@@ -150,7 +219,9 @@ struct RemoteLogprobs : torch::autograd::Function<RemoteLogprobs> {
     const c10::intrusive_ptr<Kept> kept = kept_by(ctx);
     kept->state->ledger().check_current(kept->steps).value();
     check_not_freed(ctx);
-    current_batch(kept->state)->add(*kept->sequences, gradients[0], kept->steps);
+    Batches::of_process()
+        .find_or_begin(kept->state)
+        ->add(*kept->sequences, gradients[0], kept->steps);
     free_unless_retained(ctx);
     return {anchor_gradient(), {}, {}, {}, {}};
   }
@@ -175,7 +246,7 @@ struct RemoteLoss : torch::autograd::Function<RemoteLoss> {
           ", but the server has summed it already, with 1. Scale the weights or advantages that "
           "loss() is given, or compute the loss from forward()");
     }
-    const std::shared_ptr<Batch> batch = current_batch(kept->state);
+    const std::shared_ptr<Batch> batch = Batches::of_process().find_or_begin(kept->state);
     batch->add_loss(std::move(kept));
     free_unless_retained(ctx);
     return {anchor_gradient(), {}, {}, {}};
@@ -188,12 +259,14 @@ at::Tensor with_remote_gradient(const at::Tensor& logprobs,
                                 std::shared_ptr<const Sequences> sequences,
                                 std::shared_ptr<TrainingState> state, std::int64_t steps) {
   const at::Tensor anchor = state->anchor();
+  const auto watched = AnchorWatch::on(*state);
   return RemoteLogprobs::apply(anchor, logprobs, std::move(state), std::move(sequences), steps);
 }
 
 at::Tensor with_summed_gradient(const at::Tensor& loss, std::shared_ptr<TrainingState> state,
                                 const GradientLedger::Ticket& ticket) {
   const at::Tensor anchor = state->anchor();
+  const auto watched = AnchorWatch::on(*state);
   return RemoteLoss::apply(anchor, loss, std::move(state), ticket);
 }
 

@@ -70,8 +70,16 @@ at::Tensor new_anchor() {
   return at::zeros({1}, at::kDouble).requires_grad_(true);
 }
 
-void TrainingState::check_before() const {
-  if (const std::optional<Error> failure = ledger_->take_failure()) throw *failure;
+/// The failure may be that of a step.
+void TrainingState::throw_failure() {
+  const std::optional<Error> failure = ledger_->take_failure();
+  if (!failure) return;
+  restore_anchor();
+  throw *failure;
+}
+
+void TrainingState::check_before() {
+  throw_failure();
   if (number(anchor_) == 0) return;
   throw invalid_argument(
       "the parameter of a remote model was changed here, which trains nothing: an optimizer of "
@@ -83,10 +91,12 @@ void TrainingState::check_before() const {
 void TrainingState::restore_anchor() {
   // Who has given up the step does without: the ledger knows that the gradient may not show it.
   (void)touch_gradient([this] {
-    const std::int64_t anchored = ledger_->show_all();
+    const std::int64_t again = ledger_->show_again();
+    if (again == 0) return;
+    const c10::InferenceMode off(false);
     at::Tensor& gradient = anchor_.mutable_grad();
-    if (anchored == 0) return gradient.reset();
-    gradient = at::full({1}, kStandIn * static_cast<double>(anchored), at::kDouble);
+    const double shown = gradient.defined() ? number(gradient) : 0;
+    gradient = at::full({1}, shown + kStandIn * static_cast<double>(again), at::kDouble);
   });
 }
 
@@ -123,8 +133,7 @@ std::pair<ForwardBackwardOutput, Ticket> TrainingState::loss(std::span<const Dat
                                                              const LossConfig& config) {
   check_before();
   // Before the server sums a gradient: who is told of an earlier failure after that would have no
-  // graph to settle it. Scripts and Python do not say here whether the model is pipelined; if it is
-  // not, what was sent before has ended before.
+  // graph to settle it. Scripts and Python do not say here whether the model is pipelined.
   synchronize();
   ledger_->check_known().value();
   auto [sent, ticket] = ledger_->send_pass(
@@ -143,7 +152,7 @@ Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Da
   return ledger_->watch(std::move(sent), end_of_pass(ticket), Report::kCaller);
 }
 
-std::optional<Ticket> TrainingState::begin_step() const {
+std::optional<Ticket> TrainingState::begin_step() {
   check_before();
   std::optional<Ticket> ticket;
   const bool begun = touch_gradient([&] {
@@ -207,7 +216,7 @@ void TrainingState::accept_server_gradient() {
 
 void TrainingState::synchronize() {
   if (const Status waited = ledger_->wait(); !waited) throw waited.error();
-  if (const std::optional<Error> failure = ledger_->take_failure()) throw *failure;
+  throw_failure();
 }
 
 }  // namespace tinkex::torch_ext::remote

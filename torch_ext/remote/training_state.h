@@ -25,8 +25,8 @@ inline constexpr double kStandIn = 0x1p100;
 /// Forward passes whose gradients are sent together, at the end of their backward pass.
 struct Graphs {
   std::int64_t count = 0;
-  std::int64_t before = 0;  ///< What the ledger's arrive() gave for them.
-  std::int64_t steps = 0;   ///< What the ledger said before the oldest was sent.
+  std::optional<std::int64_t> before = std::nullopt;  ///< As in GradientLedger::Pass.
+  std::int64_t steps = 0;  ///< What the ledger said before the oldest was sent.
 };
 
 /// A parameter for a remote model: float64, one element, 0.
@@ -90,9 +90,10 @@ class TrainingState {
  private:
   /// Throws what an earlier call left, and if the anchor's value was changed: an optimizer of
   /// LibTorch's was given it.
-  void check_before() const;
-  std::optional<GradientLedger::Ticket> begin_step() const;
-  /// Makes the anchor's gradient say what the server holds.
+  void check_before();
+  void throw_failure();
+  std::optional<GradientLedger::Ticket> begin_step();
+  /// Makes the anchor's gradient show again what a refused step has left on the server.
   void restore_anchor();
 
   std::shared_ptr<const void> lease_;

@@ -147,6 +147,8 @@ class RemoteModelTest(unittest.TestCase):
         tokens, targets = lists()
         with self.assertRaisesRegex(ValueError, "anchor is not a float64 CPU tensor"):
             ops.logprobs_list(client, torch.zeros(1), tokens, targets)
+        with self.assertRaisesRegex(ValueError, "anchor was computed from other tensors"):
+            ops.loss(client, anchor * 1, tokens, {"target_tokens": targets})
         with self.assertRaisesRegex(ValueError, r"targets\[0\] has shape"):
             ops.logprobs_list(client, anchor, tokens, tokens[1:] + tokens[:1])
         with self.assertRaisesRegex(ValueError, "targets has dtype float32"):

@@ -7,6 +7,7 @@
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <set>
@@ -71,7 +72,8 @@ struct Model {
     if (event.what == What::kShown || event.what == What::kAgain) shown.insert(event.graph);
     if (event.what == What::kAgain) asked.erase(event.graph);
     if (event.what == What::kPass && event.end != 'r') held.insert(event.graph);
-    if (event.what == What::kAsked) asked.insert(shown.begin(), shown.end());
+    if (event.what == What::kAsked)
+      std::ranges::set_intersection(shown, held, std::inserter(asked, asked.end()));
     if (event.what == What::kAsked || event.what == What::kCleared) shown.clear();
     if (event.end == 'n') held.clear();
     if (!event.changes_weights()) return;
@@ -114,8 +116,8 @@ class World {
 
 /// A story of calls of one thread and of their ends: 'b' backward(), 'z' zero_grad(), 's' step(),
 /// 'o' a step past the model, 'l' a load; 'f' a backward() that fails once the anchor shows it, 'g'
-/// one that is not shown, 'a' what was cleared by steps that were refused is shown again; the end
-/// of a call by its number, "0r".
+/// one that is not shown, 'h' one in which a hook steps, 'a' what was cleared by steps that were
+/// refused is shown again; the end of a call by its number, "0r".
 class Story : World {
  public:
   explicit Story(const std::string& story) : World(story) {
@@ -167,7 +169,7 @@ class Story : World {
   }
 
   void send(char kind) {
-    if (kind == 'b' || kind == 'f' || kind == 'g') return backward(kind);
+    if (std::string_view("bfgh").find(kind) != std::string_view::npos) return backward(kind);
     if (kind == 'z') return events_.push_back({What::kCleared});
     if (kind == 'a') return show_again();
     if (kind != 's') return change(kind, ledger_->begin_change());
@@ -180,10 +182,12 @@ class Story : World {
     const int graph = static_cast<int>(graphs_.size());
     std::optional<std::int64_t> before;
     if (kind != 'g') {
-      events_.push_back({What::kShown, graph});
       before = ledger_->arrive(1);
+      events_.push_back({What::kShown, graph});
     }
-    if (kind == 'f' || !ledger_->check_known()) return;
+    if (kind == 'h') send('s');
+    const std::int64_t steps = graphs_.back().first;
+    if (kind == 'f' || !ledger_->check_known() || !ledger_->check_current(steps)) return;
     const auto call = [] { return Future<ForwardBackwardOutput>::ready_with(refused_later()); };
     const Ticket ticket = ledger_->send_pass(call, {.graphs = 1, .before = before}).second;
     calls_.push_back({'b', ticket, events_.size()});
@@ -242,7 +246,7 @@ TEST(GradientLedgerOrders, WhatIsKnownIsWhatHasHappenedInWhateverOrderTheEndsCom
 }
 
 TEST(GradientLedgerOrders, WhatIsKnownIsWhatHasHappenedAfterPassesThatFailOrAreNotShown) {
-  expect_what_the_model_says("bfgzsal", "", 5);
+  expect_what_the_model_says("bfghzsal", "", 5);
 }
 
 /// A story of one thread, while another one makes a step past the model: 'g' forward() and
@@ -293,10 +297,10 @@ class Race : World {
     const auto made = static_cast<std::ptrdiff_t>(events_.size());
     point();
     if (!ledger_->check_current(steps)) return;  // as its node does
+    const std::int64_t before = ledger_->arrive(1);
+    point();
     const int graph = ++graphs_;
     events_.push_back({What::kShown, graph});
-    point();
-    const std::int64_t before = ledger_->arrive(1);
     point();
     if (!ledger_->check_current(steps)) return;
     const std::ptrdiff_t sent = pass({.graphs = 1, .before = before}, graph);

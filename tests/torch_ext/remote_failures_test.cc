@@ -205,6 +205,7 @@ TEST_F(RemoteModelTest, AKeptLossKeepsNeitherItsBatchNorTheModel) {
   const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
   RemoteModel model(TrainingClient(server_), /*pipelined=*/false);
   const std::weak_ptr<remote::TrainingState> state = model->state();
+  const std::weak_ptr<remote::GradientLedger> ledger = model->state()->ledger().weak_from_this();
   const at::Tensor ours = model->forward_list({ints({1, 2})}, {ints({3, 4})}).front().sum();
   const at::Tensor theirs = model->loss(loss::kCrossEntropy, batch);
   (ours + theirs).backward();
@@ -212,6 +213,7 @@ TEST_F(RemoteModelTest, AKeptLossKeepsNeitherItsBatchNorTheModel) {
   EXPECT_THAT(thrown_by([&] { theirs.backward(); }), HasSubstr("second time"));
   model = nullptr;
   EXPECT_TRUE(state.expired());
+  EXPECT_TRUE(ledger.expired());
 }
 
 struct FailingHook final : torch::autograd::FunctionPostHook {

@@ -118,11 +118,16 @@ TEST_F(ShownTest, ALossWhoseGradientWasAcceptedIsNotAskedForAgain) {
   EXPECT_THAT(thrown_by([&] { loss.backward({}, /*retain_graph=*/true); }), kAccepted);
   optimizer_.zero_grad();
   optimizer_.step();
-  EXPECT_THAT(thrown_by([&] { loss.backward({}, /*retain_graph=*/true); }), kAccepted);
-  model_->load_state("tinker://run/weights/a");
   EXPECT_THAT(thrown_by([&] { loss.backward(); }), HasSubstr("Compute it again"));
-  EXPECT_THAT(server_->calls,
-              ElementsAre("train cross_entropy 1", "step", "load tinker://run/weights/a"));
+  EXPECT_THAT(server_->calls, ElementsAre("train cross_entropy 1", "step"));
+}
+
+TEST_F(ShownTest, AModelThatIsFrozenWhileItsLossWaitsGivesItWithoutAGraph) {
+  at::Tensor anchor = model_->parameters().front();
+  server_->meanwhile = [&] { anchor.requires_grad_(false); };
+  EXPECT_FALSE(model_->loss(loss::kCrossEntropy, batch_).requires_grad());
+  anchor.requires_grad_(true);
+  EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), HasSubstr("1 loss() whose backward()"));
 }
 
 TEST_F(ShownTest, ALossOfNoNameIsExplainedAsItIsRefused) {
@@ -161,6 +166,24 @@ TEST_F(PipelinedShownTest, TheGradientOfAStepThatIsToldToBeRefusedMayNotBeCleare
   optimizer_.zero_grad();
   logprobs().sum().backward();
   EXPECT_THAT(thrown_by([&] { optimizer_.step(); }), kLacksOne);
+  EXPECT_EQ(sent("step"), 1);
+}
+
+TEST_F(PipelinedShownTest, SoItIsIfABackwardPassTellsIt) {
+  const at::Tensor first = logprobs().sum(), second = logprobs().sum();
+  first.backward();
+  server_->failure = refusal();
+  server_->later = true;
+  optimizer_.step();
+  server_->answer_all();
+  EXPECT_THAT(thrown_by([&] { second.backward({}, /*retain_graph=*/true); }),
+              HasSubstr("too many"));
+  second.backward();  // the natural next try
+  optimizer_.zero_grad();
+  logprobs().sum().backward();
+  EXPECT_THAT(
+      thrown_by([&] { optimizer_.step(); }),
+      HasSubstr("of 3 backward passes that the server has summed, the gradient here lacks 2"));
   EXPECT_EQ(sent("step"), 1);
 }
 

@@ -24,6 +24,11 @@ auto with_state(const TrainingPtr& client, const at::Tensor& anchor, bool pipeli
         "anchor is not a float64 CPU tensor of one element; make it with "
         "torch.nn.Parameter(torch.zeros(1, dtype=torch.float64)) and keep it with the client"));
   }
+  if (!anchor.is_leaf()) {
+    throw_error(invalid_argument(
+        "anchor was computed from other tensors, so that backward() leaves it no gradient; give "
+        "the torch.nn.Parameter itself, which is kept with the client"));
+  }
   // The last of a graph may be dropped under Python's lock, which the end of a service must not be.
   std::shared_ptr<const void> lease(
       client->lease().get(), [held = client->lease(), here = tinkex::internal::ProcessMark()](

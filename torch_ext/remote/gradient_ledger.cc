@@ -24,18 +24,16 @@ Error gradient_cleared(std::int64_t held, std::int64_t lacking) {
   return invalid_argument(
       "of " + some_passes(held) + " that the server has summed, the gradient here lacks " +
       std::to_string(lacking) +
-      ": zero_grad() or autograd::grad() came in between, or the model's parameter was frozen "
-      "during backward(). The server's gradient cannot be discarded; call zero_grad() before "
-      "backward(). " +
+      ": zero_grad() or autograd::grad() came in between, the model's parameter was frozen during "
+      "backward(), or step() was called within it, by a hook. The server's gradient cannot be "
+      "discarded; call zero_grad() before backward(), and step() behind it. " +
       kRemedy);
 }
 
 Error gradient_of_others() {
   return invalid_argument(
       "the gradient here shows more than this model's backward passes have left: it was changed, "
-      "belongs to another model, step() was called within backward(), by a hook, or load_state() "
-      "or "
-      "optim_step() of its client has made it void. "
+      "belongs to another model, or load_state() or optim_step() of its client has made it void. "
       "Call zero_grad() before backward(). " +
       std::string(kRemedy));
 }
@@ -116,8 +114,8 @@ Status GradientLedger::open(const Ticket& loss) const {
   if (accepted_losses_.contains(loss.pass)) {
     return invalid_argument(
         "backward() of a loss that the server computed came after accept_server_gradient(), which "
-        "has counted its gradient as wanted. Nothing is left to do; computing it again would sum "
-        "it twice");
+        "has counted its gradient as wanted. Nothing is left to do but step(); computing it again "
+        "would sum it twice");
   }
   return invalid_argument(
       "backward() of a loss that the server computed came after a step() or load_state(): its "
@@ -214,6 +212,7 @@ void GradientLedger::end_change(const Ticket& ticket, Before before) {
   }
   auto node = clearing_.extract(ticket.steps);
   if (before == Before::kGone) {
+    accepted_losses_.clear();
     consumed_ = std::max(consumed_, ticket.steps);
     return;
   }
@@ -254,7 +253,6 @@ void GradientLedger::end_load(const Ticket& ticket, const Result<LoadWeightsResp
   const bool refused = !result && result.error().not_accepted();
   end_change(ticket, refused ? Before::kStillThere : Before::kGone);
   if (!result) return fail(ticket, Error(result.error()).with_context("load_state()"), report);
-  accepted_losses_.clear();
   known_from_ = std::max(known_from_, ticket.steps);
   if (unknown_ && unknown_->steps < known_from_) unknown_.reset();
   if (unreported_ && unreported_->steps < known_from_) unreported_.reset();
@@ -312,10 +310,13 @@ std::optional<Error> GradientLedger::take_failure() {
   return told_->error;
 }
 
-std::optional<Error> GradientLedger::take_failure_beside_calls() {
+std::optional<Error> GradientLedger::take_failure_beside_calls(std::optional<std::int64_t> before) {
   const MutexLock lock(mutex_);
   const std::optional<Failure> failure = std::exchange(unreported_, std::nullopt);
   if (!failure) return std::nullopt;
+  for (auto& [number, pass] : now_.passes) {
+    if (before && std::exchange(pass.cleared, false)) pass.before = before;
+  }
   return failure->error;
 }
 

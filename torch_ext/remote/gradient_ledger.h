@@ -29,8 +29,8 @@ enum class Report {
 /// the library's threads may own it. Thread-safe.
 ///
 /// Counting. The anchor's gradient shows a graph from the moment at which a backward pass adds to
-/// it, which tells the ledger, whatever becomes of the pass then. zero_grad() takes all away. So
-/// what the anchor shows are the last graphs that were added, and if the first that the server
+/// it, before which the ledger is told, whatever becomes of the pass. zero_grad() takes all away.
+/// So what the anchor shows are the last graphs that were added, and if the first that the server
 /// holds is among them, none was cleared. If it shows more than was added, somebody changed it. A
 /// pass may be sent without being shown, by autograd::grad() for one. A step clears the anchor:
 /// what it has shown by then need not be shown again if the step is refused.
@@ -63,7 +63,7 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
     bool cleared = false;  ///< By a step, from the anchor, which need not show them any more.
   };
 
-  /// A backward pass has added so many graphs to the anchor's gradient. Gives how many were added
+  /// A backward pass adds so many graphs to the anchor's gradient. Gives how many were added
   /// before, cleared or not.
   std::int64_t arrive(std::int64_t graphs);
 
@@ -125,16 +125,18 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
         end);
   }
 
-  /// What the server holds counts as wanted, whatever it is. A refusal that nobody was told of is
-  /// still to be told: what was refused is not held.
+  /// What the server holds counts as wanted, whatever it is. If the first failure that nobody was
+  /// told of is a refusal, it is still to be told: what was refused is not held.
   void accept();
   /// Waits for all calls that are watched. Error: on an executor thread it would wait for itself.
   Status wait();
   /// The first failure that nobody was told of; it has been told then.
   std::optional<Error> take_failure();
   /// The same for backward(), which may run while another call is given up: what that has taken may
-  /// still be told again.
-  std::optional<Error> take_failure_beside_calls();
+  /// still be told again. `before`: as in Pass, of the pass that tells it. As the anchor shows that
+  /// pass, what refused steps have left counts as shown with it: who clears the one clears the
+  /// other.
+  std::optional<Error> take_failure_beside_calls(std::optional<std::int64_t> before);
   /// Nobody has heard of it after all, if it is the failure that `text` begins with, perhaps after
   /// a word of LibTorch's, and that the last take_failure() has taken.
   void tell_again(std::string_view text);
@@ -209,7 +211,7 @@ class GradientLedger final : public std::enable_shared_from_this<GradientLedger>
   std::int64_t consumed_ TINKEX_GUARDED_BY(mutex_) = 0;
   std::int64_t passes_ TINKEX_GUARDED_BY(mutex_) = 0;   ///< Sent.
   std::int64_t arrived_ TINKEX_GUARDED_BY(mutex_) = 0;  ///< Graphs that were added to the anchor.
-  /// Losses that were open when accept() counted their gradients, and that no load has dropped.
+  /// Losses that were open when accept() counted their gradients, until a step or load is taken.
   std::set<std::int64_t> accepted_losses_ TINKEX_GUARDED_BY(mutex_);
   Counts now_ TINKEX_GUARDED_BY(mutex_);  ///< What was sent since the last step or load.
   /// What the steps and loads whose ends are still to come have taken with them, by their numbers.

@@ -58,7 +58,7 @@ class Batch {
     losses_.push_back(std::move(loss));
   }
 
-  /// The anchor's gradient shows them now.
+  /// They are being added to the anchor's gradient.
   void arrive() {
     const internal::MutexLock lock(mutex_);
     graphs_.before =
@@ -132,38 +132,42 @@ class Batches {
   std::map<Key, std::weak_ptr<Batch>> batches_ TINKEX_GUARDED_BY(mutex_);
 };
 
-/// Tells the batch of a pass when the pass has added its graphs to the anchor's gradient. Of the
-/// node that adds them, which owns the anchor, too.
-class AnchorWatch final : public torch::autograd::FunctionPostHook {
+/// Tells the batch of a pass when the pass adds its graphs to the anchor's gradient. A hook of the
+/// node that adds them, which owns the anchor, too; before it, so that no hook of others comes in
+/// between: who fails there may leave the ledger with too many graphs, never with too few.
+class AnchorWatch final : public torch::autograd::FunctionPreHook {
  public:
-  AnchorWatch(at::Tensor anchor, std::shared_ptr<const GradientLedger> ledger)
+  AnchorWatch(at::Tensor anchor, std::weak_ptr<const GradientLedger> ledger)
       : anchor_(std::move(anchor)), ledger_(std::move(ledger)) {}
 
   /// Lets the anchor of `state` be watched as long as the result, or a graph that leads to it, is
-  /// there.
+  /// there. Null: the anchor is frozen.
   static auto on(const TrainingState& state) {
+    const std::shared_ptr<const GradientLedger> ledger = state.ledger().shared_from_this();
     auto accumulator = torch::autograd::impl::grad_accumulator(state.anchor());
+    if (!accumulator) return accumulator;
     const auto watches = [&](const auto& hook) {
       const auto* watch = dynamic_cast<const AnchorWatch*>(hook.get());
-      return watch != nullptr && watch->ledger_.get() == &state.ledger();
+      return watch != nullptr && watch->ledger_.lock() == ledger;
     };
-    const auto& hooks = accumulator->post_hooks();
-    if (std::none_of(hooks.begin(), hooks.end(), watches)) {
-      accumulator->add_post_hook(
-          std::make_unique<AnchorWatch>(state.anchor(), state.ledger().shared_from_this()));
-    }
+    static internal::Mutex& one_at_a_time = *new internal::Mutex;
+    const internal::MutexLock lock(one_at_a_time);
+    const auto& hooks = accumulator->pre_hooks();
+    if (std::none_of(hooks.begin(), hooks.end(), watches))
+      accumulator->add_pre_hook(std::make_unique<AnchorWatch>(state.anchor(), ledger));
     return accumulator;
   }
 
-  variable_list operator()(const variable_list& outputs, const variable_list& /*inputs*/) override {
-    if (!anchor_.requires_grad()) return outputs;  // frozen meanwhile: nothing was added
-    if (const auto batch = Batches::of_process().find(*ledger_)) batch->arrive();
-    return outputs;
+  variable_list operator()(const variable_list& gradients) override {
+    const auto ledger = ledger_.lock();
+    if (ledger == nullptr || !anchor_.requires_grad()) return gradients;  // frozen: none is added
+    if (const auto batch = Batches::of_process().find(*ledger)) batch->arrive();
+    return gradients;
   }
 
  private:
   const at::Tensor anchor_;
-  const std::shared_ptr<const GradientLedger> ledger_;
+  const std::weak_ptr<const GradientLedger> ledger_;
 };
 
 Kept& keep(AutogradContext* ctx, const at::Tensor& anchor, std::shared_ptr<TrainingState> state) {
@@ -260,6 +264,7 @@ at::Tensor with_remote_gradient(const at::Tensor& logprobs,
                                 std::shared_ptr<TrainingState> state, std::int64_t steps) {
   const at::Tensor anchor = state->anchor();
   const auto watched = AnchorWatch::on(*state);
+  if (!watched) return logprobs;
   return RemoteLogprobs::apply(anchor, logprobs, std::move(state), std::move(sequences), steps);
 }
 
@@ -267,6 +272,7 @@ at::Tensor with_summed_gradient(const at::Tensor& loss, std::shared_ptr<Training
                                 const GradientLedger::Ticket& ticket) {
   const at::Tensor anchor = state->anchor();
   const auto watched = AnchorWatch::on(*state);
+  if (!watched) return loss;
   return RemoteLoss::apply(anchor, loss, std::move(state), ticket);
 }
 

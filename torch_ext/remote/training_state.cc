@@ -112,7 +112,7 @@ ForwardBackwardOutput TrainingState::forward(std::span<const Datum> data,
 
 void TrainingState::backward(std::span<const Datum> data, const Graphs& graphs) {
   const std::shared_ptr<const void> pass = before_waiting_ ? before_waiting_() : nullptr;
-  if (const auto failure = ledger_->take_failure_beside_calls()) throw *failure;
+  if (const auto failure = ledger_->take_failure_beside_calls(graphs.before)) throw *failure;
   ledger_->check_known().value();
   // Again: a hook may have made a step since their nodes were reached, or another thread.
   ledger_->check_current(graphs.steps).value();

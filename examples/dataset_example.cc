@@ -115,7 +115,6 @@ std::optional<long> parse_steps(std::string_view text) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  tinkex::torch_ext::programs::enter_callers_directory();
   if (argc != 3 && argc != 4) {
     const bool asked = argc == 2 && std::string_view(argv[1]) == "--help";
     (asked ? std::cout : std::cerr) << "usage: dataset_example FILE.jsonl FOLDER [STEPS]\n";
@@ -126,6 +125,7 @@ int main(int argc, char** argv) try {
     std::cerr << "STEPS is '" << argv[3] << "', expected a whole number from 1 on\n";
     return 2;
   }
+  programs::enter_callers_directory("dataset_example");
   train(argv[1], argv[2], *steps);
 } catch (const std::exception& error) {
   std::cerr << error.what() << "\n";

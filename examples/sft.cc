@@ -41,17 +41,18 @@
 #include "examples/support/run_folder.h"
 #include "examples/support/schedule.h"
 #include "examples/support/setup.h"
-#include "examples/support/streams.h"
 #include "examples/support/superseded.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
 #include "torch_ext/metrics_tensor.h"
 #include "torch_ext/programs/callers_directory.h"
+#include "torch_ext/programs/streams.h"
 
 namespace {
 
 using tinkex::Future;
 using tinkex::TrainingClient;
+using namespace tinkex::torch_ext::programs;  // NOLINT(google-build-using-namespace): this is one.
 using namespace sft;  // NOLINT(google-build-using-namespace): this example's own helpers.
 
 /// A step whose requests have left, and whose results will arrive.
@@ -359,7 +360,7 @@ int fine_tune(const Options& options) {
 }
 
 int run(int argc, char** argv) {
-  tinkex::torch_ext::programs::enter_callers_directory();
+  enter_callers_directory("sft");
   const ParsedOptions parsed = parse_options(argc, argv);
   if (!parsed.options) return parsed.exit_code;
   try {
@@ -385,5 +386,5 @@ int main(int argc, char** argv) {
   open_standard_streams();
   ignore_write_signals();
   const int code = run(argc, argv);
-  return output_arrived() || code != 0 ? code : kFailure;
+  return output_arrived("sft") || code != 0 ? code : kFailure;
 }

@@ -189,6 +189,14 @@ test_no_directory() {
   done
 }
 
+# `bazel run` names the directory; one that is gone by then is no reason not to run.
+test_callers_directory() {
+  BUILD_WORKING_DIRECTORY=$PWD/no_such "$sft" "${small[@]}" --steps 1 --out "$PWD/called" >/dev/null \
+    2>err.txt || fail "a run in a directory that cannot be entered: $(cat err.txt)"
+  grep -qx "sft: cannot enter $PWD/no_such, the directory that bazel was run in (No such file or directory); give absolute paths" \
+    err.txt || fail "a directory that cannot be entered: $(cat err.txt)"
+}
+
 # What the program opens must not get the numbers of streams that are closed.
 test_closed_streams() {
   "$sft" "${small[@]}" --steps 2 --out closed <&- >&- 2>&- || fail "run with closed streams"
@@ -338,5 +346,5 @@ test_full_disk() {
 
 run_parts results repeatable resume saves_on_the_way fails_on_the_way \
   interrupt ignored_hangup interrupt_while_connecting \
-  no_directory damaged_checkpoint closed_streams lost_output bad_data \
+  no_directory callers_directory damaged_checkpoint closed_streams lost_output bad_data \
   bad_options bad_server bad_server_options nonsense_server server full_disk

@@ -56,11 +56,12 @@ std::string load(SeededSampler& done, const std::string& file) {
   return path.toStringRef();
 }
 
-void say_finished(const std::filesystem::path& folder, const std::string& checkpoint) {
+void say_finished(const std::filesystem::path& folder, const std::string& checkpoint,
+                  const Connection& connection) {
   std::cout << "finished: " << kEpochs << " epochs are done\n"
-            << "checkpoint " << checkpoint << "\n"
-            << "        in " << (folder / "backend").string() << "\n"
-            << "to start again, name another folder, or remove " << folder.string() << "\n";
+            << "checkpoint " << checkpoint << "\n";
+  if (connection.embedded) std::cout << "        in " << connection.data_dir << "\n";
+  std::cout << "to start again, name another folder, or remove " << folder.string() << "\n";
 }
 
 void train(const std::string& data, const std::filesystem::path& folder, long steps) {
@@ -76,7 +77,7 @@ void train(const std::string& data, const std::filesystem::path& folder, long st
   const std::string file = folder / "progress.pt";
   const bool resumed = std::filesystem::exists(file);
   const std::string checkpoint = resumed ? load(done, file) : "";
-  if (done.epoch() == kEpochs) return say_finished(folder, checkpoint);
+  if (done.epoch() == kEpochs) return say_finished(folder, checkpoint, connection);
   if (resumed) std::cout << "going on from " << file << "\n";
   auto model = resumed ? service.create_training_client_from_state(checkpoint).get().value()
                        : service.create_lora_training_client("tinkex/tiny", {.rank = 8, .seed = 1})
@@ -101,7 +102,7 @@ void train(const std::string& data, const std::filesystem::path& folder, long st
       }
     }
   }
-  say_finished(folder, save(model, done, file));
+  say_finished(folder, save(model, done, file), connection);
 }
 
 /// A number from 1 on, or nothing.

@@ -8,6 +8,7 @@
 
 #include "examples/support/announce.h"
 #include "examples/support/batch.h"
+#include "examples/support/checkup.h"
 #include "examples/support/superseded.h"
 #include "tinkex/mocks/tinker_script.h"
 #include "torch_ext/backend_errors.h"
@@ -104,6 +105,18 @@ TEST_F(SetupTest, OnlyTheEmbeddedBackendTakesABaseModelForAPath) {
   run->plan.base_url.clear();
   ASSERT_EQ(connect_options(*run, options_)->embedded.base_models.size(), 1u);
   EXPECT_EQ(run->plan.base_model, fs::absolute(kModels / "qwen3").string());
+}
+
+TEST(CheckupTest, ALossOfZeroAloneTellsNothing) {
+  tinkex::ForwardBackwardOutput output;
+  output.loss_fn_outputs.emplace_back();
+  const std::vector<tinkex::Datum> data(1);
+  const auto health = [&](double loss) {
+    output.metrics = {{"loss:sum", loss}};
+    return examine(output, data, false).health;
+  };
+  EXPECT_EQ(health(0), Health::kUnknown);
+  EXPECT_EQ(health(0.5), Health::kSound);
 }
 
 TEST_F(SetupTest, AModelThatCannotBeMadeAsAskedNamesTheOptions) {

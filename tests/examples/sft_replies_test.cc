@@ -167,7 +167,8 @@ TEST_F(SftRepliesTest, ARunThatIsResumedWithoutAStepDeletesNothing) {
 
 TEST_F(SftRepliesTest, APassThatTellsNothingLeavesAModelUnjudged) {
   tinker.set_result("forward", [](const Operation&, std::string_view) {
-    return Reply::json(R"({"loss_fn_output_type":"array","loss_fn_outputs":[{}],"metrics":{}})");
+    return Reply::json(
+        R"({"loss_fn_output_type":"array","loss_fn_outputs":[{}],"metrics":{"loss:sum":0}})");
   });
   start_new({"--steps", "4", "--save-every", "2"});
   EXPECT_EQ(end(), 0);

@@ -37,7 +37,7 @@ constexpr std::uint64_t kEpochs = 2;
 std::string save(tinkex::TrainingClient& model, const SeededSampler& done,
                  const std::string& file) {
   const std::string name = std::to_string(done.epoch()) + "-" + std::to_string(done.index());
-  const std::string path = model.save_state(name).get().value().path;
+  std::string path = model.save_state(name).get().value().path;
   torch::serialize::OutputArchive archive;
   archive.write("checkpoint", c10::IValue(path));
   done.save(archive);

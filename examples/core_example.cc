@@ -113,8 +113,9 @@ tinkex::Status run(const std::string& named) {
 int main(int argc, char** argv) {
   const std::string named = argc > 1 ? argv[1] : "";
   if (argc > 2 || named.starts_with('-')) {
-    std::cerr << "usage: core_example [MODEL]\n";
-    return 2;
+    const bool asked = argc == 2 && named == "--help";
+    (asked ? std::cout : std::cerr) << "usage: core_example [MODEL]\n";
+    return asked ? 0 : 2;
   }
   const tinkex::Status done = run(named);
   if (done.ok()) return 0;

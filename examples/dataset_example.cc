@@ -37,7 +37,7 @@ constexpr std::uint64_t kEpochs = 2;
 std::string save(tinkex::TrainingClient& model, const SeededSampler& done,
                  const std::string& file) {
   const std::string name = std::to_string(done.epoch()) + "-" + std::to_string(done.index());
-  const std::string path = model.save_state(name).get().value().path;
+  std::string path = model.save_state(name).get().value().path;
   torch::serialize::OutputArchive archive;
   archive.write("checkpoint", c10::IValue(path));
   done.save(archive);
@@ -56,11 +56,12 @@ std::string load(SeededSampler& done, const std::string& file) {
   return path.toStringRef();
 }
 
-void say_finished(const std::filesystem::path& folder, const std::string& checkpoint) {
+void say_finished(const std::filesystem::path& folder, const std::string& checkpoint,
+                  const Connection& connection) {
   std::cout << "finished: " << kEpochs << " epochs are done\n"
-            << "checkpoint " << checkpoint << "\n"
-            << "        in " << (folder / "backend").string() << "\n"
-            << "to start again, name another folder, or remove " << folder.string() << "\n";
+            << "checkpoint " << checkpoint << "\n";
+  if (connection.embedded) std::cout << "        in " << connection.data_dir << "\n";
+  std::cout << "to start again, name another folder, or remove " << folder.string() << "\n";
 }
 
 void train(const std::string& data, const std::filesystem::path& folder, long steps) {
@@ -76,7 +77,7 @@ void train(const std::string& data, const std::filesystem::path& folder, long st
   const std::string file = folder / "progress.pt";
   const bool resumed = std::filesystem::exists(file);
   const std::string checkpoint = resumed ? load(done, file) : "";
-  if (done.epoch() == kEpochs) return say_finished(folder, checkpoint);
+  if (done.epoch() == kEpochs) return say_finished(folder, checkpoint, connection);
   if (resumed) std::cout << "going on from " << file << "\n";
   auto model = resumed ? service.create_training_client_from_state(checkpoint).get().value()
                        : service.create_lora_training_client("tinkex/tiny", {.rank = 8, .seed = 1})
@@ -101,7 +102,7 @@ void train(const std::string& data, const std::filesystem::path& folder, long st
       }
     }
   }
-  say_finished(folder, save(model, done, file));
+  say_finished(folder, save(model, done, file), connection);
 }
 
 /// A number from 1 on, or nothing.
@@ -115,7 +116,6 @@ std::optional<long> parse_steps(std::string_view text) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  tinkex::torch_ext::programs::enter_callers_directory();
   if (argc != 3 && argc != 4) {
     const bool asked = argc == 2 && std::string_view(argv[1]) == "--help";
     (asked ? std::cout : std::cerr) << "usage: dataset_example FILE.jsonl FOLDER [STEPS]\n";
@@ -126,6 +126,7 @@ int main(int argc, char** argv) try {
     std::cerr << "STEPS is '" << argv[3] << "', expected a whole number from 1 on\n";
     return 2;
   }
+  programs::enter_callers_directory("dataset_example");
   train(argv[1], argv[2], *steps);
 } catch (const std::exception& error) {
   std::cerr << error.what() << "\n";

@@ -29,29 +29,30 @@
 #include "examples/support/announce.h"
 #include "examples/support/batch.h"
 #include "examples/support/checkup.h"
-#include "examples/support/counted.h"
 #include "examples/support/files.h"
 #include "examples/support/interrupt.h"
 #include "examples/support/loss_curve.h"
 #include "examples/support/merge.h"
 #include "examples/support/metrics_log.h"
 #include "examples/support/options.h"
+#include "examples/support/patience.h"
 #include "examples/support/progress.h"
 #include "examples/support/report.h"
 #include "examples/support/run_folder.h"
 #include "examples/support/schedule.h"
 #include "examples/support/setup.h"
-#include "examples/support/streams.h"
 #include "examples/support/superseded.h"
 #include "tinkex/tokenizer.h"
 #include "torch_ext/connect.h"
 #include "torch_ext/metrics_tensor.h"
 #include "torch_ext/programs/callers_directory.h"
+#include "torch_ext/programs/streams.h"
 
 namespace {
 
 using tinkex::Future;
 using tinkex::TrainingClient;
+using namespace tinkex::torch_ext::programs;  // NOLINT(google-build-using-namespace): this is one.
 using namespace sft;  // NOLINT(google-build-using-namespace): this example's own helpers.
 
 /// A step whose requests have left, and whose results will arrive.
@@ -62,6 +63,7 @@ struct PendingStep {
   Future<tinkex::ForwardBackwardOutput> gradient;
   Future<tinkex::OptimStepResponse> update;
   std::optional<Future<tinkex::SaveWeightsResponse>> saved;  ///< Of the model after this step.
+  std::optional<std::string> checkpoint;                     ///< The same when it is there.
 };
 
 /// What a run works with.
@@ -70,6 +72,15 @@ struct Workshop {
   const Task& task;
   const tinkex::Tokenizer& tokenizer;
   tinkex::ServiceClient& service;
+};
+
+/// What goes along with the training.
+struct Training {
+  RunFolder& run;
+  MetricsLog& log;
+  SupersededCheckpoints& superseded;
+  ProgressDisplay& display;
+  Patience& patience;
 };
 
 /// Sends one step: a batch of tensors becomes Datums, then gradients, then an update.
@@ -92,7 +103,8 @@ PendingStep submit_step(Workshop& shop, const Plan& plan, std::int64_t step) {
           .learning_rate = adam.learning_rate,
           .gradient = std::move(gradient),
           .update = std::move(update),
-          .saved = std::nullopt};
+          .saved = std::nullopt,
+          .checkpoint = std::nullopt};
 }
 
 /// Sends a request to save the model as it will be after `step`, for what was sent before is done
@@ -109,45 +121,40 @@ double loss_of(const tinkex::ForwardBackwardOutput& output, std::int64_t step) {
     if (std::isfinite(loss)) return loss;
     throw tinkex::Error(tinkex::ErrorCode::kRequestFailed,
                         "the loss of step " + std::to_string(step) + " is " + std::to_string(loss) +
-                            "; lower --learning-rate");
+                            "; lower --learning-rate")
+        .with_category(tinkex::ErrorCategory::kUser);
   }
   throw tinkex::Error(tinkex::ErrorCode::kDecode,
                       "the server's metrics have no loss:sum; it does not speak the Tinker API");
 }
 
-/// Waits for a result, and says so where that takes long: a server that is gone is asked for ten
-/// minutes (ClientOptions::max_poll_failing).
-template <class T>
-tinkex::Result<T> wait_for(Future<T> future, const std::string& what) {
-  const auto say = [&](const std::string& time) {
-    std::fprintf(stderr, "\nsft: waiting for %s, for %s now\n", what.c_str(), time.c_str());
-  };
-  if (!future.wait_for(std::chrono::seconds(20))) {
-    say("20 seconds; a server that does not answer is asked for ten minutes");
-    for (int minutes = 1; !future.wait_for(std::chrono::minutes(1)); ++minutes) {
-      say(counted(minutes, "minute"));
-    }
-  }
-  return std::move(future).get();
-}
-
-/// Waits for a step and gives its loss.
-double finish_step(PendingStep& step) {
+/// Waits for a step and gives its loss. What was saved after it is noted first, for it is of no use
+/// where that loss, or what comes next, ends the run.
+double finish_step(PendingStep& step, Training& training) {
   const std::string name = "step " + std::to_string(step.number);
-  const auto output = wait_for(std::move(step.gradient), name).value();
-  std::move(step.update).get().value();
-  return loss_of(output, step.number);
+  Patience& patience = training.patience;
+  const auto output = patience.wait_for(std::move(step.gradient), name);
+  const auto update = patience.wait_for(std::move(step.update), "the update of " + name);
+  std::optional<tinkex::Result<tinkex::SaveWeightsResponse>> saved;
+  if (step.saved) {
+    saved = patience.wait_for(*std::move(step.saved), "the checkpoint of " + name);
+    if (*saved) training.run.expect((*saved)->path).value();
+  }
+  const double loss = loss_of(output.value(), step.number);
+  update.value();
+  if (saved) step.checkpoint = saved->value().path;
+  return loss;
 }
 
 /// Looks at the model after the last step, of which no loss of a step tells. Throws if that step
 /// has ruined it: then it is not recorded. Where nobody can tell, it is, and the checkpoint before
 /// it stays.
-void check_model(Workshop& shop, const RunFolder& run, SupersededCheckpoints& superseded,
-                 std::int64_t done) {
+void check_model(Workshop& shop, Training& training, std::int64_t done) {
+  const RunFolder& run = training.run;
   const Batch batch = make_batch(shop.task.batch(done, run.plan.batch_size), shop.tokenizer);
   const std::vector<tinkex::Datum> datums = batch.datums().value();
-  const auto pass =
-      wait_for(shop.trainer.forward(datums, tinkex::loss::kCrossEntropy), "a look at the model");
+  const auto pass = training.patience.wait_for(
+      shop.trainer.forward(datums, tinkex::loss::kCrossEntropy), "a look at the model");
   const Checkup checkup = examine(pass, datums, run.plan.base_url.empty());
   if (checkup.health == Health::kRuined) {
     throw tinkex::Error(tinkex::ErrorCode::kRequestFailed,
@@ -156,31 +163,33 @@ void check_model(Workshop& shop, const RunFolder& run, SupersededCheckpoints& su
         .with_category(tinkex::ErrorCategory::kUser);
   }
   if (checkup.health == Health::kSound) return;
-  superseded.keep();
+  training.superseded.keep();
   say_unchecked(run, done, checkup.why);
 }
 
 /// Trains until the last step or Ctrl-C, SIGTERM or SIGHUP, and saves on the way. Gives the steps
 /// that the model has taken.
-std::int64_t train(Workshop& shop, RunFolder& run, SupersededCheckpoints& superseded,
-                   std::int64_t last_step, std::int64_t save_every, MetricsLog& log) {
-  ProgressDisplay display(run.step(), run.plan.steps);
+std::int64_t train(Workshop& shop, Training& training, std::int64_t last_step,
+                   std::int64_t save_every) {
+  RunFolder& run = training.run;
+  ProgressDisplay& display = training.display;
   std::optional<PendingStep> previous, unproven;
   const auto record = [&] {
     if (!unproven) return;
-    run.save(unproven->number, std::move(*unproven->saved).get().value().path).value();
+    run.save(unproven->number, *unproven->checkpoint).value();
     unproven.reset();
-    superseded.remove();  // Only now: the record names the newer one.
+    training.superseded.remove();  // Only now: the record names the newer one.
     display.saved();
   };
   const auto finish_previous = [&] {
     if (!previous) return;
     PendingStep step = *std::exchange(previous, std::nullopt);
-    const double loss = finish_step(step);
-    log.append({step.number, loss, step.learning_rate, step.tokens, display.seconds()}).value();
-    display.show(step.number, loss, step.tokens, /*behind_a_save=*/unproven.has_value());
+    const double loss = finish_step(step, training);
+    training.log.append({step.number, loss, step.learning_rate, step.tokens, display.seconds()})
+        .value();
+    display.show(step.number, loss, step.tokens, /*with_a_save=*/step.checkpoint.has_value());
     record();  // That loss is of the model that was saved: it has not gone astray.
-    if (step.saved) unproven = std::move(step);
+    if (step.checkpoint) unproven = std::move(step);
   };
 
   // While the server computes a step, the next is prepared and sent: it never waits for us.
@@ -188,15 +197,13 @@ std::int64_t train(Workshop& shop, RunFolder& run, SupersededCheckpoints& supers
   while (done < last_step && stop_signal() == 0) {
     PendingStep next = submit_step(shop, run.plan, done++);
     finish_previous();
-    if (done % save_every == 0 && done < last_step) {
-      next.saved = submit_save(shop, done);
-    }
+    if (done % save_every == 0 && done < last_step) next.saved = submit_save(shop, done);
     previous = std::move(next);
   }
   const bool trained = previous.has_value();
   finish_previous();
   display.finish();
-  if (trained) check_model(shop, run, superseded, done);
+  if (trained) check_model(shop, training, done);
   record();
   return done;
 }
@@ -241,43 +248,38 @@ std::optional<std::vector<std::string>> sample(Workshop& shop) {
   return texts;
 }
 
-/// The run's server, or the embedded backend with its checkpoints in the run's folder.
-tinkex::torch_ext::Connection open_connection(RunFolder& run,
-                                              const tinkex::torch_ext::ConnectOptions& where) {
-  auto connection = tinkex::torch_ext::connect(where);
-  if (!connection) throw about_server(connection.error(), where);
-  if (!connection->embedded) run.plan.base_url = connection->service.options().base_url;
-  return *std::move(connection);
+/// Saves the model as it is after `done` steps. One that was stopped is on its way still: what it
+/// saves in its folder goes when it has gone on. On a server it takes no room here, and stays: a
+/// copy of the folder, or another program, may need it.
+void save_model(Workshop& shop, Training& training, std::int64_t done) {
+  RunFolder& run = training.run;
+  const bool goes = done != run.plan.steps && run.plan.base_url.empty();
+  const std::string name = (goes ? kOnTheWay : "step-") + std::to_string(done);
+  const std::string path =
+      training.patience.wait_for(shop.trainer.save_state(name), "the checkpoint").value().path;
+  run.expect(path).value();
+  run.save(done, path).value();
+  training.superseded.remove();
 }
 
-/// A model with fresh adapters, or as the run's checkpoint has it, optimizer included.
-TrainingClient open_model(tinkex::ServiceClient& service, const std::string& base_model,
-                          const RunFolder& run, bool rank_given) {
-  if (run.resumed()) {
-    auto trainer = service.create_training_client_from_state(run.checkpoint()).get();
-    if (!trainer) throw about_checkpoint(trainer.error(), run);
-    return *std::move(trainer);
-  }
-  auto trainer =
-      service
-          .create_lora_training_client(base_model, {.rank = run.plan.rank, .seed = run.plan.seed})
-          .get();
-  if (!trainer) throw about_new_model(trainer.error(), run.plan, rank_given);
-  return *std::move(trainer);
-}
-
-/// Trains and saves.
-void train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step,
-                    std::int64_t save_every) {
+/// Trains and saves. `gives_up` is of Patience.
+void train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step, std::int64_t save_every,
+                    std::chrono::milliseconds gives_up) {
   const auto log = MetricsLog::open(run.file("metrics.jsonl"), run.step()).value();
   SupersededCheckpoints superseded(shop.service, run);
-  const std::int64_t done = train(shop, run, superseded, last_step, save_every, *log);
-  if (run.step() != done || !run.saved()) {
-    // One that was stopped is on its way still: what it saves goes when it has gone on.
-    const bool ended = done == run.plan.steps;
-    const std::string name = (ended ? "step-" : kOnTheWay) + std::to_string(done);
-    run.save(done, shop.trainer.save_state(name).get().value().path).value();
-    superseded.remove();
+  ProgressDisplay display(run.step(), run.plan.steps);
+  const auto say = [&](const std::string& text) {
+    display.finish();
+    std::fprintf(stderr, "sft: %s\n", text.c_str());
+  };
+  Patience patience(say, gives_up);
+  Training training{run, *log, superseded, display, patience};
+  try {
+    const std::int64_t done = train(shop, training, last_step, save_every);
+    if (run.step() != done || !run.saved()) save_model(shop, training, done);
+  } catch (...) {
+    superseded.remove_unrecorded();
+    throw;
   }
   write_file(run.file("loss.svg"),
              draw_loss_curve(log->losses(), show_text(shop.task.description(), 74)))
@@ -310,14 +312,16 @@ Answers sample_before(Workshop& shop, const RunFolder& run) {
 int train_to_the_end(Workshop& shop, RunFolder& run, const Options& options,
                      const tinkex::torch_ext::Connection& connection,
                      const tinkex::torch_ext::ConnectOptions& where) {
-  const Answers before = sample_before(shop, run);
   const std::int64_t steps = run.plan.steps;
   const std::int64_t last_step =
       options.stop_after > 0 ? std::min(steps, run.step() + options.stop_after) : steps;
   Ending ending{.merge = options.merge};
   tinkex::Status merged = tinkex::ok_status();
+  const auto gives_up =
+      connection.embedded ? std::chrono::milliseconds(0) : shop.service.options().max_poll_failing;
   try {
-    train_and_save(shop, run, last_step, save_interval(options.save_every, steps));
+    const Answers before = sample_before(shop, run);
+    train_and_save(shop, run, last_step, save_interval(options.save_every, steps), gives_up);
     show_results(shop, before);
     ending.signal = stop_signal();
     if (options.merge && run.done() && ending.signal == 0) merged = merge(connection, run);
@@ -346,10 +350,10 @@ int fine_tune(const Options& options) {
   const std::unique_ptr<Task> task = open_task(plan).value();
   use_threads(options.threads);
 
-  const tinkex::torch_ext::Connection connection = open_connection(*run, where);
+  const tinkex::torch_ext::Connection connection = open_connection(*run, where).value();
   tinkex::ServiceClient service = connection.service;
   const KnownModel model = find_model(service, *run).value();
-  TrainingClient trainer = open_model(service, model.name, *run, options.rank.has_value());
+  TrainingClient trainer = open_model(service, model.name, *run, options.rank.has_value()).value();
   const auto tokenizer = open_tokenizer(trainer.info(), plan).value();
   const std::string cut = task->fit(*tokenizer, model.context_length).value();
   Workshop shop{trainer, *task, *tokenizer, service};
@@ -359,7 +363,7 @@ int fine_tune(const Options& options) {
 }
 
 int run(int argc, char** argv) {
-  tinkex::torch_ext::programs::enter_callers_directory();
+  enter_callers_directory("sft");
   const ParsedOptions parsed = parse_options(argc, argv);
   if (!parsed.options) return parsed.exit_code;
   try {
@@ -385,5 +389,5 @@ int main(int argc, char** argv) {
   open_standard_streams();
   ignore_write_signals();
   const int code = run(argc, argv);
-  return output_arrived() || code != 0 ? code : kFailure;
+  return output_arrived("sft") || code != 0 ? code : kFailure;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 #include "tinkex/error.h"
 #include "torch_ext/local/backend_options.h"
@@ -28,5 +29,9 @@ namespace tinkex::torch_ext {
 Status merge_adapter(const std::filesystem::path& base_model,
                      const std::filesystem::path& checkpoint, const std::filesystem::path& out,
                      local::WeightType weight_type = local::WeightType::kFloat32);
+
+/// Whether a folder of that name, beside an `out`, is what merge_adapter() writes until it is
+/// whole: one that is not being written was left by a process that was killed, and may be removed.
+bool is_unfinished_merge(std::string_view name);
 
 }  // namespace tinkex::torch_ext

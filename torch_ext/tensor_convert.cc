@@ -81,7 +81,9 @@ Result<TensorData> widened(const at::Tensor& tensor, TensorName name) {
   at::Tensor wide = on_host(tensor.detach()).to(at::kLong);
   // Only those of uint64 can be negative now.
   if (wide.numel() > 0 && at::min(wide).item<std::int64_t>() < 0) {
-    return refused(name, "has an element beyond 2^63 - 1, the most that is sent of uint64");
+    return refused(name,
+                   "has an element beyond 2^63 - 1, the most that is sent of uint64; replace "
+                   "it, or if it stands for a negative number convert with .view(torch::kLong)");
   }
   const void* data = wide.data_ptr();
   std::vector<std::int64_t> shape = wide.sizes().vec();

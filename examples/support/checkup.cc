@@ -35,7 +35,7 @@ Checkup examine(const tinkex::Result<tinkex::ForwardBackwardOutput>& pass,
   bool told = false;
   if (const auto loss = pass->metrics.find("loss:sum"); loss != pass->metrics.end()) {
     if (!std::isfinite(loss->second)) return {Health::kRuined, "the loss is not finite"};
-    told = true;
+    told = loss->second != 0;
   }
   for (std::size_t i = 0; i < std::min(data.size(), pass->loss_fn_outputs.size()); ++i) {
     const std::optional<bool> finite = are_finite(pass->loss_fn_outputs[i], data[i]);

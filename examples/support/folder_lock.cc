@@ -6,12 +6,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
 #include <utility>
 
 #include "examples/support/files.h"
 
 namespace sft {
 namespace {
+
+/// Some file systems may never tell the same of an open file and of its name.
+constexpr int kAttempts = 100;
 
 /// Whether `path` still names the open file: it may have been removed, or the folder moved.
 bool is_at(int file, const std::filesystem::path& path) {
@@ -25,7 +29,7 @@ bool is_at(int file, const std::filesystem::path& path) {
 
 tinkex::Result<std::unique_ptr<FolderLock>> FolderLock::take(const std::filesystem::path& folder) {
   std::filesystem::path path = folder / ".lock";
-  for (;;) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
     const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (file < 0) return file_error("make", path, errno);
     if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
@@ -39,6 +43,10 @@ tinkex::Result<std::unique_ptr<FolderLock>> FolderLock::take(const std::filesyst
     }
     ::close(file);  // Its holder removed it just before we locked it, and locks nobody out.
   }
+  return tinkex::Error(tinkex::ErrorCode::kIo,
+                       "cannot lock " + path.string() + ": it was another file after each of " +
+                           std::to_string(kAttempts) +
+                           " attempts; choose a folder on another file system by --out");
 }
 
 FolderLock::~FolderLock() {

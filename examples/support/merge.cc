@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -20,17 +19,28 @@ constexpr char kMerged[] = "merged";
 /// Removes what merges that were killed have left, hundreds of megabytes each. Nobody else writes a
 /// model here: the run's lock is held.
 void remove_drafts(const std::filesystem::path& folder) {
-  constexpr std::string_view kPrefix = ".tmp-";  // And 16 digits, as merge_adapter() calls them.
   std::error_code problem;
   std::vector<std::filesystem::path> drafts;
   std::filesystem::directory_iterator entry(folder, problem);
   for (; !problem && entry != std::filesystem::directory_iterator(); entry.increment(problem)) {
     const std::string name = entry->path().filename().string();
-    if (name.starts_with(kPrefix) && name.size() == kPrefix.size() + 16) {
-      drafts.push_back(entry->path());
-    }
+    if (tinkex::torch_ext::is_unfinished_merge(name)) drafts.push_back(entry->path());
   }
   for (const auto& draft : drafts) std::filesystem::remove_all(draft, problem);
+}
+
+/// Of a model for which the embedded backend has no files.
+tinkex::Error nothing_to_merge_into(const RunFolder& run) {
+  const std::string& model = run.plan.base_model;
+  if (is_built_in(model)) {
+    return tinkex::invalid_argument(
+        "--merge: " + model + " is built in and has no files to merge into; " +
+        (run.resumed() ? "leave the option out" : "give a folder or a GGUF file by --base-model"));
+  }
+  if (run.resumed()) return model_is_gone(model).with_context("--merge");
+  return tinkex::invalid_argument("--merge: --base-model " + model +
+                                  " is no file or folder; give the path of a folder or a GGUF "
+                                  "file");
 }
 
 }  // namespace
@@ -42,9 +52,7 @@ tinkex::Status check_merge(const RunFolder& run, const tinkex::torch_ext::Connec
         "files in this process");
   }
   if (where.embedded.base_models.empty()) {
-    return tinkex::invalid_argument("--merge: " + run.plan.base_model +
-                                    " is built in and has no files to merge into; give a folder or "
-                                    "a GGUF file by --base-model");
+    return nothing_to_merge_into(run);
   }
   std::error_code problem;
   // Of a link itself, which may lead nowhere: nothing is written through it.

@@ -32,8 +32,8 @@ constexpr char kExamples[] =
     "                                        train on the hosted service, or with TINKER_BASE_URL\n"
     "                                        on any other: NAME is one of its models (a wrong one\n"
     "                                        lists them), whose tokens are other than bytes\n"
-    "Exit codes: 0 done, 1 failure, 2 wrong arguments, 130 stopped by Ctrl-C (143: SIGTERM,\n"
-    "129: SIGHUP) and saved.";
+    "Exit codes: 0 done, 1 failure, 2 wrong arguments or a --learning-rate that ruins the model,\n"
+    "130 stopped by Ctrl-C (143: SIGTERM, 129: SIGHUP) and saved.";
 
 /// Options, each with a check of its value. What the checks find is noted, and not thrown by CLI11:
 /// so a command line is told all that is wrong with it at once.

@@ -1,21 +1,20 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 
 #include "tinkex/error.h"
+#include "torch_ext/programs/dtypes.h"
 
 namespace sft {
 
 /// The --tokenizer that is no file.
 inline constexpr char kBytes[] = "bytes";
 
-/// How the embedded backend may hold a model's weights: --dtype.
-inline constexpr char kFloat32[] = "float32";
-inline constexpr char kBfloat16[] = "bfloat16";
-inline constexpr std::array kDtypes{kFloat32, kBfloat16};
+using tinkex::torch_ext::programs::kBfloat16;
+using tinkex::torch_ext::programs::kDtypes;
+using tinkex::torch_ext::programs::kFloat32;
 
 /// The most examples of a step: all of them are in memory at once.
 inline constexpr std::int64_t kLargestBatch = 65536;

@@ -89,9 +89,8 @@ Progress ProgressDisplay::measure(std::int64_t step, double loss) const {
                   .seconds_left = elapsed / done * static_cast<double>(steps_ - step)};
 }
 
-void ProgressDisplay::show(std::int64_t step, double loss, std::int64_t tokens,
-                           bool behind_a_save) {
-  if (behind_a_save) {
+void ProgressDisplay::show(std::int64_t step, double loss, std::int64_t tokens, bool with_a_save) {
+  if (with_a_save) {
     throughput_.skip_to(seconds());
   } else {
     throughput_.add(tokens, seconds());

@@ -58,9 +58,9 @@ class ProgressDisplay {
   ProgressDisplay(const ProgressDisplay&) = delete;
   ProgressDisplay& operator=(const ProgressDisplay&) = delete;
 
-  /// After each step, with the tokens that it trained on. `behind_a_save` if the server may have
-  /// saved before it, which makes it none to measure the speed by.
-  void show(std::int64_t step, double loss, std::int64_t tokens, bool behind_a_save = false);
+  /// After each step, with the tokens that it trained on. `with_a_save` if that time holds a
+  /// save, too, which makes it none to measure the speed by.
+  void show(std::int64_t step, double loss, std::int64_t tokens, bool with_a_save = false);
   /// What was done since the last step was saving.
   void saved() { throughput_.skip_to(seconds()); }
   /// Leaves the bar as it is and goes on below it.

@@ -39,12 +39,10 @@ bool has_metrics(const fs::path& folder) {
   return !missing && bytes > 0;
 }
 
-bool is_on_the_way(const std::string& checkpoint) {
-  return checkpoint.substr(checkpoint.rfind('/') + 1).starts_with(kOnTheWay);
-}
-
-/// Tells a run's folder from a copy of it, on this machine or another, wherever it is moved. In
-/// hexadecimal, for JSON holds UTF-8 alone.
+/// Tells a run's folder from a copy of it, on this machine or another, and stays when it is moved
+/// within a file system. A run that is moved further, or that a new container with another host
+/// name goes on with, counts as a copy: so it leaves a checkpoint behind, and never takes another
+/// run's. In hexadecimal, for JSON holds UTF-8 alone.
 std::string identity_of(const fs::path& folder) {
   namespace local = tinkex::torch_ext::local;
   std::array<char, 256> host{};
@@ -62,6 +60,10 @@ bool has_state(const fs::path& folder) {
 }
 
 }  // namespace
+
+bool is_on_the_way(const std::string& checkpoint) {
+  return checkpoint.substr(checkpoint.rfind('/') + 1).starts_with(kOnTheWay);
+}
 
 Status place(const char* option, const std::string& path, std::string& to) {
   std::error_code error;
@@ -290,19 +292,37 @@ Status RunFolder::read_state(const std::string& text) {
     plan = plan_from(state.at("plan"));
     // The embedded backend's checkpoints lie in the folder, and were copied with it.
     copied_ = !plan.base_url.empty() && state.value("folder", "") != identity_of(path_);
-    if (copied_) superseded_.clear();
+    if (copied_) left_behind_ = std::exchange(superseded_, {});
+    if (copied_ && is_on_the_way(checkpoint_)) left_behind_.push_back(checkpoint_);
+    record_ = text;
   } catch (const json::exception&) {
     return damaged();
   }
   return tinkex::ok_status();
 }
 
+Status RunFolder::expect(const std::string& checkpoint) {
+  if (checkpoint == checkpoint_) return tinkex::ok_status();
+  unrecorded_ = checkpoint;
+  std::erase(superseded_, checkpoint);
+  superseded_.push_back(checkpoint);
+  if (!saved()) return tinkex::ok_status();
+  json state = json::parse(record_);  // All else stays, whose folder it is, too.
+  state["superseded"] = superseded_;
+  std::string record = state.dump(2) + "\n";
+  Status written = write_file(file(kState), record);
+  if (written) record_ = std::move(record);
+  return written;
+}
+
 Status RunFolder::save(std::int64_t step, std::string checkpoint) {
+  // Whatever becomes of the record: it may name it even where that cannot be made durable.
+  std::erase(superseded_, checkpoint);
+  if (unrecorded_ == checkpoint) unrecorded_.clear();
   std::vector<std::string> superseded = superseded_;
   if (is_on_the_way(checkpoint_) && checkpoint_ != checkpoint && !copied_) {
     superseded.push_back(checkpoint_);
   }
-  std::erase(superseded, checkpoint);
   // With those, as this process may end before they are deleted.
   const json state = {{"format", kFormat},
                       {"step", step},
@@ -310,8 +330,10 @@ Status RunFolder::save(std::int64_t step, std::string checkpoint) {
                       {"superseded", superseded},
                       {"folder", identity_of(path_)},
                       {"plan", to_json(plan)}};
-  Status written = write_file(file(kState), state.dump(2) + "\n");
+  std::string record = state.dump(2) + "\n";
+  Status written = write_file(file(kState), record);
   if (!written) return written;
+  record_ = std::move(record);
   superseded_ = std::move(superseded);
   copied_ = false;
   step_ = step;

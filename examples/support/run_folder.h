@@ -15,6 +15,7 @@ namespace sft {
 /// What the checkpoints are called that a run saves on its way, with their step behind it. They go
 /// when a later one is recorded.
 inline constexpr char kOnTheWay[] = "on-the-way-";
+bool is_on_the_way(const std::string& checkpoint);
 
 /// Makes a path mean the same from everywhere: absolute, without a slash at the end. `option`
 /// begins the error of one that cannot be recorded.
@@ -50,6 +51,9 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
+  /// Notes a checkpoint that was saved and may be recorded later: it is superseded until then, for
+  /// it is of no use if the run ends before. Where nothing is recorded yet only this process knows.
+  tinkex::Status expect(const std::string& checkpoint);
   /// Records a checkpoint, in `state.json`; replaces the record before as a whole or not at all. If
   /// the one before was saved on the way, it is superseded from then on, unless it lies on a
   /// server and was recorded in another folder, of which this one is a copy: that run needs it.
@@ -70,6 +74,11 @@ class RunFolder {
   const std::vector<std::string>& superseded() const { return superseded_; }
   /// The record that follows does not name it any more.
   void forget_superseded(const std::string& path) { std::erase(superseded_, path); }
+  /// The one that expect() noted last, if it was not recorded since; else "".
+  const std::string& unrecorded() const { return unrecorded_; }
+  /// Checkpoints on the server that this run will not delete when they are superseded, as its
+  /// folder may be a copy of the one that they belong to.
+  const std::vector<std::string>& left_behind() const { return left_behind_; }
 
   Plan plan;
 
@@ -89,6 +98,9 @@ class RunFolder {
   std::string checkpoint_;
   bool copied_ = false;  ///< The record may be another folder's: its checkpoints are not ours.
   std::vector<std::string> superseded_;
+  std::string unrecorded_;
+  std::vector<std::string> left_behind_;
+  std::string record_;  ///< What `state.json` holds.
 };
 
 }  // namespace sft

@@ -52,15 +52,34 @@ std::filesystem::path cache_folder() {
   return variable("HOME") / ".cache" / "tinkex";
 }
 
-bool is_built_in(const std::string& base_model) { return base_model.starts_with("tinkex/"); }
+/// Whether a model is small and knows nothing, as those that come with tinkex; on a server, too.
+bool is_small(const std::string& base_model) { return base_model.starts_with("tinkex/"); }
 
 /// Whether a base model is one of the files on this machine.
 bool is_path(const std::string& base_model) {
   std::error_code missing;
-  return !local::built_in_config(base_model) && std::filesystem::exists(base_model, missing);
+  return !is_built_in(base_model) && std::filesystem::exists(base_model, missing);
+}
+
+/// Of a --dtype that the model cannot have.
+tinkex::Error no_dtype(const std::string& dtype, const std::string& base_model, bool embedded) {
+  const std::string which =
+      "--dtype " + dtype + " is for a model from files in this process, and " + base_model;
+  if (!embedded) return invalid_argument(which + " is a server's; leave it out");
+  if (is_built_in(base_model)) return invalid_argument(which + " is built in; leave it out");
+  return invalid_argument(which +
+                          " is no file or folder; give the path of one by --base-model, or leave "
+                          "--dtype out");
 }
 
 }  // namespace
+
+bool is_built_in(const std::string& base_model) { return local::built_in_config(base_model).ok(); }
+
+tinkex::Error model_is_gone(const std::string& base_model) {
+  return invalid_argument("the run's model is gone: there is no " + base_model +
+                          "; put it back, or start anew with --out");
+}
 
 tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run,
                                                                   const Options& options) {
@@ -80,11 +99,7 @@ tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run
   if (run.plan.base_model.empty()) run.plan.base_model = kSmallModel;
   const bool from_files = embedded && is_path(run.plan.base_model);
   if (!from_files && options.dtype && *options.dtype != kFloat32) {
-    return invalid_argument("--dtype " + *options.dtype +
-                            " is for a model from files in this "
-                            "process, and " +
-                            run.plan.base_model + (embedded ? " is built in" : " is a server's") +
-                            "; leave it out");
+    return no_dtype(*options.dtype, run.plan.base_model, embedded);
   }
   if (from_files) {
     const std::string given = run.plan.base_model;
@@ -136,6 +151,30 @@ tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run) {
                                        " (restore that folder, or start anew with --out)");
 }
 
+tinkex::Result<tinkex::torch_ext::Connection> open_connection(
+    RunFolder& run, const tinkex::torch_ext::ConnectOptions& where) {
+  auto connection = tinkex::torch_ext::connect(where);
+  if (!connection) return about_server(connection.error(), where);
+  if (!connection->embedded) run.plan.base_url = connection->service.options().base_url;
+  return connection;
+}
+
+tinkex::Result<tinkex::TrainingClient> open_model(tinkex::ServiceClient& service,
+                                                  const std::string& base_model,
+                                                  const RunFolder& run, bool rank_given) {
+  if (run.resumed()) {
+    auto trainer = service.create_training_client_from_state(run.checkpoint()).get();
+    if (!trainer) return about_checkpoint(trainer.error(), run);
+    return *std::move(trainer);
+  }
+  auto trainer =
+      service
+          .create_lora_training_client(base_model, {.rank = run.plan.rank, .seed = run.plan.seed})
+          .get();
+  if (!trainer) return about_new_model(trainer.error(), run.plan, rank_given);
+  return *std::move(trainer);
+}
+
 namespace {
 
 /// Of a model that the backend does not have.
@@ -145,14 +184,12 @@ tinkex::Error unknown_model(const RunFolder& run, const std::vector<SupportedMod
   if (!run.plan.base_url.empty() && is_path(model)) {
     return invalid_argument("--base-model " + model + ": " + server_name(run.plan.base_url) +
                             " does not serve it" + others +
-                            "; to train it in this process, unset TINKER_BASE_URL and leave "
-                            "--base-url out, or start local_server with it");
+                            "; to train it in this process, unset TINKER_BASE_URL and "
+                            "TINKER_API_KEY, and leave --base-url out; or start local_server with "
+                            "it");
   }
   const bool named_like_a_file = model.find_first_of("/.") == 0 || model.ends_with(".gguf");
-  if (named_like_a_file && run.resumed()) {
-    return invalid_argument("the run's model is gone: there is no " + model +
-                            "; put it back, or start anew with --out");
-  }
+  if (named_like_a_file && run.resumed()) return model_is_gone(model);
   return invalid_argument(
       "--base-model " + model + (named_like_a_file ? ": is no file or folder, and" : ":") +
       " is unknown here" + others + "; or give the path of a folder or a GGUF file");
@@ -213,7 +250,7 @@ std::string fetched_model() {
 }
 
 void choose_defaults(Plan& plan) {
-  const bool small = is_built_in(plan.base_model);
+  const bool small = is_small(plan.base_model);
   if (plan.steps == 0) plan.steps = small ? 1000 : 60;
   if (plan.batch_size == 0) plan.batch_size = small ? 64 : 8;
   if (plan.learning_rate == 0) plan.learning_rate = small ? 5e-3 : 5e-4;
@@ -221,7 +258,7 @@ void choose_defaults(Plan& plan) {
 
 tinkex::Result<std::unique_ptr<Task>> open_task(const Plan& plan) {
   if (plan.data.empty()) {
-    return is_built_in(plan.base_model) ? pig_latin_task(plan.seed) : orders_task(plan.seed);
+    return is_small(plan.base_model) ? pig_latin_task(plan.seed) : orders_task(plan.seed);
   }
   auto examples = read_examples(plan.data);
   if (!examples) return examples.error();

@@ -17,12 +17,18 @@ namespace sft {
 /// Where to train: the run's server, or the embedded backend with its checkpoints in the folder.
 /// Without a base model the plan gets the default one. If the embedded backend is to load it from a
 /// path, the plan's becomes absolute.
-/// Errors: of place().
+/// Errors: of place(); kInvalidArgument for a --dtype of a model without files.
 tinkex::Result<tinkex::torch_ext::ConnectOptions> connect_options(RunFolder& run,
                                                                   const Options& options);
 
 /// How the plan wants the weights of a model from files.
 tinkex::torch_ext::local::WeightType weight_type(const Plan& plan);
+
+/// Whether the embedded backend has that model without any files.
+bool is_built_in(const std::string& base_model);
+
+/// Of a run whose model was one from files, which are not there any more.
+tinkex::Error model_is_gone(const std::string& base_model);
 
 /// An error of connecting, with the server that it is about where it does not say so itself.
 tinkex::Error about_server(tinkex::Error error, const tinkex::torch_ext::ConnectOptions& options);
@@ -34,6 +40,17 @@ tinkex::Error about_new_model(tinkex::Error error, const Plan& plan, bool rank_g
 /// An error of opening the run's checkpoint, with the remedy where it is on this machine: about the
 /// checkpoint, or about a model that was changed since.
 tinkex::Error about_checkpoint(tinkex::Error error, const RunFolder& run);
+
+/// The run's server, which it records, or the embedded backend with its checkpoints in the run's
+/// folder. Errors: as about_server() has them.
+tinkex::Result<tinkex::torch_ext::Connection> open_connection(
+    RunFolder& run, const tinkex::torch_ext::ConnectOptions& where);
+
+/// A model with fresh adapters, or as the run's checkpoint has it, optimizer included. Errors: as
+/// about_new_model() or about_checkpoint() has them.
+tinkex::Result<tinkex::TrainingClient> open_model(tinkex::ServiceClient& service,
+                                                  const std::string& base_model,
+                                                  const RunFolder& run, bool rank_given);
 
 /// A model that a server has.
 struct KnownModel {

@@ -30,13 +30,21 @@ bool is_answered(const tinkex::Error& error) {
 void SupersededCheckpoints::remove() {
   const std::vector<std::string> all = run_.superseded();
   for (const std::string& path : all) {
-    if (!deletes_) return;
-    const auto gone = service_.delete_checkpoint(path, {.deadline = kPatience}).get();
-    if (gone || is_settled(gone.error())) {
-      run_.forget_superseded(path);
-    } else {
-      deletes_ = is_answered(gone.error());
-    }
+    if (deletes_) remove(path);
+  }
+}
+
+void SupersededCheckpoints::remove_unrecorded() {
+  const std::string path = run_.unrecorded();
+  if (!path.empty()) remove(path);
+}
+
+void SupersededCheckpoints::remove(const std::string& path) {
+  const auto gone = service_.delete_checkpoint(path, {.deadline = kPatience}).get();
+  if (gone || is_settled(gone.error())) {
+    run_.forget_superseded(path);
+  } else {
+    deletes_ = is_answered(gone.error());
   }
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "examples/support/run_folder.h"
 #include "tinkex/service_client.h"
 
@@ -15,10 +17,15 @@ class SupersededCheckpoints {
       : service_(service), run_(run) {}
 
   void remove();
+  /// Deletes the checkpoint that was saved last if a run that fails has not recorded it: nobody
+  /// will ask for it. The others stay, as what is recorded may be worth less than they are.
+  void remove_unrecorded();
   /// From now on all stay: the later one may be worth less than those.
   void keep() { deletes_ = false; }
 
  private:
+  void remove(const std::string& path);
+
   tinkex::ServiceClient& service_;
   RunFolder& run_;
   bool deletes_ = true;

@@ -38,7 +38,8 @@ cat error.txt
 grep -q "expected a model whose tokenizer is tinkex/bytes, got '.*llama.gguf'" error.txt
 [ "$("$example" tinkex/tiny | tail -n 1)" = wednesday ]
 
-if "$example" --help 2>error.txt; then exit 1; fi
+[ "$("$example" --help)" = "usage: core_example [MODEL]" ]
+if "$example" --halp 2>error.txt; then exit 1; fi
 [ "$(cat error.txt)" = "usage: core_example [MODEL]" ]
 
 # Without a server the error is one line.

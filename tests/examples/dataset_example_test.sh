@@ -2,6 +2,7 @@
 # A run that is stopped and resumed has the losses, bit for bit, of one that was not.
 set -eu
 example=$PWD/$1
+server=$PWD/$2
 cd "$TEST_TMPDIR"
 unset TINKER_BASE_URL TINKER_API_KEY BUILD_WORKING_DIRECTORY
 
@@ -36,6 +37,18 @@ grep -q '^to start again, name another folder, or remove part$' out.txt
 (cd / && BUILD_WORKING_DIRECTORY=$TEST_TMPDIR "$example" notes.jsonl by-bazel 1)
 [ -f by-bazel/progress.pt ]
 "$example" --help | grep -q '^usage: dataset_example FILE.jsonl FOLDER'
+
+# What a server has saved is not in the folder, and nothing says that it is.
+"$server" --port 0 >server.txt &
+trap "kill $!" EXIT
+for _ in $(seq 600); do
+  grep -q "Press Ctrl-C" server.txt && break
+  sleep 0.05
+done
+url=$(sed -n 's/^Serving .* on //p' server.txt)
+TINKER_BASE_URL=$url "$example" notes.jsonl remote >out.txt
+grep -q '^checkpoint tinker://' out.txt
+if grep -q 'in remote/backend' out.txt; then exit 1; fi
 
 # expect DATA FOLDER TEXT [STEPS]: one line on stderr with the text.
 expect() {

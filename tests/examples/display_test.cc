@@ -81,11 +81,11 @@ TEST(ThroughputTest, TheTimeOfSavingDoesNotCount) {
   EXPECT_DOUBLE_EQ(throughput.tokens_per_second(), 100);
 }
 
-TEST(ProgressDisplayTest, AStepBehindASaveIsShownButNotMeasured) {
+TEST(ProgressDisplayTest, AStepWithASaveIsShownButNotMeasured) {
   ::testing::internal::CaptureStdout();
   ProgressDisplay display(0, 3);
   display.show(1, 1, 0);
-  display.show(2, 1, 1'000'000'000, /*behind_a_save=*/true);
+  display.show(2, 1, 1'000'000'000, /*with_a_save=*/true);
   display.saved();
   display.show(3, 1, 0);
   const std::string shown = ::testing::internal::GetCapturedStdout();

@@ -38,6 +38,13 @@ TEST(OptionsTest, NothingGivenIsNothingSet) {
   EXPECT_FALSE(parsed.options->steps || parsed.options->learning_rate || parsed.options->out);
 }
 
+TEST(OptionsTest, TheHelpTellsTheExitCodeOfALearningRateThatRuinsTheModel) {
+  ::testing::internal::CaptureStdout();
+  EXPECT_EQ(parse({"--help"}).exit_code, 0);
+  EXPECT_THAT(::testing::internal::GetCapturedStdout(),
+              HasSubstr("2 wrong arguments or a --learning-rate that ruins the model"));
+}
+
 TEST(OptionsTest, ValuesArrive) {
   const ParsedOptions parsed = parse({"--steps",
                                       "7",

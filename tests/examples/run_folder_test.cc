@@ -99,12 +99,63 @@ TEST(RunFolderTest, WhatWasSavedOnTheWayIsSupersededByTheNextRecord) {
   EXPECT_THAT(run->superseded(), ElementsAre("tinker://run/weights/on-the-way-4"));
 }
 
+/// What `state.json` lists.
+std::string recorded(const fs::path& path) { return read_text(path / "state.json").value(); }
+
+TEST(RunFolderTest, WhatIsSavedAndNotYetRecordedIsSupersededUntilItIs) {
+  const fs::path path = fresh("expected");
+  make_run_on_its_way(path, kServer);
+  const auto superseded = [&] { return RunFolder::open(resume(path)).value()->superseded(); };
+  {
+    const auto run = RunFolder::open(resume(path)).value();
+    ASSERT_TRUE(run->expect("tinker://run/weights/on-the-way-6").ok());
+    EXPECT_EQ(run->unrecorded(), "tinker://run/weights/on-the-way-6");
+  }  // Killed.
+  EXPECT_THAT(superseded(), ElementsAre("tinker://run/weights/on-the-way-2",
+                                        "tinker://run/weights/on-the-way-6"));
+  EXPECT_EQ(RunFolder::open(resume(path)).value()->step(), 4);
+  {
+    const auto run = RunFolder::open(resume(path)).value();
+    ASSERT_TRUE(run->expect("tinker://run/weights/on-the-way-6").ok());
+    ASSERT_TRUE(run->save(6, "tinker://run/weights/on-the-way-6").ok());
+    EXPECT_EQ(run->unrecorded(), "");
+  }
+  EXPECT_THAT(superseded(), ElementsAre("tinker://run/weights/on-the-way-2",
+                                        "tinker://run/weights/on-the-way-4"));
+}
+
+TEST(RunFolderTest, ARecordThatFailsMayBeThereAndSoItsCheckpointIsNotSuperseded) {
+  const fs::path path = fresh("undurable");
+  make_run_on_its_way(path, kServer);
+  const auto run = RunFolder::open(resume(path)).value();
+  ASSERT_TRUE(run->expect("tinker://run/weights/on-the-way-6").ok());
+  fs::create_directories(path / "state.json.part");  // The record cannot be written.
+  ASSERT_FALSE(run->save(6, "tinker://run/weights/on-the-way-6").ok());
+  EXPECT_THAT(run->superseded(), ElementsAre("tinker://run/weights/on-the-way-2"));
+  EXPECT_EQ(run->unrecorded(), "");
+}
+
+TEST(RunFolderTest, ACopyThatHasRecordedNothingStaysACopy) {
+  const fs::path path = fresh("lender");
+  make_run_on_its_way(path, kServer);
+  const fs::path other = fresh("borrower");
+  fs::copy(path, other, fs::copy_options::recursive);
+  ASSERT_TRUE(RunFolder::open(resume(other)).value()->expect("tinker://copy/weights/x-6").ok());
+  EXPECT_THAT(recorded(other), HasSubstr("x-6"));
+  const auto copy = RunFolder::open(resume(other)).value();
+  ASSERT_TRUE(copy->save(8, "tinker://copy/weights/on-the-way-8").ok());
+  EXPECT_THAT(copy->superseded(), IsEmpty());
+}
+
 TEST(RunFolderTest, ACopyOfARunSupersedesNothingOfTheRunsOwn) {
   const fs::path path = fresh("original");
   make_run_on_its_way(path, kServer);
+  EXPECT_THAT(RunFolder::open(resume(path)).value()->left_behind(), IsEmpty());
   const fs::path other = fresh("copy");
   fs::copy(path, other, fs::copy_options::recursive);
   const auto copy = RunFolder::open(resume(other)).value();
+  EXPECT_THAT(copy->left_behind(), ElementsAre("tinker://run/weights/on-the-way-2",
+                                               "tinker://run/weights/on-the-way-4"));
   ASSERT_TRUE(copy->save(6, "tinker://copy/weights/on-the-way-6").ok());
   EXPECT_THAT(copy->superseded(), IsEmpty());
   ASSERT_TRUE(copy->save(8, "tinker://copy/weights/on-the-way-8").ok());

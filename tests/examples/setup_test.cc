@@ -3,11 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "examples/support/announce.h"
 #include "examples/support/batch.h"
+#include "examples/support/checkup.h"
+#include "examples/support/merge.h"
+#include "examples/support/pig_latin.h"
 #include "examples/support/superseded.h"
 #include "tinkex/mocks/tinker_script.h"
 #include "torch_ext/backend_errors.h"
@@ -104,6 +108,96 @@ TEST_F(SetupTest, OnlyTheEmbeddedBackendTakesABaseModelForAPath) {
   run->plan.base_url.clear();
   ASSERT_EQ(connect_options(*run, options_)->embedded.base_models.size(), 1u);
   EXPECT_EQ(run->plan.base_model, fs::absolute(kModels / "qwen3").string());
+}
+
+TEST_F(SetupTest, WhoHasAKeyIsToldToUnsetItToTrainHere) {
+  options_.base_model = (kModels / "qwen3").string();
+  const auto run = RunFolder::open(options_).value();
+  run->plan.base_model = *options_.base_model;
+  tinkex::torch_ext::ConnectOptions where;
+  where.where = tinkex::torch_ext::Backend::kEmbedded;  // In the server's place.
+  auto connection = tinkex::torch_ext::connect(where).value();
+  run->plan.base_url = "http://127.0.0.1:9";
+  ::setenv("TINKER_API_KEY", "tml-key", 1);
+  EXPECT_EQ(tinkex::torch_ext::choose_backend({}), tinkex::torch_ext::Backend::kServer);
+  const auto found = find_model(connection.service, *run);
+  ::unsetenv("TINKER_API_KEY");
+  ASSERT_FALSE(found.ok());
+  EXPECT_THAT(found.error().message(),
+              HasSubstr("unset TINKER_BASE_URL and TINKER_API_KEY, and leave --base-url out"));
+}
+
+TEST_F(SetupTest, AModelThatIsNotThereIsNotCalledBuiltIn) {
+  const auto run = RunFolder::open(options_).value();
+  options_.dtype = kBfloat16;
+  for (const char* model : {"/no/such.gguf", "tinkex/none"}) {
+    run->plan.base_model = model;
+    const auto refused = connect_options(*run, options_);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_THAT(refused.error().message(),
+                HasSubstr(std::string(model) + " is no file or folder; give the path of one"));
+    tinkex::torch_ext::ConnectOptions where;
+    where.where = tinkex::torch_ext::Backend::kEmbedded;
+    EXPECT_THAT(check_merge(*run, where).error().message(),
+                HasSubstr("--base-model " + std::string(model) + " is no file or folder; give"));
+  }
+}
+
+TEST_F(SetupTest, WhereACheckpointGoesThatIsSaid) {
+  const auto run = RunFolder::open(options_).value();
+  run->plan.steps = 9;
+  const auto said = [&](const std::string& name, const std::string& base_url) {
+    run->plan.base_url = base_url;
+    EXPECT_TRUE(run->save(4, "tinker://run/weights/" + name).ok());
+    ::testing::internal::CaptureStdout();
+    say_how_to_go_on(*run, {});
+    return ::testing::internal::GetCapturedStdout();
+  };
+  const std::string goes = "            which goes when this run goes on\nGo on: ";
+  EXPECT_THAT(said("on-the-way-4", "http://h"), HasSubstr("on-the-way-4\n" + goes));
+  EXPECT_THAT(said("on-the-way-4", ""), HasSubstr("/backend\n" + goes));
+  EXPECT_THAT(said("step-4", "http://h"), ::testing::Not(HasSubstr("goes when")));
+}
+
+TEST_F(SetupTest, WhatARunLeavesBehindIsSaidWhereItTellsWhatItGoesOnFrom) {
+  tinkex::mocks::TinkerScript tinker;
+  tinkex::torch_ext::ConnectOptions where;
+  where.client = tinker.options();
+  auto connection = tinkex::torch_ext::connect(where).value();
+  const auto trainer = connection.service.create_lora_training_client("scripted").get().value();
+  fs::remove_all(root_);
+  {
+    const auto run = RunFolder::open(options_).value();
+    run->plan.steps = 9;
+    run->plan.batch_size = 1;
+    run->plan.learning_rate = 0.1;
+    run->plan.base_url = tinker.base_url();
+    ASSERT_TRUE(run->save(4, "tinker://run/weights/on-the-way-4").ok());
+  }
+  const auto said = [&](const fs::path& folder) {
+    Options options;
+    options.resume = folder.string();
+    const auto run = RunFolder::open(options).value();
+    ::testing::internal::CaptureStdout();
+    greet(connection, trainer, *pig_latin_task(1), *run, {});
+    return ::testing::internal::GetCapturedStdout();
+  };
+  fs::copy(root_ / "run", root_ / "copy", fs::copy_options::recursive);
+  const std::string stays = "tinker://run/weights/on-the-way-4 stays on the server: ";
+  EXPECT_THAT(said(root_ / "copy"), HasSubstr(stays));
+  EXPECT_THAT(said(root_ / "run"), ::testing::Not(HasSubstr(stays)));
+}
+
+TEST(CheckupTest, ALossOfZeroAloneTellsNothing) {
+  tinkex::ForwardBackwardOutput output;
+  output.loss_fn_outputs.emplace_back();
+  const std::vector<tinkex::Datum> data(1);
+  const auto health = [&](double loss) {
+    output.metrics = {{"loss:sum", loss}};
+    return examine(output, data, false).health;
+  };
+  EXPECT_EQ(health(0), Health::kUnknown);
+  EXPECT_EQ(health(0.5), Health::kSound);
 }
 
 TEST_F(SetupTest, AModelThatCannotBeMadeAsAskedNamesTheOptions) {

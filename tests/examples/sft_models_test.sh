@@ -53,6 +53,9 @@ test_pretrained() {
   "$sft" --resume folder --threads 1 >out.txt 2>err.txt && fail "went on without its model"
   grep -q "the run's model is gone: there is no $PWD/qwen3; put it back" err.txt ||
     fail "no word of a model that is gone: $(cat err.txt)"
+  "$sft" --resume folder --merge --threads 1 >out.txt 2>err.txt && fail "merged without its model"
+  grep -q -- "--merge: the run's model is gone: there is no $PWD/qwen3; put it back" err.txt ||
+    fail "no word of a model to merge that is gone: $(cat err.txt)"
   mv away qwen3
   (cd elsewhere && "$sft" --resume ../folder --threads 1) >out.txt 2>err.txt ||
     fail "to go on with a model from a folder: $(cat err.txt)"
@@ -116,6 +119,7 @@ test_merge() {
   [ $? = 2 ] || fail "a link that leads nowhere was found after the training: $(cat err.txt)"
   [ ! -e linked/state.json ] || fail "a run that cannot be merged was trained"
   refused 2 "tinkex/nano is built in and has no files" "${small[@]}" --merge
+  refused 2 "--merge: --base-model /no/such.gguf is no file or folder" --base-model /no/such.gguf --merge
   refused 2 "the adapter stays on the server" --base-url http://127.0.0.1:9 --merge
 }
 
@@ -147,14 +151,15 @@ test_merge_later() {
   [ "$said" = "--resume $PWD/done --merge" ] || fail "how to merge: $(cat out.txt)"
   cp done/state.json done/metrics.jsonl .
   # As a merge that was killed leaves it, and what is not such a thing.
-  mkdir done/.tmp-0123456789abcdef done/.tmp-mine
+  mkdir done/.tmp-0123456789abcdef done/.tmp-mine done/.tmp-sixteen-letters.
   : >done/.tmp-0123456789abcdef/model.safetensors
   # shellcheck disable=SC2086
   "$sft" $said >out.txt 2>err.txt || fail "to merge later: $(cat err.txt)"
   grep -q "^Merging step 1 of $PWD/done with $PWD/later " out.txt || fail "began: $(cat out.txt)"
   grep -q "^Merged: *$PWD/done/merged\$" out.txt || fail "where it is: $(cat out.txt)"
   [ ! -e done/.tmp-0123456789abcdef ] || fail "half a model has stayed"
-  [ -e done/.tmp-mine ] || fail "a folder that is nobody's draft was removed"
+  [ -e done/.tmp-mine ] && [ -e done/.tmp-sixteen-letters. ] ||
+    fail "a folder that is nobody's draft was removed"
   grep -q "rounded to bfloat16" out.txt || fail "no word of bfloat16: $(cat out.txt)"
   grep -q '"dtype":"BF16"' <(head -c 4096 done/merged/model.safetensors) || fail "its weights"
   cmp done/state.json state.json && cmp done/metrics.jsonl metrics.jsonl || fail "the run changed"
@@ -164,7 +169,8 @@ test_merge_later() {
   "$sft" "${small[@]}" --steps 1 --out small >/dev/null || fail "a run of a small model"
   "$sft" --resume small --merge >/dev/null 2>err.txt
   [ $? = 2 ] || fail "a built-in model was merged"
-  grep -q "is built in and has no files" err.txt || fail "no reason: $(cat err.txt)"
+  grep -q "is built in and has no files to merge into; leave the option out" err.txt ||
+    fail "no reason: $(cat err.txt)"
 }
 
 # Without an option that names it: the model that bazelw fetched, or else the small one.

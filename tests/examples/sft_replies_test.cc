@@ -167,7 +167,8 @@ TEST_F(SftRepliesTest, ARunThatIsResumedWithoutAStepDeletesNothing) {
 
 TEST_F(SftRepliesTest, APassThatTellsNothingLeavesAModelUnjudged) {
   tinker.set_result("forward", [](const Operation&, std::string_view) {
-    return Reply::json(R"({"loss_fn_output_type":"array","loss_fn_outputs":[{}],"metrics":{}})");
+    return Reply::json(
+        R"({"loss_fn_output_type":"array","loss_fn_outputs":[{}],"metrics":{"loss:sum":0}})");
   });
   start_new({"--steps", "4", "--save-every", "2"});
   EXPECT_EQ(end(), 0);
@@ -214,6 +215,70 @@ TEST_F(SftRepliesTest, WhatWasSavedAsTheProgramStoppedIsRecordedThoughNobodyCanJ
   EXPECT_EQ(state().at("checkpoint"), "tinker://model-1/weights/on-the-way-2");
   EXPECT_EQ(tinker.operations("save_weights").size(), 1u);
   EXPECT_THAT(said(), HasSubstr("Stopped by Ctrl-C after step 2; everything is saved."));
+}
+
+/// The loss of that step, counted from 1, is no number.
+void spoil(mocks::TinkerScript& server, std::size_t step) {
+  server.set_result(
+      "forward_backward", [&server, step](const Operation& operation, std::string_view accept) {
+        const auto passes = server.operations("forward_backward");
+        const bool spoilt =
+            passes.size() >= step && passes[step - 1].request_id == operation.request_id;
+        const Json loss = spoilt ? Json() : Json(1.5);
+        return pass_with(-1.5, {{"loss:sum", loss}})(operation, accept);
+      });
+}
+
+TEST_F(SftRepliesTest, WhatAStopLeavesOnAServerStaysWhenTheRunHasGoneOn) {
+  start_new({"--steps", "6", "--stop-after", "3"});
+  EXPECT_EQ(end(), 0);
+  EXPECT_EQ(state().at("checkpoint"), "tinker://model-1/weights/step-3");
+  EXPECT_THAT(said(), Not(HasSubstr("goes when")));
+  start({"--resume", folder_.string()});
+  EXPECT_EQ(end(), 0);
+  EXPECT_EQ(state().at("step"), 6);
+  EXPECT_THAT(deleted(tinker), Not(::testing::Contains(EndsWith("/step-3"))));
+}
+
+TEST_F(SftRepliesTest, ALossThatIsNoNumberIsTheCallersAndWhatWasSavedOfThatModelGoes) {
+  spoil(tinker, 2);
+  start_new({"--steps", "9", "--save-every", "2"});
+  EXPECT_EQ(end(), 2);
+  EXPECT_FALSE(fs::exists(folder_ / "state.json"));
+  EXPECT_THAT(deleted(tinker), ElementsAre(EndsWith("/on-the-way-2")));
+  EXPECT_THAT(said(), HasSubstr("the loss of step 2 is nan; lower --learning-rate"));
+}
+
+TEST_F(SftRepliesTest, ARunThatFailsDeletesWhatItHasNotRecordedAndNothingElse) {
+  spoil(tinker, 5);
+  start_new({"--steps", "9", "--save-every", "2"});
+  EXPECT_EQ(end(), 2);
+  EXPECT_EQ(state().at("checkpoint"), "tinker://model-1/weights/on-the-way-2");
+  EXPECT_THAT(deleted(tinker), ElementsAre(EndsWith("/on-the-way-4")));
+  EXPECT_THAT(said(), HasSubstr("sft: step 2 is saved; go on from it"));
+}
+
+TEST_F(SftRepliesTest, WhatAKilledRunHasSavedAndNotRecordedGoesWhenItGoesOn) {
+  const auto never = std::make_shared<Gate>();
+  const auto passes = std::make_shared<std::atomic<int>>(0);
+  tinker.plan_each([=](const Operation& operation) -> OperationPlan {
+    const bool held = operation.kind == "forward_backward" && ++*passes == 5;
+    return {.result_gate = held ? never : nullptr};
+  });
+  start_new({"--steps", "9", "--save-every", "2"});
+  const Json noted = {"tinker://model-1/weights/on-the-way-4"};
+  eventually([&] {
+    const Json now = Json::parse(read(folder_ / "state.json"), nullptr, false);
+    return now.is_object() && now.at("superseded") == noted;
+  });
+  ::kill(pid_, SIGKILL);
+  EXPECT_EQ(end(), -1);
+  EXPECT_EQ(state().at("checkpoint"), "tinker://model-1/weights/on-the-way-2");
+  EXPECT_THAT(deleted(tinker), IsEmpty());
+  mocks::TinkerScript later;
+  start({"--resume", folder_.string(), "--steps", "3", "--base-url", later.base_url()});
+  EXPECT_EQ(end(), 0);
+  EXPECT_THAT(deleted(later), ElementsAre(EndsWith("/on-the-way-4"), EndsWith("/on-the-way-2")));
 }
 
 // Once it is trained, too: what is left to do is not done, and the exit code tells.

@@ -189,6 +189,14 @@ test_no_directory() {
   done
 }
 
+# `bazel run` names the directory; one that is gone by then is no reason not to run.
+test_callers_directory() {
+  BUILD_WORKING_DIRECTORY=$PWD/no_such "$sft" "${small[@]}" --steps 1 --out "$PWD/called" >/dev/null \
+    2>err.txt || fail "a run in a directory that cannot be entered: $(cat err.txt)"
+  grep -qx "sft: cannot enter $PWD/no_such, the directory that bazel was run in (No such file or directory); give absolute paths" \
+    err.txt || fail "a directory that cannot be entered: $(cat err.txt)"
+}
+
 # What the program opens must not get the numbers of streams that are closed.
 test_closed_streams() {
   "$sft" "${small[@]}" --steps 2 --out closed <&- >&- 2>&- || fail "run with closed streams"
@@ -228,6 +236,8 @@ test_bad_data() {
 test_bad_options() {
   refused 2 "is unknown here; choose one of: tinkex/tiny" --base-model no/such
   refused 2 "/no/such.gguf: is no file or folder, and is unknown here" --base-model /no/such.gguf
+  refused 2 "/no/such.gguf is no file or folder; give the path of one by --base-model" \
+    --base-model /no/such.gguf --dtype bfloat16
   refused 2 "and tinkex/nano is built in; leave it out" --base-model tinkex/nano --dtype bfloat16
   : >a_file
   "$sft" "${small[@]}" --out a_file/run >out.txt 2>err.txt && fail "a folder in a file"
@@ -312,9 +322,18 @@ test_server() {
   [ "$(wc -l <remote/metrics.jsonl)" = 4 ] || fail "metrics of the run on a server"
   [ "$(checkpoints plain_server)" = step-4 ] || fail "on a server: $(checkpoints plain_server)"
   "$sft" --resume remote --steps 5 >/dev/null || fail "resume on a server"
+  "$sft" "${small[@]}" --base-url "$url" --steps 4 --stop-after 2 --out lent >/dev/null ||
+    fail "part of a run on a server"
+  cp -r lent copied
+  local run
+  for run in lent copied; do # The copy needs what the run was stopped with, though that went on.
+    "$sft" --resume "$run" --threads 1 >out.txt 2>err.txt || fail "$run goes on: $(cat err.txt)"
+  done
   refused 2 "is unknown here" --base-url "$url" --base-model no/such
   mkdir -p on_this_machine
   refused 2 "on_this_machine: $url does not serve it" \
+    --base-url "$url" --base-model on_this_machine
+  TINKER_API_KEY=tml-key refused 2 "unset TINKER_BASE_URL and TINKER_API_KEY, and leave --base-url out" \
     --base-url "$url" --base-model on_this_machine
   refused 2 "--dtype bfloat16 is for a model from files in this process" \
     --base-url "$url" --dtype bfloat16
@@ -338,5 +357,5 @@ test_full_disk() {
 
 run_parts results repeatable resume saves_on_the_way fails_on_the_way \
   interrupt ignored_hangup interrupt_while_connecting \
-  no_directory damaged_checkpoint closed_streams lost_output bad_data \
+  no_directory callers_directory damaged_checkpoint closed_streams lost_output bad_data \
   bad_options bad_server bad_server_options nonsense_server server full_disk

@@ -202,6 +202,7 @@ TEST(TensorConvertTest, WideUnsignedIntegersAreCopiedAsInt64) {
   }
   const at::Tensor largest = at::full({2}, -1, at::kLong).view(at::kUInt64);
   EXPECT_THAT(error_of(borrow(largest, "x")), StartsWith("x has an element beyond 2^63 - 1"));
+  EXPECT_THAT(error_of(borrow(largest, "x")), HasSubstr("; replace it, or "));
 }
 #endif
 

@@ -85,7 +85,7 @@ class RetryLoop final : public StepChain {
   Done done_;
   Clock::time_point first_attempt_{};
   int attempts_ = 0;
-  int unasked_ = 0;  ///< Of these, failed without a Retry-After.
+  int unasked_ = 0;                           ///< Of these, failed without a Retry-After.
   std::optional<Error> first_refusal_;        // set when the other form has taken over
   std::atomic<bool> outcome_unknown_{false};  // some attempt may have been carried out
 };

@@ -232,7 +232,7 @@ Status CheckpointTree::make_parent(const CheckpointPath& path) const {
   const fs::path parent = directory(path).parent_path();
   std::error_code error;
   fs::create_directories(parent, error);
-  if (error) return io_error(parent, "cannot make", error.value());
+  if (error) return save_error(parent, "cannot make", error.value());
   // A new folder is durable only when its parent has been synced.
   for (const fs::path& folder : {parent.parent_path(), root_}) {
     const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

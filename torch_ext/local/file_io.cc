@@ -34,7 +34,7 @@ Status sync_directory(const fs::path& path) {
   const bool synced = directory >= 0 && ::fsync(directory) == 0;
   const int problem = errno;
   if (directory >= 0) ::close(directory);
-  return synced ? ok_status() : io_error(path, "cannot make the directory durable", problem);
+  return synced ? ok_status() : save_error(path, "cannot make the directory durable", problem);
 }
 
 /// Gives the bytes of a file to `take`, which may fail, block by block.
@@ -68,18 +68,18 @@ WritableFile::~WritableFile() {
 
 Result<WritableFile> WritableFile::create(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) return io_error(path, "cannot create", errno);
+  if (fd < 0) return save_error(path, "cannot create", errno);
   return WritableFile(path, fd);
 }
 
 Status WritableFile::write(std::span<const std::byte> bytes) {
-  if (!write_all(fd_, bytes)) return io_error(path_, "cannot write", errno);
+  if (!write_all(fd_, bytes)) return save_error(path_, "cannot write", errno);
   return ok_status();
 }
 
 Status WritableFile::close() {
-  if (::fsync(fd_) != 0) return io_error(path_, "cannot make durable", errno);
-  if (::close(std::exchange(fd_, -1)) != 0) return io_error(path_, "cannot close", errno);
+  if (::fsync(fd_) != 0) return save_error(path_, "cannot make durable", errno);
+  if (::close(std::exchange(fd_, -1)) != 0) return save_error(path_, "cannot close", errno);
   return ok_status();
 }
 
@@ -139,10 +139,10 @@ Result<AtomicDirectory> AtomicDirectory::create(fs::path final_path) {
   const fs::path parent = parent_of(final_path);
   std::error_code problem;
   fs::create_directories(parent, problem);
-  if (problem) return io_error(parent, "cannot create the directory", problem.value());
+  if (problem) return save_error(parent, "cannot create the directory", problem.value());
   fs::path temporary = parent / (std::string(kTemporaryPrefix) + random_id());
   if (::mkdir(temporary.c_str(), 0755) != 0) {
-    return io_error(temporary, "cannot create the directory", errno);
+    return save_error(temporary, "cannot create the directory", errno);
   }
   return AtomicDirectory(std::move(final_path), std::move(temporary));
 }
@@ -159,11 +159,11 @@ Status AtomicDirectory::commit(bool overwrite) {
   };
   bool moved = false;
   while (!(moved = rename(RENAME_NOREPLACE))) {
-    if (errno != EEXIST) return io_error(final_, "cannot rename into", errno);
+    if (errno != EEXIST) return save_error(final_, "cannot rename into", errno);
     if (!overwrite) return io_error(final_, "there already is something at", 0);
     if (rename(RENAME_EXCHANGE)) break;
     // Deleted in between: there is nothing to exchange any more.
-    if (errno != ENOENT) return io_error(final_, "cannot replace", errno);
+    if (errno != ENOENT) return save_error(final_, "cannot replace", errno);
   }
   // After an exchange temporary_ is the old directory, which the destructor removes.
   if (moved) temporary_.clear();

@@ -15,7 +15,7 @@ inline constexpr char kNoMemoryForModel[] =
     "not enough memory to read the model's files; use a smaller model, or check that they are "
     "whole";
 
-/// Runs `body`, which returns a Result, and turns what LibTorch throws into an Error, so that no
+/// Runs `body`, which returns a Result, and turns what it throws into an Error, so that no
 /// exception leaves the engine. `out_of_memory` is what is said where memory runs out.
 template <class Body>
 auto guarded(Body&& body, const char* out_of_memory =
@@ -31,6 +31,8 @@ auto guarded(Body&& body, const char* out_of_memory =
     return Error(ErrorCode::kInternal, out_of_memory);
   } catch (const std::exception& error) {
     return Error(ErrorCode::kInternal, error.what());
+  } catch (...) {
+    return Error(ErrorCode::kInternal, "something was thrown that is no std::exception");
   }
 }
 

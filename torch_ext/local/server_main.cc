@@ -1,16 +1,11 @@
 // The embedded backend as a program of its own: `bazel run //torch_ext:local_server -- --help`.
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): sigset_t is of POSIX
-#include <time.h>    // NOLINT(modernize-deprecated-headers): clock_gettime is of POSIX
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <cerrno>
-#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -25,7 +20,10 @@
 #include "torch_ext/local/config.h"
 #include "torch_ext/local/local_server.h"
 #include "torch_ext/programs/callers_directory.h"
+#include "torch_ext/programs/dtypes.h"
 #include "torch_ext/programs/option_checks.h"
+#include "torch_ext/programs/stop_signal.h"
+#include "torch_ext/programs/streams.h"
 #include "torch_ext/programs/unknown_options.h"
 
 namespace {
@@ -34,52 +32,17 @@ using tinkex::torch_ext::local::BackendOptions;
 using tinkex::torch_ext::local::LocalServer;
 using tinkex::torch_ext::local::LocalServerOptions;
 using tinkex::torch_ext::local::WeightType;
-using tinkex::torch_ext::programs::about_unknown;
-using tinkex::torch_ext::programs::enter_callers_directory;
-using tinkex::torch_ext::programs::whole_number;
+using namespace tinkex::torch_ext::programs;  // NOLINT(google-build-using-namespace): this is one.
 
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
 
-/// Opens those of standard input, output and error that the program was started without, so that no
-/// file or connection takes their number and what is printed does not end up in it.
-void open_standard_streams() {
-  for (const int file : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    // The lowest free number is the one that is missing, as those below it are open by now.
-    if (::fcntl(file, F_GETFD) == -1) [[maybe_unused]]
-      const int opened = ::open("/dev/null", O_RDWR);
-  }
-}
-
-/// A pipe that nobody reads, or a file that has grown to the limit, is an error of the write, and
-/// no signal that ends the program.
-void ignore_write_signals() {
-  for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
-}
-
 /// A semaphore of POSIX, because a signal handler may post it.
 sem_t stop_requested;
 
-/// When the first signal came, in nanoseconds of the monotonic clock; 0 before.
-std::atomic<std::int64_t> stopped_at{0};
-static_assert(std::atomic<std::int64_t>::is_always_lock_free, "a signal handler uses it");
-
-/// `timeout` sends its signal twice, to the process and to its group. Nobody presses Ctrl-C twice
-/// within this time.
-constexpr std::int64_t kSameSignal = 300'000'000;
-
 void on_stop(int signal) {
   const int saved = errno;
-  struct timespec time = {};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  const std::int64_t now = std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-  std::int64_t first = 0;
-  if (stopped_at.compare_exchange_strong(first, now)) {
-    sem_post(&stop_requested);
-  } else if (signal == SIGINT && now - first >= kSameSignal) {
-    ::signal(SIGINT, SIG_DFL);
-    ::raise(SIGINT);  // It ends the program when this handler returns.
-  }
+  if (is_first_stop(signal)) sem_post(&stop_requested);
   errno = saved;
 }
 
@@ -167,11 +130,11 @@ void add_options(CLI::App& app, Arguments& arguments) {
          "--dtype",
          [&options](const std::string& name) {
            options.backend.weight_type =
-               name == "bfloat16" ? WeightType::kBfloat16 : WeightType::kFloat32;
+               name == kBfloat16 ? WeightType::kBfloat16 : WeightType::kFloat32;
          },
          "how the weights of such models are held: float32, or bfloat16 in half the memory")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
-      ->default_str("float32");
+      ->check(CLI::IsMember(std::vector<std::string>(kDtypes.begin(), kDtypes.end())))
+      ->default_str(kFloat32);
   app.add_option("--data-dir", arguments.data_dir,
                  "where checkpoints are kept (default: a temporary directory, removed at the end)");
   app.add_option_function<std::string>(
@@ -248,11 +211,7 @@ int run(int argc, char** argv) {
   add_options(app, arguments);
   try {
     app.parse(argc, argv);
-    if (!enter_callers_directory()) {
-      std::fprintf(stderr,
-                   "local_server: cannot enter the directory that bazel was run in; give absolute "
-                   "paths\n");
-    }
+    enter_callers_directory("local_server");
     BackendOptions& backend = arguments.options.backend;
     backend.data_dir = arguments.data_dir;
     backend.base_models.assign(arguments.base_models.begin(), arguments.base_models.end());
@@ -273,7 +232,5 @@ int main(int argc, char** argv) {
   open_standard_streams();
   ignore_write_signals();
   const int code = run(argc, argv);
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  std::fprintf(stderr, "local_server: standard output could not be written\n");
-  return code != 0 ? code : kFailure;
+  return output_arrived("local_server") || code != 0 ? code : kFailure;
 }

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <cstddef>
 #include <numeric>
 #include <string_view>
@@ -72,9 +73,18 @@ bool is_name(std::string_view word) {
 /// Without the value that it may bring along.
 std::string name_of(const Word& word) { return word.text.substr(0, word.text.find('=')); }
 
+/// Whether it is a dash and a letter, as in `-p`.
+bool is_letter(std::string_view word) {
+  return word.size() == 2 && word.front() == '-' &&
+         std::isalpha(static_cast<unsigned char>(word[1]));
+}
+
+/// Whether a word is an option that says so, and not the value of the one before it.
+bool is_plain_option(const Word& word) { return is_name(name_of(word)) || is_letter(word.text); }
+
 /// Anything may be a secret that was typed in the wrong place.
 std::string shown(const Word& word) {
-  if (is_name(name_of(word))) return name_of(word);
+  if (is_plain_option(word)) return name_of(word);
   const std::string length = "length " + std::to_string(word.text.size());
   if (word.place == 0) return "an argument of " + length;
   return "argument " + std::to_string(word.place) + " (" + length + ")";
@@ -94,7 +104,7 @@ std::vector<std::string> about_unknown(const CLI::App& app, int argc, const char
     sentences.push_back(shown(words[i]) + ": there is no such option" +
                         (meant.empty() ? "" : "; did you mean " + meant + "?"));
     const bool has_value = i + 1 < words.size() && words[i + 1].place == words[i].place + 1 &&
-                           !is_name(name_of(words[i + 1]));
+                           !is_plain_option(words[i + 1]);
     if (has_value) ++i;
   }
   return sentences;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -36,6 +37,17 @@ class CheckpointTreeTest : public ::testing::Test {
 
   const fs::path root_;
 };
+
+TEST(IoErrorTest, OnlyWhereSomethingIsSavedIsItToBeSavedAgain) {
+  EXPECT_EQ(io_error("data", "cannot make the data directory", ENOSPC).message(),
+            "cannot make the data directory 'data': No space left on device; free some space and "
+            "try again");
+  const Status full = write_file("/dev/full", "x");
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().message(),
+            "cannot write '/dev/full': No space left on device; free some space and save again, "
+            "nothing was left behind");
+}
 
 TEST(CheckpointPathTest, TextRoundTrips) {
   for (const char* text : {"tinker://s:train:0/weights/000010",

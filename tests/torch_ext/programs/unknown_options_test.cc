@@ -57,6 +57,14 @@ TEST(UnknownOptionsTest, NoValueIsShownWhateverItBeginsWith) {
   }
 }
 
+TEST(UnknownOptionsTest, ALetterIsNoSecret) {
+  EXPECT_THAT(about({"-p", "80", "-V"}),
+              ElementsAre("-p: there is no such option", "-V: there is no such option"));
+  EXPECT_THAT(about({"--zzz", "-p"}),
+              ElementsAre("--zzz: there is no such option", "-p: there is no such option"));
+  EXPECT_THAT(about({"-9"}), ElementsAre("argument 1 (length 2): there is no such option"));
+}
+
 TEST(UnknownOptionsTest, OnlyTheNextWordIsTheValueOfAnOption) {
   EXPECT_THAT(
       about({"--stop", "--verbose", "left"}),

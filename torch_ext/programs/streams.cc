@@ -1,12 +1,13 @@
-#include "examples/support/streams.h"
+#include "torch_ext/programs/streams.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <initializer_list>
 
-namespace sft {
+namespace tinkex::torch_ext::programs {
 
 void open_standard_streams() {
   for (const int file : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
@@ -16,10 +17,14 @@ void open_standard_streams() {
   }
 }
 
-bool output_arrived() {
+void ignore_write_signals() {
+  for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
+}
+
+bool output_arrived(const char* program) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
-  std::fprintf(stderr, "sft: standard output could not be written; some of it is lost\n");
+  std::fprintf(stderr, "%s: standard output could not be written; some of it is lost\n", program);
   return false;
 }
 
-}  // namespace sft
+}  // namespace tinkex::torch_ext::programs

@@ -27,7 +27,9 @@ class ServiceCore;
 class ServiceClient {
  public:
   /// Resolves the options, asks the server for its configuration and opens a session. Blocks for
-  /// those two or three requests; fails with a readable error when the server cannot be used.
+  /// those two or three requests; fails with a readable error when the server cannot be used. A
+  /// server that answers with Retry-After, as one does that loads its models, is waited for, up to
+  /// `retry.max_elapsed` for each request.
   static Result<ServiceClient> connect(ClientOptions options = {});
 
   const std::string& session_id() const;

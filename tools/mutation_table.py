@@ -26,6 +26,9 @@ LIMITER_CC = "tinkex/limits/rate_limiter.cc"
 SLOTS_H = "tinkex/limits/slot_table.h"
 
 MUTATIONS = [
+    ("a secret that holds another one is hidden before that",
+     [("tinkex/base/text.cc", "return a.size() > b.size();", "return a.size() < b.size();")],
+     CLASSIFY, "ErrorFromResponseTest.ASecretWithinALongerOneLeavesNothingOfThat"),
     ("send mutex",
      [(STRAND_CC, "      on_wire_ = true;\n", "")],
      STRAND, "StrandTest.T6_ChunksLeaveOneAtATimeInOrderAndGiveTheirIds"),

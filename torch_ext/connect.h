@@ -49,7 +49,7 @@ struct Connection {
 };
 
 /// Connects to a server, or starts an embedded backend in this process and connects to it. Each
-/// call starts a backend of its own; it ends with its service. Blocks for a few requests.
+/// call starts a backend of its own; it ends with its service. Blocks as ServiceClient::connect.
 ///
 /// Errors: as ServiceClient::connect, and as start_embedded_backend.
 Result<Connection> connect(ConnectOptions options = {});

@@ -65,6 +65,20 @@ class ErrorTest(unittest.TestCase):
             fail("no-such-model")
         self.assertIn("fail", str(caught.exception.__cause__))  # where in the script it was
 
+    def test_a_mismatch_of_types_is_ours_only_at_an_op_of_ours(self):
+        @torch.jit.script
+        def double(x: torch.Tensor) -> torch.Tensor:
+            return x * 2
+
+        with self.assertRaisesRegex(RuntimeError, "Expected a value of type") as caught:
+            with tinkex_torch.translate_errors():
+                double("text")
+        self.assertNotIsInstance(caught.exception, tinkex_torch.Error)
+        with self.assertRaises(tinkex_torch.WrongType) as caught, tinkex_torch.translate_errors():
+            torch.ops.tinkex.encode_text(3)
+        again = pickle.loads(pickle.dumps(caught.exception))
+        self.assertEqual((type(again), str(again)), (tinkex_torch.WrongType, str(caught.exception)))
+
     def test_other_exceptions_are_none_of_ours(self):
         self.assertIsNone(parse_error(RuntimeError("something else")))
         with self.assertRaisesRegex(RuntimeError, "something else"):

@@ -3,6 +3,7 @@ order of the program, and never while a function is traced."""
 
 import gc
 import pickle
+import sys
 import types
 import unittest
 import weakref
@@ -311,12 +312,20 @@ class TraceableTest(ServiceTest):
                            torch.tensor(1e-2, dtype=torch.float64))
             self.assertEqual(calls, self.STEP)
 
+    KNOWN = types.SimpleNamespace(  # what is looked for in opaque_object
+        MemberType=types.SimpleNamespace(INLINED=0),
+        register_opaque_type=lambda *arguments, **settings: None,
+        get_opaque_type_name=lambda kind: "Tensor")
+
+    def test_what_graphs_need_is_looked_for_before_there_is_a_library(self):
+        with mock.patch.object(_traceable, "opaque_object", self.KNOWN), \
+                mock.patch.dict(sys.modules, {"torch._library.effects": None}), \
+                mock.patch.object(torch.library, "Library") as library:
+            self.assertIsNot(_traceable._define(), torch.ops.tinkex_torch)
+        library.assert_not_called()
+
     def test_a_mistake_in_the_definition_of_the_ops_is_not_taken_for_an_older_pytorch(self):
-        known = types.SimpleNamespace(
-            MemberType=types.SimpleNamespace(INLINED=0),
-            register_opaque_type=lambda *arguments, **settings: None,
-            get_opaque_type_name=lambda kind: "Tensor")
-        with mock.patch.object(_traceable, "opaque_object", known), \
+        with mock.patch.object(_traceable, "opaque_object", self.KNOWN), \
                 mock.patch.object(torch.library, "Library", side_effect=TypeError("a mistake")):
             with self.assertRaisesRegex(TypeError, "a mistake"):
                 _traceable._define()

@@ -131,6 +131,23 @@ class WaitingTest(unittest.TestCase):
         self.assertTrue(was_given_up.wait(60))
         self.assertEqual(given_up, ["late"])
 
+    def test_ctrl_c_is_seen_while_any_call_of_a_model_waits_for_room_in_its_queue(self):
+        client, threads = self.service.create_lora_training_client(MODEL, 4), []
+
+        def op(*arguments):
+            threads.append(threading.current_thread())
+            return mock.Mock()
+
+        for name, arguments in {
+                "optim_step_async": (), "save_state_async": ("a",),
+                "load_state_async": ("tinker://a/weights/b",),
+                "save_weights_for_sampler_async": ("a",),
+                "save_weights_and_get_sampling_client_async": (),
+                "forward_async": ([self.prompt], {})}.items():
+            with mock.patch.object(torch.ops.tinkex, name, op):
+                getattr(client, name)(*arguments)
+            self.assertIsNot(threads.pop(), threading.main_thread(), name)
+
     def test_ctrl_c_stops_a_call_that_has_not_read_its_tensors_yet(self):
         client = self.service.create_lora_training_client(MODEL, 4)
         given_up, was_given_up, go_on = [], threading.Event(), threading.Event()

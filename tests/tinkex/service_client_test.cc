@@ -33,6 +33,20 @@ TEST(ServiceClientTest, AKeyOfTheWrongFormIsRefusedWithoutShowingIt) {
   EXPECT_EQ(std::string(connected.error().what()).find("secret"), std::string::npos);
 }
 
+TEST(ServiceClientTest, APageThatRepeatsTheKeyInsteadOfASessionIsAnErrorWithoutIt) {
+  TinkerScript tinker;
+  tinker.server().script("POST", TinkerScript::path("create_session"),
+                         {mocks::Reply::json("<pre>X-API-Key: own-secret</pre>")});
+  ClientOptions options = tinker.options();
+  options.api_key = "own-secret";
+  const auto connected = ServiceClient::connect(std::move(options));
+  ASSERT_FALSE(connected.ok());
+  EXPECT_EQ(connected.error().message(),
+            "no Tinker server seems to be at " + tinker.base_url() +
+                ": create_session: the reply is not a JSON object: it is a page: something else "
+                "than the API has answered; check the address, and any proxy");
+}
+
 // Spec H9.
 TEST(ServiceClientTest, H9_TwoTenantsInOneProcessKeepTheirKeysApart) {
   TinkerScript a;

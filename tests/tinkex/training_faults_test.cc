@@ -66,6 +66,27 @@ TEST_F(TrainingFaultsTest, X3_T8_ABrokenPollNeverHangsAndTheClientGoesOn) {
       testing::answers_batch(client->forward_backward(batch(1), loss::kCrossEntropy).get(), 1));
 }
 
+TEST_F(TrainingFaultsTest, APageThatRepeatsTheKeyInsteadOfAResultIsAnErrorWithoutIt) {
+  ClientOptions options = tinker.options();
+  options.api_key = "own-secret";
+  connect_service(std::move(options));
+  auto other = service->create_lora_training_client("base").get().value();
+  const std::string page = "<pre>X-API-Key: own-secret</pre>";
+  const std::string long_line(70'000, ' ');  // more than all that is no result
+  for (const mocks::OperationPlan& plan :
+       {mocks::OperationPlan{.result = Reply::json(page), .immediate = true},
+        mocks::OperationPlan{.polls = {Reply::json(page)}},
+        mocks::OperationPlan{.polls = {Reply::json(page + long_line)}},
+        mocks::OperationPlan{.polls = {Reply::json("{\"own-secret\"" + long_line)}}}) {
+    tinker.plan("forward_backward", plan);
+    const auto output = other.forward_backward(batch(1), loss::kCrossEntropy).get();
+    ASSERT_FALSE(output.ok());
+    EXPECT_EQ(output.error().code(), ErrorCode::kDecode) << output.error().what();
+    EXPECT_EQ(std::string(output.error().what()).find("secret"), std::string::npos)
+        << output.error().what();
+  }
+}
+
 // Spec T12.
 TEST_F(TrainingFaultsTest, T12_ACancelledStepThatWaitsItsTurnIsNeverSent) {
   const auto gate = std::make_shared<Gate>();

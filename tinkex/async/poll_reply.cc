@@ -79,8 +79,7 @@ PollReply interpret_success(const HttpResponse& response, const PollQuestion& qu
   if (!object.is_object()) {
     PollReply reply;
     reply.kind = PollReply::Kind::kFailed;
-    const std::string why =
-        object.is_discarded() ? ": " + json_problem(response.body, question.secrets) : "";
+    const std::string why = object.is_discarded() ? ": " + json_problem(response.body) : "";
     reply.error = Error(ErrorCode::kDecode,
                         question.what + ": the reply to a poll is not a JSON object" + why)
                       .with_http_status(response.status)

@@ -3,26 +3,17 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "tinkex/base/text.h"
-
 namespace tinkex::internal {
 namespace {
 
 using nlohmann::json;
 
 constexpr int kOutOfRange = 406;  // of nlohmann's exceptions
-// How much is looked through for secrets to show a few bytes of it: more than headers can hold, so
-// that a token whose end is shown is known by its beginning.
-constexpr std::size_t kLookedThrough = 64 * 1024;
-constexpr std::size_t kShownOfPage = 60;
-constexpr std::size_t kShownOfNumber = 40;
-constexpr std::size_t kShownBefore = 24;
 
 /// Reads for the error alone.
 class ProblemFinder final : public nlohmann::json_sax<json> {
  public:
-  ProblemFinder(std::string_view text, std::span<const std::string_view> secrets)
-      : text_(text), secrets_(secrets) {}
+  explicit ProblemFinder(std::string_view text) : text_(text) {}
 
   std::string problem;
 
@@ -39,11 +30,10 @@ class ProblemFinder final : public nlohmann::json_sax<json> {
   bool start_array(std::size_t /*size*/) override { return true; }
   bool end_array() override { return true; }
   /// `position` counts the bytes that were read, the end as one.
-  bool parse_error(std::size_t position, const std::string& token,
+  bool parse_error(std::size_t position, const std::string& /*token*/,
                    const nlohmann::detail::exception& error) override {
     if (error.id == kOutOfRange) {
-      problem = "the number " + printable(without_secrets(token, secrets_), kShownOfNumber) +
-                " in it is too large";
+      problem = "the number that ends at byte " + std::to_string(position) + " is too large";
     } else if (position > text_.size()) {
       problem = "it breaks off after " + std::to_string(text_.size()) +
                 " bytes; the rest was lost on the way, or never sent";
@@ -51,8 +41,7 @@ class ProblemFinder final : public nlohmann::json_sax<json> {
       problem = "it has " + std::string(number) + " at byte " + std::to_string(position) +
                 ", for which JSON has no number: the server must write null";
     } else {
-      problem = "it makes no sense at byte " + std::to_string(position) + ", at the end of " +
-                internal::quoted(shown_before(position));
+      problem = "it makes no sense at byte " + std::to_string(position);
     }
     return false;
   }
@@ -69,29 +58,19 @@ class ProblemFinder final : public nlohmann::json_sax<json> {
     return {};
   }
 
-  std::string shown_before(std::size_t position) const {
-    const std::size_t length = std::min(position, kLookedThrough);
-    const std::string shown =
-        without_secrets(text_.substr(position - length, length), secrets_, true);
-    return shown.substr(shown.size() - std::min(shown.size(), kShownBefore));
-  }
-
   const std::string_view text_;
-  const std::span<const std::string_view> secrets_;
 };
 
 }  // namespace
 
-std::string json_problem(std::string_view text, std::span<const std::string_view> secrets) {
+std::string json_problem(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t\r\n");
   if (begin == std::string_view::npos) return "it is empty";
   if (text[begin] == '<') {
-    const std::string_view start = text.substr(begin, kLookedThrough);
-    return "it is a page, " +
-           internal::quoted(without_secrets(start, secrets, true), kShownOfPage) +
-           ": something else than the API has answered; check the address, and any proxy";
+    return "it is a page: something else than the API has answered; check the address, and any "
+           "proxy";
   }
-  ProblemFinder finder(text, secrets);
+  ProblemFinder finder(text);
   json::sax_parse(text.begin(), text.end(), &finder);
   return finder.problem.empty() ? "it nests too deeply" : finder.problem;
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <vector>
 
 namespace tinkex::internal {
 namespace {
@@ -123,8 +124,12 @@ std::string quoted(std::string_view text, std::size_t max_bytes) {
 
 std::string without_secrets(std::string_view text, std::span<const std::string_view> secrets,
                             bool goes_on) {
+  // The longest first: of a secret that holds another one nothing else would be found.
+  std::vector<std::string_view> sorted(secrets.begin(), secrets.end());
+  std::sort(sorted.begin(), sorted.end(),
+            [](std::string_view a, std::string_view b) { return a.size() > b.size(); });
   std::string out(text);
-  for (const std::string_view secret : secrets) out = without(secret, out, goes_on);
+  for (const std::string_view secret : sorted) out = without(secret, out, goes_on);
   // A stranger's key that the end of the text cuts is still recognised by how it begins.
   return without_credentials(out);
 }

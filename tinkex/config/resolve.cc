@@ -126,7 +126,8 @@ Status check_headers(const HttpHeaders& headers) {
   return ok_status();
 }
 
-Status check_api_key(const ClientOptions& options, const std::string& host) {
+/// `url_was_given`: by the caller, so that the environment does not change it.
+Status check_api_key(const ClientOptions& options, const std::string& host, bool url_was_given) {
   const std::string_view key = options.api_key.reveal();
   if (!std::all_of(key.begin(), key.end(), is_visible_ascii)) {
     return invalid_argument(
@@ -135,8 +136,8 @@ Status check_api_key(const ClientOptions& options, const std::string& host) {
   if (options.transport != nullptr || internal::is_loopback_host(host)) return ok_status();
   if (key.empty()) {
     return invalid_argument("api_key: there is none for " + host +
-                            "; set TINKER_API_KEY or ClientOptions::api_key, or name another "
-                            "server by TINKER_BASE_URL or ClientOptions::base_url");
+                            "; give api_key or set TINKER_API_KEY, or name another server by " +
+                            (url_was_given ? "base_url" : "base_url or TINKER_BASE_URL"));
   }
   if (key.rfind("tml-", 0) != 0 && key.rfind("eyJ", 0) != 0) {
     return invalid_argument(
@@ -206,6 +207,7 @@ Status check_numbers(const ClientOptions& options) {
 }  // namespace
 
 Result<ClientOptions> resolve_options(ClientOptions options) {
+  const bool url_was_given = !options.base_url.empty();
   fill(options.base_url, "TINKER_BASE_URL");
   if (options.base_url.empty()) options.base_url = kHostedBaseUrl;
   fill(options.api_key, "TINKER_API_KEY");
@@ -218,7 +220,9 @@ Result<ClientOptions> resolve_options(ClientOptions options) {
   options.base_url = without_dots(options.base_url);
   while (!options.base_url.empty() && options.base_url.back() == '/') options.base_url.pop_back();
   if (Status status = check_headers(options.default_headers); !status.ok()) return status.error();
-  if (Status status = check_api_key(options, server.host); !status.ok()) return status.error();
+  if (Status status = check_api_key(options, server.host, url_was_given); !status.ok()) {
+    return status.error();
+  }
   if (options.base_url.starts_with("https:") && !options.transport) {
     fill(options.ca_file, "SSL_CERT_FILE");
   }

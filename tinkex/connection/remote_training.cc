@@ -13,6 +13,7 @@
 #include "tinkex/connection/deadline.h"
 #include "tinkex/connection/remote_sampling.h"
 #include "tinkex/connection/result_poll.h"
+#include "tinkex/connection/send_errors.h"
 #include "tinkex/training/combine.h"
 #include "tinkex/validate.h"
 
@@ -45,10 +46,6 @@ std::vector<Future<T>> results_of(const std::shared_ptr<const ServiceContext>& s
   return results;
 }
 
-Error cancelled_by_caller() {
-  return Error(ErrorCode::kCancelled, "the caller cancelled this request");
-}
-
 std::size_t estimated_bytes(std::span<const Datum> data) {
   std::size_t bytes = 0;
   for (const Datum& datum : data) bytes += wire::estimate_bytes(datum);
@@ -62,27 +59,33 @@ std::string saved_reply(const std::string& model_id, std::string_view kind,
       .dump();
 }
 
-Error partial_send_error(Error error, const std::vector<Accepted>& accepted, std::size_t total) {
-  // What refused the failed chunk says nothing of those before it.
-  if (!accepted.empty()) error = std::move(error).with_not_accepted(false);
-  std::vector<std::string> ids;
-  ids.reserve(accepted.size());
-  for (const Accepted& one : accepted) {
-    // A chunk whose result came at once has no id.
-    if (!one.request_id.empty()) ids.push_back(one.request_id);
-  }
-  if (total == 1) return error;
-  // Chunks that went side by side have told which of them failed.
-  const std::size_t failed = error.chunk().value_or(accepted.size());
-  return std::move(error).with_chunk(failed, total).with_accepted(std::move(ids));
-}
-
-/// What a call whose time is up had achieved.
-Error progress_error(Error error, std::vector<std::string> accepted, std::size_t total) {
-  const std::size_t count = accepted.size();
-  error = std::move(error).with_accepted(std::move(accepted));
-  if (total == 1 || count == total) return error;
-  return std::move(error).with_chunk(count, total);
+/// The place in the order of a call of one request, which settles `cell` with its result.
+template <class T>
+SubmissionSpec single_spec(const std::shared_ptr<ServiceContext>& service, ResultSpec<T> result,
+                           const std::shared_ptr<ResultCell<T>>& cell) {
+  SubmissionSpec spec;
+  spec.what = result.what;
+  spec.last_word = result.last_word;
+  spec.prepare = [http = service->request(result.what)](std::int64_t seq_id,
+                                                        std::shared_ptr<ByteBuffer> open_body,
+                                                        RetryableRequest& request) {
+    api::append_seq_id(seq_id, *open_body);
+    request.http = http;
+    request.http.body = std::move(open_body);
+  };
+  spec.done = [service, cell, result = std::move(result)](std::vector<Accepted> accepted,
+                                                          std::optional<Error> error) {
+    settle_guarded(*cell, [&] {
+      if (error) {
+        cell->set(*std::move(error));
+        // Cancelled while it was on the wire: its result is fetched all the same, for nobody.
+        (void)results_of(service, std::move(accepted), result);
+      } else {
+        pass_on(results_of(service, std::move(accepted), result).front().cell(), cell);
+      }
+    });
+  };
+  return spec;
 }
 
 }  // namespace
@@ -270,35 +273,15 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
   }
   auto cell = std::make_shared<ResultCell<T>>(service_->runtime->executor);
   Future<T> future(cell);
-  SubmissionSpec spec;
-  spec.what = path;
-  spec.last_word = call != nullptr ? last_word_for(*service_, *call) : std::move(last_word);
-  spec.prepare = [http = service_->request(path)](std::int64_t seq_id,
-                                                  std::shared_ptr<ByteBuffer> open_body,
-                                                  RetryableRequest& request) {
-    api::append_seq_id(seq_id, *open_body);
-    request.http = http;
-    request.http.body = std::move(open_body);
-  };
-  const ResultSpec<T> result{
-      .what = spec.what,
+  if (call != nullptr) last_word = last_word_for(*service_, *call);
+  ResultSpec<T> result{
+      .what = std::string(path),
       .request_type = std::string(request_type),
       .may_be_binary = false,
       .decode = [parse = std::move(parse)](const HttpResponse& reply) { return parse(reply.body); },
-      .last_word = spec.last_word};
+      .last_word = std::move(last_word)};
+  SubmissionSpec spec = single_spec(service_, std::move(result), cell);
   spec.reply_if_done_before = std::move(reply_if_done_before);
-  spec.done = [service = service_, cell, result](std::vector<Accepted> accepted,
-                                                 std::optional<Error> error) {
-    settle_guarded(*cell, [&] {
-      if (error) {
-        cell->set(*std::move(error));
-        // Cancelled while it was on the wire: its result is fetched all the same, for nobody.
-        (void)results_of(service, std::move(accepted), result);
-      } else {
-        pass_on(results_of(service, std::move(accepted), result).front().cell(), cell);
-      }
-    });
-  };
   strand_->add(open(std::move(spec), cell, call), std::move(body));
   return future;
 }

@@ -117,11 +117,14 @@ bool RetryLoop::take_other_form(const Error& refusal) {
 
 std::string RetryLoop::spent(std::chrono::milliseconds elapsed) const {
   const RetryOptions& budget = request_.retry;
-  const int allowed = unasked_ < request_.most_attempts_unasked ? budget.max_attempts
-                                                                : request_.most_attempts_unasked;
   const auto count = [](auto number) { return std::to_string(number); };
+  const std::string allowed = request_.most_attempts_unasked < budget.max_attempts
+                                  ? count(request_.most_attempts_unasked) +
+                                        " without a Retry-After, " + count(budget.max_attempts) +
+                                        " in all"
+                                  : count(budget.max_attempts) + " attempts";
   return "gave up after " + count(attempts_) + (attempts_ == 1 ? " attempt" : " attempts") +
-         " in " + count(elapsed.count()) + " ms (allowed: " + count(allowed) + " attempts, " +
+         " in " + count(elapsed.count()) + " ms (allowed: " + allowed + ", " +
          count(budget.max_elapsed.count()) + " ms)";
 }
 

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -24,6 +25,8 @@ constexpr std::chrono::seconds kPatience{5};
 /// For a thread that has left its wait, to take Python's lock.
 constexpr std::chrono::milliseconds kWayBack{20};
 
+}  // namespace
+
 /// A place that nobody may enter any more once it is closed. It counts the threads inside that came
 /// before begin_closing(); for others nobody waits.
 class Gate {
@@ -32,7 +35,11 @@ class Gate {
   std::optional<bool> enter() TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     if (closed_) return std::nullopt;
-    if (!closing_) ++inside_;
+    if (closing_) {
+      busy_ = true;
+    } else {
+      ++inside_;
+    }
     return !closing_;
   }
 
@@ -43,16 +50,21 @@ class Gate {
     return closed_;
   }
 
-  /// Whether somebody is inside.
-  bool begin_closing() TINKEX_EXCLUDES(mutex_) {
+  void begin_closing() TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     closing_ = true;
-    return inside_ > 0;
+    busy_ = inside_ > 0;
   }
 
   void close() TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     closed_ = true;
+  }
+
+  /// Whether somebody was inside since begin_closing(), also if only for a moment.
+  bool was_busy() const TINKEX_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return busy_;
   }
 
   /// Lets the thread go on after so long; without an argument never.
@@ -63,9 +75,7 @@ class Gate {
     while (std::chrono::steady_clock::now() < end) changed_.wait_until(mutex_, end);
   }
 
-  /// In a child of fork, which has none of the threads, it does not wait.
   void wait_until_gone() TINKEX_EXCLUDES(mutex_) {
-    if (process_.in_forked_child()) return;
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     MutexLock lock(mutex_);
     while (inside_ > 0) {
@@ -74,62 +84,63 @@ class Gate {
   }
 
  private:
-  const tinkex::internal::ProcessMark process_{};
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar changed_;
   bool closing_ TINKEX_GUARDED_BY(mutex_) = false;
   bool closed_ TINKEX_GUARDED_BY(mutex_) = false;
+  bool busy_ TINKEX_GUARDED_BY(mutex_) = false;
   int inside_ TINKEX_GUARDED_BY(mutex_) = 0;
 };
 
-// Never destroyed: the executor's threads may outlive static variables.
-Gate& settling() {
-  static Gate* const gate = new Gate;
-  return *gate;
-}
-Gate& waiting() {
-  static Gate* const gate = new Gate;
-  return *gate;
-}
+namespace {
 
-/// The services that are open, with the processes that they belong to.
+/// The services that are open.
 class OpenServices {
  public:
-  static OpenServices& instance() {
-    static OpenServices* const services = new OpenServices;
-    return *services;
-  }
-
   void add(std::weak_ptr<Connection> connection) TINKEX_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    std::erase_if(entries_, [](const Entry& entry) { return entry.connection.expired(); });
-    entries_.push_back({std::move(connection), {}});
+    std::erase_if(connections_, [](const auto& one) { return one.expired(); });
+    connections_.push_back(std::move(connection));
   }
 
   void close_all() TINKEX_EXCLUDES(mutex_) {
-    std::vector<Entry> entries;
+    std::vector<std::weak_ptr<Connection>> connections;
     {
       MutexLock lock(mutex_);
-      entries.swap(entries_);
+      connections.swap(connections_);
     }
-    for (const Entry& entry : entries) {
-      if (entry.process.in_forked_child()) continue;
-      if (const auto connection = entry.connection.lock()) connection->service.close();
+    for (const auto& one : connections) {
+      if (const auto connection = one.lock()) connection->service.close();
     }
   }
 
  private:
-  struct Entry {
-    std::weak_ptr<Connection> connection;
-    tinkex::internal::ProcessMark process;
-  };
   Mutex mutex_;
-  std::vector<Entry> entries_ TINKEX_GUARDED_BY(mutex_);
+  std::vector<std::weak_ptr<Connection>> connections_ TINKEX_GUARDED_BY(mutex_);
 };
 
-std::atomic<std::thread::id> leaving_thread;
+/// What a process has of all this. A child of fork has its own: the threads that may hold a lock of
+/// its parent's, or be counted there, are not in it. Never destroyed: the executor's threads may
+/// outlive static variables.
+struct ProcessExit {
+  static ProcessExit& of_this_process() {
+    static std::atomic<ProcessExit*> latest{nullptr};
+    ProcessExit* current = latest.load();
+    while (current == nullptr || current->process.in_forked_child()) {
+      auto made = std::make_unique<ProcessExit>();
+      if (latest.compare_exchange_strong(current, made.get())) return *made.release();
+    }
+    return *current;
+  }
 
-bool is_leaving_thread() { return leaving_thread.load() == std::this_thread::get_id(); }
+  bool is_leaving_thread() const { return leaving_thread.load() == std::this_thread::get_id(); }
+
+  const tinkex::internal::ProcessMark process;
+  Gate settling;
+  Gate waiting;
+  OpenServices services;
+  std::atomic<std::thread::id> leaving_thread;
+};
 
 template <class Function>
 Function* find(const char* name) {
@@ -138,39 +149,43 @@ Function* find(const char* name) {
 
 }  // namespace
 
-SettlePass::SettlePass() : given_(settling().enter().has_value()) {}
+SettlePass::SettlePass()
+    : gate_(ProcessExit::of_this_process().settling), given_(gate_.enter().has_value()) {}
 
 SettlePass::~SettlePass() {
-  if (given_) settling().leave(/*counted=*/true);
+  if (given_) gate_.leave(/*counted=*/true);
 }
 
-WaitPass::WaitPass() {
-  while (!(counted_ = waiting().enter())) {
-    if (is_leaving_thread()) return;
-    waiting().pause();  // the process ends meanwhile
+WaitPass::WaitPass() : gate_(ProcessExit::of_this_process().waiting) {
+  while (!(counted_ = gate_.enter())) {
+    if (ProcessExit::of_this_process().is_leaving_thread()) return;
+    gate_.pause();  // the process ends meanwhile
   }
 }
 
 WaitPass::~WaitPass() {
   // Who comes too late, as from a wait that has outlasted kPatience, would find Python finalising.
-  if (counted_ && waiting().leave(*counted_) && !is_leaving_thread()) waiting().pause();
+  if (counted_ && gate_.leave(*counted_) && !ProcessExit::of_this_process().is_leaving_thread()) {
+    gate_.pause();
+  }
 }
 
 void leave_python() {
-  leaving_thread = std::this_thread::get_id();
-  settling().close();
-  const bool expected = waiting().begin_closing();
-  OpenServices::instance().close_all();
-  settling().wait_until_gone();
+  ProcessExit& here = ProcessExit::of_this_process();
+  here.leaving_thread = std::this_thread::get_id();
+  here.settling.close();
+  here.waiting.begin_closing();
+  here.services.close_all();
+  here.settling.wait_until_gone();
   // Who was in a wait may still tell what came of it.
-  waiting().wait_until_gone();
-  if (expected) waiting().pause(kWayBack);
-  waiting().close();
-  if (expected) waiting().pause(kWayBack);  // who has left just before
+  here.waiting.wait_until_gone();
+  if (here.waiting.was_busy()) here.waiting.pause(kWayBack);
+  here.waiting.close();
+  if (here.waiting.was_busy()) here.waiting.pause(kWayBack);  // who has left just before
 }
 
 void close_at_python_exit(std::weak_ptr<Connection> connection) {
-  OpenServices::instance().add(std::move(connection));
+  ProcessExit::of_this_process().services.add(std::move(connection));
 }
 
 void leave_python_at_its_exit() {

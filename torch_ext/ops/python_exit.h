@@ -7,13 +7,14 @@
 // Python is finalising ends by an unwinding that noexcept functions turn into the end of the
 // process. Two kinds of threads would: the executor, which settles a Future whose callbacks are
 // Python functions, and Python's own daemon threads that come back from a wait in an op. So from
-// the moment when Python begins to exit no Future is settled, what is waited for ends, and no
-// thread comes back from a wait that it begins then, or that does not end in time. A wait that the
-// end of the services does not end, as for a server that is being connected to and does not answer,
-// makes the exit take 5 seconds longer.
+// the moment when Python begins to exit no Future is settled, and what is waited for ends. Threads
+// that come back from a wait then, also from one that they begin meanwhile, are given time to take
+// the lock; after that none comes back. A wait that the end of the services does not end, as for a
+// server that is being connected to and does not answer, makes the exit take 5 seconds longer.
 
 namespace tinkex::torch_ext {
 
+class Gate;
 struct Connection;
 
 /// Held while a Future is being settled.
@@ -28,6 +29,7 @@ class SettlePass {
   explicit operator bool() const noexcept { return given_; }
 
  private:
+  Gate& gate_;
   const bool given_;
 };
 
@@ -41,12 +43,14 @@ class WaitPass {
   WaitPass& operator=(const WaitPass&) = delete;
 
  private:
+  Gate& gate_;
   std::optional<bool> counted_;
 };
 
 /// Ends the settling of Futures in this process, for good, and closes the services that are open.
 /// Waits, a few seconds at most, for callbacks that are running and for threads that come back from
-/// their waits. An op calls it, so that Python's lock is free meanwhile.
+/// their waits. An op calls it, so that Python's lock is free meanwhile. In a child of fork it ends
+/// what the child itself has, and waits for nothing of its parent's.
 void leave_python();
 
 /// Makes Python call leave_python() as one of its exit handlers, if this process runs Python and

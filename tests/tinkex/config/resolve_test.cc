@@ -13,6 +13,7 @@ namespace tinkex {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -67,7 +68,14 @@ TEST_F(ResolveTest, AnEmptyVariableCountsAsUnset) {
 }
 
 TEST_F(ResolveTest, AMissingKeyIsToldWithHowToNameAnotherServer) {
-  EXPECT_THAT(complaint({}), HasSubstr("another server by TINKER_BASE_URL"));
+  const std::string end =
+      "; give api_key or set TINKER_API_KEY, or name another server by base_url";
+  EXPECT_THAT(complaint({}), EndsWith(end + " or TINKER_BASE_URL"));
+  ::setenv("TINKER_BASE_URL", "https://from-environment", 1);
+  EXPECT_EQ(complaint({}),
+            "api_key: there is none for from-environment" + end + " or TINKER_BASE_URL");
+  EXPECT_EQ(complaint(options_for("https://h")), "api_key: there is none for h" + end)
+      << "where it is given, the variable changes nothing";
 }
 
 TEST_F(ResolveTest, OnlyLoopbackNeedsNoKey) {

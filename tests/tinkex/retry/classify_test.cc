@@ -246,6 +246,14 @@ TEST(ErrorFromResponseTest, OurOwnKeyIsNotRepeatedWhateverItLooksLike) {
       << "there is no key to hide";
 }
 
+TEST(ErrorFromResponseTest, ASecretWithinALongerOneLeavesNothingOfThat) {
+  constexpr std::string_view kSecrets[] = {"middle", "before-middle-after"};
+  EXPECT_EQ(error_from_response(reply(418, {}, "it was before-middle-after, or middle"), "sample",
+                                kSecrets)
+                .message(),
+            "sample: the server answered 418: it was ***, or ***");
+}
+
 TEST(SecretsTest, TheHeadersThatCarryCredentialsAreKnownByTheirNames) {
   HttpRequest request;
   request.headers = {{"Accept", "application/json"},

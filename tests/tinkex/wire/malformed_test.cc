@@ -357,7 +357,7 @@ TEST(MalformedJsonTest, RequestsThatMeanNothingAreRefusedWithThePlace) {
       {"text in floats", datum(R"({"data":["1"],"dtype":"float32"})"),
        "expected a number, got string"},
       {"NaN", datum(R"({"data":[NaN],"dtype":"float32"})"), "not valid JSON: it has NaN"},
-      {"overflow", datum(R"({"data":[1e999],"dtype":"float32"})"), "the number 1e999 in it"},
+      {"overflow", datum(R"({"data":[1e999],"dtype":"float32"})"), "too large"},
       {"shape", datum(R"({"data":[1],"dtype":"float32","shape":[2]})"), "has 2 elements but"},
       {"negative", datum(R"({"data":[1],"dtype":"float32","shape":[-1,-1]})"), "impossible shape"},
       {"half sparse",

@@ -31,6 +31,7 @@ from ._errors import (  # noqa: E402  (the ops come first)
     FileFailed,
     InvalidArgument,
     TimedOut,
+    WrongType,
     parse_error,
     translate_errors,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "TimedOut",
     "TraceableClient",
     "TrainingClient",
+    "WrongType",
     "__version__",
     "connect",
     "connect_embedded",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, TypeVar, Union
 
 import torch
 
@@ -19,9 +19,6 @@ Array = Union[torch.Tensor, Sequence[int], Sequence[float], "numpy.ndarray[Any, 
 
 Arrays = Union[Sequence[Array], torch.Tensor]
 """One ``Array`` per datum. A tensor of more than one dimension counts as the list of its rows."""
-
-
-_NAME = "a name in loss_fn_inputs"
 
 
 def to_text(value: object, name: str) -> str:
@@ -53,10 +50,29 @@ def to_float(value: Any, name: str) -> float:
         if isinstance(value, (str, bytes)):
             raise TypeError
         return float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+    except (TypeError, ValueError, OverflowError, RuntimeError) as problem:
         shown = value if isinstance(value, (str, int)) else type(value)
-        raise make_error("invalid_argument", "%s is %.80r, expected a number"
-                         % (name, shown)) from None
+        told = "%s is %.80r, expected a number" % (name, shown)
+        raise (wrong_type(told) if isinstance(problem, TypeError) else
+               make_error("invalid_argument", told)) from None
+
+
+def to_list(values: Iterable[T], name: str, expected: str) -> list[T]:
+    """The elements of what is no text; ``expected`` says what it shall be."""
+    try:
+        if isinstance(values, (str, bytes, Mapping)):
+            raise TypeError
+        elements = iter(values)
+    except TypeError:
+        raise wrong_type("%s is a %s, expected %s" % (name, type(values).__name__, expected)) from None
+    return list(elements)
+
+
+def check_dictionary(value: object, name: str, example: str) -> None:
+    """Raises WrongType for what is none; ``example`` is one that would do."""
+    if not isinstance(value, Mapping):
+        raise wrong_type("%s is a %s, expected a dictionary such as %s"
+                         % (name, type(value).__name__, example))
 
 
 def to_tensor(value: Array, name: str) -> torch.Tensor:
@@ -67,20 +83,20 @@ def to_tensor(value: Array, name: str) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         return value
     if hasattr(value, "mask") and hasattr(value, "filled"):
-        raise make_error("invalid_argument", "%s is a masked array, whose mask no server sees; give "
-                         "what filled() makes of it, or the parts that count" % name)
+        raise wrong_type("%s is a masked array, whose mask no server sees; give what filled() makes "
+                         "of it, or the parts that count" % name)
+    flags = getattr(value, "flags", None)  # of an array of numpy's
     try:
-        flags = getattr(value, "flags", None)
         if flags is not None and (not flags.writeable or min(value.strides, default=0) < 0):
             value = value.copy()  # torch cannot view such an array of numpy's
         if isinstance(value, (list, tuple)) and not value:
             return torch.empty(0, dtype=torch.int64)
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError, OverflowError) as problem:
-        raise make_error(
-            "invalid_argument", "%s is a %s that does not become a tensor (%s); give a tensor, a "
-            "numpy array or a list of numbers"
-            % (name, type(value).__name__, str(problem).split("\n")[0])) from None
+        told = ("%s is a %s that does not become a tensor (%s); give a tensor, a numpy array or a list "
+                "of numbers" % (name, type(value).__name__, str(problem).split("\n")[0]))
+        of_that_type = flags is not None or isinstance(value, (list, tuple))
+        raise (make_error("invalid_argument", told) if of_that_type else wrong_type(told)) from None
 
 
 def to_tensors(values: Arrays, name: str) -> list[torch.Tensor]:
@@ -92,8 +108,8 @@ def to_tensors(values: Arrays, name: str) -> list[torch.Tensor]:
                 "tensor per datum; for a single datum write [tensor]" % (name, values.dim()))
         return list(values.unbind(0))
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
-        raise make_error("invalid_argument", "%s is a %s, expected a list with one tensor, array or "
-                         "list of numbers per datum" % (name, type(values).__name__))
+        raise wrong_type("%s is a %s, expected a list with one tensor, array or list of numbers per "
+                         "datum" % (name, type(values).__name__))
     return [to_tensor(value, "%s[%d]" % (name, i)) for i, value in enumerate(values)]
 
 
@@ -110,10 +126,8 @@ def to_ragged_inputs(inputs: Mapping[str, Array]) -> dict[str, torch.Tensor]:
 def _converted(inputs: Mapping[str, V], convert: Callable[[V, str], T], example: str
                ) -> dict[str, T]:
     """``inputs``, each by ``convert(value, name)``; ``example`` is what one of them may be."""
-    if not isinstance(inputs, Mapping):
-        raise make_error("invalid_argument", "loss_fn_inputs is a %s, expected a dictionary such as "
-                         "{'target_tokens': %s}" % (type(inputs).__name__, example))
-    return {to_text(name, _NAME): convert(value, "loss_fn_inputs[%r]" % name)
+    check_dictionary(inputs, "loss_fn_inputs", "{'target_tokens': %s}" % example)
+    return {to_text(name, "a name in loss_fn_inputs"): convert(value, "loss_fn_inputs[%r]" % name)
             for name, value in inputs.items()}
 
 
@@ -121,5 +135,6 @@ def to_config(config: Mapping[str, float] | None) -> dict[str, float] | None:
     """The settings of a loss."""
     if config is None:
         return None
+    check_dictionary(config, "loss_fn_config", "{'clip_low_threshold': 0.8}")
     return {to_text(name, "a name in loss_fn_config"): to_float(value, "loss_fn_config[%r]" % name)
             for name, value in config.items()}

@@ -72,8 +72,8 @@ class InvalidArgument(Error, ValueError):
     """The input was refused before anything was sent (code invalid_argument)."""
 
 
-class _WrongType(InvalidArgument, TypeError):
-    """A value of another type than the call takes."""
+class WrongType(InvalidArgument, TypeError):
+    """An argument was of another type than the call takes."""
 
 
 class TimedOut(Error, TimeoutError):
@@ -121,7 +121,7 @@ def make_error(code: str, message: str) -> Error:
 
 def wrong_type(message: str) -> Error:
     """The same for a value of another type than the call takes."""
-    return _WrongType("tinkex: [invalid_argument] " + message)
+    return WrongType("tinkex: [invalid_argument] " + message)
 
 
 def parse_error(source: BaseException | str) -> Error | None:
@@ -162,6 +162,7 @@ def translate_errors() -> Iterator[None]:
         if error is not None:
             # The original adds nothing, unless it shows where in a script that was.
             raise error from (None if text.startswith("tinkex: [") else problem)
-        if "Expected a value of type" in text:  # an argument that does not fit an op's schema
+        # An argument that does not fit the schema of an op of ours. A script's own begins otherwise.
+        if text.startswith("tinkex::") and "Expected a value of type" in text:
             raise wrong_type(text.split("\n")[0]) from None
         raise

@@ -8,6 +8,7 @@ from typing import Any, Callable, Generator, Generic, TypeVar
 
 import torch
 
+from ._arguments import to_float
 from ._errors import make_error, translate_errors
 from ._polling import settled
 from ._waiting import call_interruptibly, wait_in_slices
@@ -78,9 +79,11 @@ class Handle(Native, Generic[T]):
         result's own error). After that, or after Ctrl-C, the call is still under way: wait again, or
         cancel it. Holds no lock of the interpreter while it waits.
         """
-        if timeout is not None and math.isnan(timeout):
-            raise make_error("invalid_argument", "timeout is NaN, expected seconds, or None to wait "
-                             "without end")
+        if timeout is not None:
+            timeout = to_float(timeout, "timeout")
+            if math.isnan(timeout):
+                raise make_error("invalid_argument", "timeout is NaN, expected seconds, or None to "
+                                 "wait without end")
         if not wait_in_slices(self.native.wait_for, timeout):
             raise TimeoutError("the result of %s was not there after %g s; it is still under way: "
                                "wait again, or cancel() it" % (self._what, timeout or 0))
@@ -121,7 +124,10 @@ class Handle(Native, Generic[T]):
 
 
 def start(op: Callable[..., Any], convert: Callable[[Any], T], *arguments: Any) -> Handle[T]:
-    """A handle of ``op(*arguments)``, an op that returns at once."""
+    """A handle of ``op(*arguments)``, an op that returns at once.
+
+    Those that take a place in a model's order do not, see ``start_interruptibly``.
+    """
     with translate_errors():
         return Handle(op(*arguments), convert, _name_of(op))
 

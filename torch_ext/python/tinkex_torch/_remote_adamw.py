@@ -8,7 +8,7 @@ from typing import Any, Callable, NoReturn
 import torch
 
 from ._arguments import to_float
-from ._errors import Error, make_error
+from ._errors import Error, make_error, wrong_type
 from ._remote_model import RemoteModel
 from ._results import Metrics
 
@@ -46,9 +46,9 @@ class RemoteAdamW(torch.optim.Optimizer):
     ) -> None:
         """``grad_clip_norm``: the L2 norm that the whole gradient is scaled down to; 0 clips nothing."""
         if not isinstance(model, RemoteModel):
-            raise make_error(
-                "invalid_argument", "model is a %s, expected a RemoteModel: write RemoteAdamW(model), "
-                "not model.parameters(), and give the parameters of local modules to an optimizer of "
+            raise wrong_type(
+                "model is a %s, expected a RemoteModel: write RemoteAdamW(model), not "
+                "model.parameters(), and give the parameters of local modules to an optimizer of "
                 "PyTorch's" % type(model).__name__)
         defaults = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
                         grad_clip_norm=grad_clip_norm)
@@ -111,9 +111,10 @@ def _check(settings: dict[str, Any]) -> None:
     """Raises InvalidArgument, as PyTorch's optimizers raise ValueError."""
     try:
         beta1, beta2 = (to_float(beta, "betas") for beta in settings["betas"])
-    except (TypeError, ValueError):
-        raise make_error("invalid_argument", "betas is %r, expected two numbers such as (0.9, 0.999)"
-                         % (settings["betas"],)) from None
+    except (TypeError, ValueError) as problem:
+        told = "betas is %r, expected two numbers such as (0.9, 0.999)" % (settings["betas"],)
+        raise (wrong_type(told) if isinstance(problem, TypeError) else
+               make_error("invalid_argument", told)) from None
     numbers = {name: to_float(value, name) for name, value in settings.items() if name != "betas"}
     for name, value in numbers.items():
         fits = value > 0 if name == "eps" else value >= 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Mapping, NoReturn, TypeVa
 import torch
 
 from ._arguments import Array, Arrays, to_config, to_inputs, to_tensor, to_tensors, to_text
-from ._errors import Error, make_error, translate_errors
+from ._errors import Error, make_error, translate_errors, wrong_type
 from ._results import Metrics
 from ._training import TrainingClient
 from ._waiting import Turn, call_interruptibly
@@ -56,7 +56,7 @@ class RemoteModel(torch.nn.Module):
         results. A failure is raised by the next call that waits, or by ``synchronize``.
         """
         if not isinstance(client, TrainingClient):
-            raise make_error("invalid_argument", "client is a %s, expected a TrainingClient; "
+            raise wrong_type("client is a %s, expected a TrainingClient; "
                              "service.create_remote_model(base_model) makes a client and its model"
                              % type(client).__name__)
         super().__init__()
@@ -223,10 +223,9 @@ def _are_lists(tokens: Any, targets: Any) -> bool:
     """Whether a batch is given as lists, not padded."""
     in_lists = isinstance(tokens, (list, tuple))
     if in_lists != isinstance(targets, (list, tuple)):
-        raise make_error(
-            "invalid_argument", "tokens is a %s and targets is a %s, expected two tensors, (B, T) "
-            "and padded, or two lists with one array per sequence"
-            % (type(tokens).__name__, type(targets).__name__))
+        raise wrong_type(
+            "tokens is a %s and targets is a %s, expected two tensors, (B, T) and padded, or two lists "
+            "with one array per sequence" % (type(tokens).__name__, type(targets).__name__))
     return in_lists
 
 

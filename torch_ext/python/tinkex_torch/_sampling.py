@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import torch
 
-from ._arguments import Array, Arrays, to_float, to_int, to_tensor, to_tensors, to_text
+from ._arguments import Array, Arrays, to_float, to_int, to_list, to_tensor, to_tensors, to_text
 from ._errors import translate_errors
 from ._handle import Handle, Native, finish, same, start
 from ._results import Ragged, RaggedSamples, SampleResult
@@ -19,11 +19,14 @@ def _settings(num_samples: int, max_tokens: int | None, seed: int | None, temper
               top_k: int, top_p: float, stop_tokens: Sequence[int] | None,
               stop: str | Sequence[str] | None) -> tuple[Any, ...]:
     """The arguments of ``sample`` behind the prompt, as the ops take them."""
-    texts = [stop] if isinstance(stop, str) else None if stop is None else list(stop)
-    if texts is not None:
-        texts = [to_text(each, "stop[%d]" % i) for i, each in enumerate(texts)]
+    if isinstance(stop, str):
+        stop = [stop]
+    texts = None if stop is None else [
+        to_text(each, "stop[%d]" % i)
+        for i, each in enumerate(to_list(stop, "stop", "a str or a list of them"))]
     ids = None if stop_tokens is None else [
-        to_int(each, "stop_tokens[%d]" % i) for i, each in enumerate(stop_tokens)]
+        to_int(each, "stop_tokens[%d]" % i)
+        for i, each in enumerate(to_list(stop_tokens, "stop_tokens", "a list of token ids"))]
     return (to_int(num_samples, "num_samples"), to_int(max_tokens, "max_tokens"),
             to_int(seed, "seed"), to_float(temperature, "temperature"), to_int(top_k, "top_k"),
             to_float(top_p, "top_p"), ids, texts)

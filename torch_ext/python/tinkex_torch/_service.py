@@ -10,7 +10,7 @@ from typing import Any, Callable, TypeVar
 import torch
 
 from ._arguments import to_int, to_text
-from ._errors import translate_errors
+from ._errors import translate_errors, wrong_type
 from ._handle import Handle, Native, finish, same, start
 from ._remote_model import RemoteModel
 from ._sampling import SamplingClient
@@ -189,7 +189,8 @@ def connect(
     What is empty is taken from TINKER_BASE_URL and TINKER_API_KEY. Without an address and a key in
     either place the embedded backend is used, which trains on this machine; ``data_dir`` is the
     folder of its checkpoints, a temporary one if it is empty. With a key alone it is the hosted
-    server. Waits for a few requests.
+    server. Waits for a few requests, and for a server that says when to ask again, as one does that
+    loads its models: five minutes at most for each. Ctrl-C ends that.
 
     Raises ConnectionFailed if there is no server, Error with ``status`` if it refuses, InvalidArgument
     for an address that is none.
@@ -220,6 +221,8 @@ def _connect_again(embedded: bool, base_url: str, data_dir: str) -> Service:
 
 
 def _to_folder(data_dir: str | os.PathLike[str]) -> str:
+    if not isinstance(data_dir, (str, os.PathLike)):
+        raise wrong_type("data_dir is a %s, expected a str or a path" % type(data_dir).__name__)
     return to_text(os.fspath(data_dir), "data_dir")
 
 

@@ -16,7 +16,8 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, NoReturn, Seque
 import torch
 from torch.autograd import forward_ad
 
-from ._errors import Error, make_error
+from ._arguments import check_dictionary
+from ._errors import Error, make_error, wrong_type
 from ._results import BatchResult, LossResult
 from ._tracing import stand_in
 from ._training import TrainingClient
@@ -65,8 +66,7 @@ class TraceableClient(OpaqueBase):
 
     def __init__(self, client: TrainingClient) -> None:
         if not isinstance(client, TrainingClient):
-            raise make_error("invalid_argument", "client is a %s, expected a TrainingClient"
-                             % type(client).__name__)
+            raise wrong_type("client is a %s, expected a TrainingClient" % type(client).__name__)
         self._client = weakref.ref(client)
         _keep_out_of_cuda_graphs()
 
@@ -122,18 +122,22 @@ class TraceableClient(OpaqueBase):
 
 
 def _check_tensors(values: Sequence[torch.Tensor], name: str) -> None:
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+        raise wrong_type("%s is a %s, expected a list of tensors" % (name, type(values).__name__))
     for i, value in enumerate(values):
         if not isinstance(value, torch.Tensor):
-            raise make_error("invalid_argument", "%s[%d] is a %s, expected a tensor: a graph holds no "
-                             "lists of numbers" % (name, i, type(value).__name__))
+            raise wrong_type("%s[%d] is a %s, expected a tensor: a graph holds no lists of numbers"
+                             % (name, i, type(value).__name__))
 
 
 def _batch(op: Callable[..., Any], traceable: TraceableClient, tokens: Sequence[torch.Tensor],
            inputs: Mapping[str, Sequence[torch.Tensor]], loss_fn: str,
            config: Mapping[str, float] | None) -> LossResult:
     """What ``op`` gives; its arguments are those that an op of a graph may have: no dictionaries."""
+    check_dictionary(inputs, "loss_fn_inputs", "{'target_tokens': [...]}")
+    config = {} if config is None else config
+    check_dictionary(config, "loss_fn_config", "{'clip_low_threshold': 0.8}")
     names = list(inputs)
-    config = config or {}
     _check_tensors(tokens, "tokens")
     for name in names:
         _check_tensors(inputs[name], "loss_fn_inputs['%s']" % name)
@@ -324,6 +328,7 @@ def _define() -> Any:
 
 def _define_ops() -> Any:
     kind = _register_type()
+    declare_effect = _effect_declarer()  # before there is a library, which would be there for nothing
     library = torch.library.Library("tinkex_torch", "DEF")
     for name, kernel in _KERNELS.items():
         library.define(name + kernel.schema % kind)
@@ -331,7 +336,8 @@ def _define_ops() -> Any:
         if kernel.inputs is not None:
             library.impl(name, _without_gradients(name, kernel.inputs), "Autograd", with_keyset=True)
         torch.library.register_fake("tinkex_torch::" + name, kernel.trace, lib=library)
-        _register_effect("tinkex_torch::" + name, library)
+        with _private_to_pytorch():
+            declare_effect("tinkex_torch::" + name, lib=library)
     return library
 
 
@@ -345,11 +351,13 @@ def _register_type() -> str:
         return opaque_object.get_opaque_type_name(TraceableClient)
 
 
-def _register_effect(op: str, library: Any) -> None:
+def _effect_declarer() -> Callable[..., None]:
+    """A function that tells graphs that an op, named by its text, has an effect."""
     with _private_to_pytorch():
         from torch._library.effects import EffectType
 
-        torch.library._register_effectful_op(op, EffectType.ORDERED, lib=library)
+        register = torch.library._register_effectful_op
+        return lambda op, lib: register(op, EffectType.ORDERED, lib=lib)
 
 
 _calls = _define()

@@ -34,7 +34,8 @@ class TrainingClient(Native):
     """A model in training. Thread-safe. Keeps its service open.
 
     Calls take effect in the order in which they are made, also those with ``_async``; nothing has to
-    be waited for in between. Tensors are copied before a call returns.
+    be waited for in between. Tensors are copied before a call returns. One with ``_async`` waits only
+    while more than 64 MiB of this model's data are on their way, and Ctrl-C ends that.
 
     Cannot be pickled: save its state, and make a client from the path.
     """
@@ -102,10 +103,7 @@ class TrainingClient(Native):
         loss_fn: str = "cross_entropy",
         loss_fn_config: Mapping[str, float] | None = None,
     ) -> Handle[BatchResult]:
-        """As ``forward_backward``, without waiting for the result.
-
-        Waits only while more than 64 MiB of this model's data are on their way.
-        """
+        """As ``forward_backward``, without waiting for the result."""
         return self._start_batch(torch.ops.tinkex.forward_backward_async, tokens, loss_fn_inputs,
                                  loss_fn, loss_fn_config)
 
@@ -193,8 +191,8 @@ class TrainingClient(Native):
         """As ``optim_step``, without waiting."""
         settings = dict(learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps,
                         weight_decay=weight_decay, grad_clip_norm=grad_clip_norm)
-        return start(torch.ops.tinkex.optim_step_async, same, self.native,
-                     *(to_float(value, name) for name, value in settings.items()))
+        return start_interruptibly(torch.ops.tinkex.optim_step_async, same, self.native,
+                                   *(to_float(value, name) for name, value in settings.items()))
 
     def save_state(self, name: str, *, overwrite: bool = False) -> str:
         """Saves weights and optimizer; gives the ``tinker://`` path to go on from."""
@@ -202,8 +200,8 @@ class TrainingClient(Native):
 
     def save_state_async(self, name: str, *, overwrite: bool = False) -> Handle[str]:
         """As ``save_state``, without waiting."""
-        return start(torch.ops.tinkex.save_state_async, same, self.native, to_text(name, "name"),
-                     overwrite)
+        return start_interruptibly(torch.ops.tinkex.save_state_async, same, self.native,
+                                   to_text(name, "name"), overwrite)
 
     def load_state(self, path: str, *, with_optimizer: bool = True) -> str:
         """Replaces this model's weights by those saved as ``path``; gives the path."""
@@ -211,8 +209,8 @@ class TrainingClient(Native):
 
     def load_state_async(self, path: str, *, with_optimizer: bool = True) -> Handle[str]:
         """As ``load_state``, without waiting."""
-        return start(torch.ops.tinkex.load_state_async, same, self.native, to_text(path, "path"),
-                     with_optimizer)
+        return start_interruptibly(torch.ops.tinkex.load_state_async, same, self.native,
+                                   to_text(path, "path"), with_optimizer)
 
     def save_weights_for_sampler(self, name: str) -> str:
         """Saves the weights alone; gives the path for ``create_sampling_client(model_path=...)``."""
@@ -220,8 +218,8 @@ class TrainingClient(Native):
 
     def save_weights_for_sampler_async(self, name: str) -> Handle[str]:
         """As ``save_weights_for_sampler``, without waiting."""
-        return start(torch.ops.tinkex.save_weights_for_sampler_async, same, self.native,
-                     to_text(name, "name"))
+        return start_interruptibly(torch.ops.tinkex.save_weights_for_sampler_async, same,
+                                   self.native, to_text(name, "name"))
 
     def save_weights_and_get_sampling_client(self) -> SamplingClient:
         """Samples from the model as it is now; later steps do not change what it samples from."""
@@ -230,8 +228,8 @@ class TrainingClient(Native):
     def save_weights_and_get_sampling_client_async(self) -> Handle[SamplingClient]:
         """As ``save_weights_and_get_sampling_client``, without waiting."""
         service = self._service
-        return start(torch.ops.tinkex.save_weights_and_get_sampling_client_async,
-                     lambda native: SamplingClient(native, service), self.native)
+        return start_interruptibly(torch.ops.tinkex.save_weights_and_get_sampling_client_async,
+                                   lambda native: SamplingClient(native, service), self.native)
 
     def unload(self) -> None:
         """Lets the server forget the model, before the service is closed, which does so in any case.

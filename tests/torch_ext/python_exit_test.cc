@@ -1,0 +1,79 @@
+// What happens to waits, and to children of fork, when Python exits.
+
+#include "torch_ext/ops/python_exit.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "tinkex/mocks/tinker_script.h"
+#include "torch_ext/connect.h"
+
+namespace tinkex::torch_ext {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Ends with 0 if the exit lets a thread that came and went while the services were closed take
+/// Python's lock: twice 20 ms, before and after nobody may come any more.
+[[noreturn]] void leave_while_somebody_comes_and_goes() {
+  mocks::TinkerScript tinker;
+  std::optional<Clock::time_point> gone;  // written before the reply that close() waits for
+  tinker.server().handle("POST", mocks::TinkerScript::path("sessions/session-1/finish"),
+                         [&gone](const auto&) {
+                           { const WaitPass late; }
+                           gone = Clock::now();
+                           return mocks::Reply::json("{}");
+                         });
+  const auto connection = std::make_shared<Connection>(
+      Connection{.service = ServiceClient::connect(tinker.options()).value(),
+                 .description = "",
+                 .data_dir = "",
+                 .backend = {}});
+  close_at_python_exit(connection);
+  leave_python();
+  if (!gone) ::_exit(1);
+  ::_exit(Clock::now() - *gone >= std::chrono::milliseconds(40) ? 0 : 2);
+}
+
+TEST(PythonExitTest, WhoBeginsAWaitDuringTheExitIsGivenTheTimeToComeBack) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // in a process of its own
+  EXPECT_EXIT(leave_while_somebody_comes_and_goes(), testing::ExitedWithCode(0), "");
+}
+
+/// How a child of fork ends that leaves Python; one that hangs is ended by its alarm.
+int status_of_leaving_child() {
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(10);
+    leave_python();
+    ::_exit(0);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+TEST(PythonExitTest, AChildOfForkLeavesWhateverItsParentsThreadsWereDoing) {
+  std::atomic<bool> stop{false};
+  std::thread busy([&stop] {
+    while (!stop) {
+      const WaitPass pass;
+    }
+  });
+  const WaitPass counted;  // as a thread that the child does not have
+  int status = 0;
+  for (int i = 0; i < 50 && status == 0; ++i) status = status_of_leaving_child();
+  stop = true;
+  busy.join();
+  EXPECT_EQ(status, 0);
+}
+
+}  // namespace
+}  // namespace tinkex::torch_ext

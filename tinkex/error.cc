@@ -1,6 +1,8 @@
 #include "tinkex/error.h"
 
 #include <algorithm>
+#include <exception>
+#include <new>
 
 #include "tinkex/base/text.h"
 
@@ -114,4 +116,25 @@ void Error::rebuild_what() {
   if (!details.empty()) what_ += details + ")";
 }
 
+namespace internal {
+
+Error error_from_current_exception(std::string_view thrower) noexcept {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::kInternal, "out of memory");
+  } catch (const std::exception& exception) {
+    const std::string by = thrower.empty() ? "" : std::string(thrower) + " threw: ";
+    return Error(ErrorCode::kInternal, by + exception.what());
+  } catch (...) {
+    return Error(ErrorCode::kInternal,
+                 thrower.empty()
+                     ? "an exception of unknown type"
+                     : std::string(thrower) + " threw something that is no std::exception");
+  }
+}
+
+}  // namespace internal
 }  // namespace tinkex

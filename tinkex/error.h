@@ -156,4 +156,26 @@ struct Unit {
 using Status = Result<Unit>;
 inline Status ok_status() { return Unit{}; }
 
+namespace internal {
+
+/// The Error that was thrown; kInternal for any other exception, after the name of who threw it.
+Error error_from_current_exception(std::string_view thrower = {}) noexcept;
+
+/// Calls fn and turns whatever it does, exceptions included, into a Result. `thrower` begins the
+/// error of an exception that is no Error: who threw it.
+template <class U, class Fn, class... Args>
+Result<U> invoke_named(std::string_view thrower, Fn& fn, Args&&... args) noexcept {
+  try {
+    if constexpr (std::is_void_v<std::invoke_result_t<Fn&, Args...>>) {
+      fn(std::forward<Args>(args)...);
+      return Unit{};
+    } else {
+      return fn(std::forward<Args>(args)...);
+    }
+  } catch (...) {
+    return error_from_current_exception(thrower);
+  }
+}
+
+}  // namespace internal
 }  // namespace tinkex

@@ -1,7 +1,7 @@
 #include "tinkex/future.h"
 
-#include <new>
-#include <string>
+#include <memory>
+#include <utility>
 
 namespace tinkex {
 
@@ -17,25 +17,4 @@ void run_on(Executor* executor, Executor::Task task) noexcept {
   }
 }
 
-namespace internal {
-
-Error error_from_current_exception(std::string_view thrower) noexcept {
-  try {
-    throw;
-  } catch (const Error& error) {
-    return error;
-  } catch (const std::bad_alloc&) {
-    return Error(ErrorCode::kInternal, "out of memory");
-  } catch (const std::exception& exception) {
-    const std::string by = thrower.empty() ? "" : std::string(thrower) + " threw: ";
-    return Error(ErrorCode::kInternal, by + exception.what());
-  } catch (...) {
-    return Error(ErrorCode::kInternal,
-                 thrower.empty()
-                     ? "an exception of unknown type"
-                     : std::string(thrower) + " threw something that is no std::exception");
-  }
-}
-
-}  // namespace internal
 }  // namespace tinkex

@@ -48,23 +48,7 @@ struct UnwrapResult<Future<T>> {
 template <>
 struct UnwrapResult<void> : UnwrapResult<Unit> {};
 
-/// Calls fn and turns whatever it does, exceptions included, into a Result. `thrower` begins the
-/// error of an exception that is no Error: who threw it.
-template <class U, class Fn, class... Args>
-Result<U> invoke_named(std::string_view thrower, Fn& fn, Args&&... args) noexcept {
-  try {
-    if constexpr (std::is_void_v<std::invoke_result_t<Fn&, Args...>>) {
-      fn(std::forward<Args>(args)...);
-      return Unit{};
-    } else {
-      return fn(std::forward<Args>(args)...);
-    }
-  } catch (...) {
-    return error_from_current_exception(thrower);
-  }
-}
-
-/// The same for what needs no name.
+/// invoke_named() for what needs no name.
 template <class U, class Fn, class... Args>
 Result<U> invoke_guarded(Fn& fn, Args&&... args) noexcept {
   return invoke_named<U>("", fn, std::forward<Args>(args)...);

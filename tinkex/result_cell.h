@@ -24,9 +24,6 @@
 
 namespace tinkex::internal {
 
-/// The Error that was thrown; kInternal for any other exception, after the name of who threw it.
-Error error_from_current_exception(std::string_view thrower = {}) noexcept;
-
 /// The state that a Promise and a Future share; owned by shared pointers. Set once; never throws at
 /// the setter.
 template <class T>

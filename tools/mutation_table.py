@@ -123,7 +123,7 @@ MUTATIONS = [
      [(FUTURE_H, "    cell.set(error_from_current_exception());\n", "    (void)cell;\n")],
      FUTURE, "FutureTest.T8_WhateverGuardedWorkThrowsSettlesTheCell"),
     ("reply guard: a continuation that throws settles",
-     [(FUTURE_H, "    return error_from_current_exception(thrower);\n  }\n}", "    throw;\n  }\n}")],
+     [("tinkex/error.h", "    return error_from_current_exception(thrower);\n  }\n}", "    throw;\n  }\n}")],
      FUTURE, "FutureTest.C2_AThrowingContinuationBecomesTheErrorOfTheNextFuture"),
     ("the first result stays",
      [(CELL_H, "      if (result_ || ended_) return false;\n      settle(", "      settle(")],

@@ -5,7 +5,6 @@
 
 #include "tinkex/base/byte_buffer.h"
 #include "tinkex/error.h"
-#include "tinkex/future.h"
 
 namespace tinkex::wire {
 

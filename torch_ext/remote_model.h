@@ -39,8 +39,9 @@
 // refuse to go on until load_state() or accept_server_gradient().
 //
 // Threads. A model may be used on one thread at a time; backward() of different graphs may run on
-// several. Waiting releases nothing that the caller holds; torch.ops release Python's lock. On an
-// executor thread (inside `then`) what waits throws kWouldDeadlock.
+// several, beside no other call of the model. Waiting releases nothing that the caller holds;
+// torch.ops release Python's lock. On an executor thread (inside `then`) what waits throws
+// kWouldDeadlock.
 
 #include <ATen/core/ivalue.h>  // First: see torch_prelude.h.
 

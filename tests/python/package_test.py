@@ -138,67 +138,6 @@ class ClientTest(unittest.TestCase):
         with self.assertRaisesRegex(tinkex_torch.InvalidArgument, "tinker://"):
             self.service.delete_checkpoint("nowhere")
 
-    def test_values_of_another_type_are_type_errors(self):
-        client, (tokens, inputs) = self.client(), batch("hello")
-        sample = client.save_weights_and_get_sampling_client().sample
-        model, traceable = tinkex_torch.RemoteModel(client), tinkex_torch.TraceableClient(client)
-        for told, call in {
-                r"Expected a value of type 'int' for argument 'rank'": lambda:
-                    self.service.create_lora_training_client(MODEL, "eight"),
-                r"base_model is a int, expected a str": lambda:
-                    self.service.create_sampling_client(3),
-                r"name is a int, expected a str": lambda: client.save_state(7),
-                r"text is a bytes, expected a str": lambda: tinkex_torch.encode_text(b"bytes"),
-                r"data_dir is a int, expected a str or a path": lambda:
-                    tinkex_torch.connect_embedded(3),
-                r"data_dir is a float, expected a str or a path": lambda:
-                    tinkex_torch.connect(data_dir=0.5),
-                r"tokens is a str, expected a list": lambda: client.forward("text", inputs),
-                r"tokens is a int, expected a list": lambda: client.forward(3, inputs),
-                r"tokens\[0\] is a object that does not": lambda: client.forward([object()], inputs),
-                r"prompt is a str that does not become": lambda: sample("text"),
-                r"loss_fn_inputs is a list, expected a dictionary": lambda:
-                    client.forward(tokens, [tokens]),
-                r"a name in loss_fn_inputs is a int": lambda: client.forward(tokens, {3: tokens}),
-                r"loss_fn_config is a list, expected a dictionary": lambda:
-                    client.forward(tokens, inputs, "ppo", ["x"]),
-                r"loss_fn_config\['x'\] is 'y'": lambda:
-                    client.forward(tokens, inputs, "ppo", {"x": "y"}),
-                r"learning_rate is '1e-4', expected a number": lambda: client.optim_step("1e-4"),
-                r"stop is a int, expected a str or a list": lambda: sample(tokens[0], stop=3),
-                r"stop\[1\] is a int, expected a str": lambda: sample(tokens[0], stop=["a", 3]),
-                r"stop_tokens is a int, expected a list": lambda: sample(tokens[0], stop_tokens=3),
-                r"timeout is '5', expected a number": lambda:
-                    client.forward_async(tokens, inputs).wait("5"),
-                r"client is a int, expected a TrainingClient; ": lambda: tinkex_torch.RemoteModel(3),
-                r"client is a int, expected a TrainingClient$": lambda:
-                    tinkex_torch.TraceableClient(3),
-                r"tokens\[0\] is a list, expected a tensor": lambda:
-                    traceable.forward([[1, 2]], inputs),
-                r"tokens is a float, expected a list of tensors": lambda:
-                    traceable.forward(0.5, inputs),
-                r"loss_fn_inputs is a tuple, expected a dictionary": lambda:
-                    traceable.forward(tokens, (tokens,)),
-                r"loss_fn_config is a tuple, expected a dictionary": lambda:
-                    traceable.forward(tokens, inputs, "ppo", ("x",)),
-                r"tokens is a list and targets is a Tensor": lambda: model(tokens, tokens[0]),
-                r"model is a int, expected a RemoteModel": lambda: tinkex_torch.RemoteAdamW(3),
-                r"betas is 3, expected two numbers": lambda:
-                    tinkex_torch.RemoteAdamW(model, betas=3)}.items():
-            with self.assertRaisesRegex(TypeError, r"^tinkex: \[invalid_argument\] .*" + told) as e:
-                call()
-            self.assertIsInstance(e.exception, tinkex_torch.InvalidArgument)
-            self.assertEqual(repr(type(e.exception)), "<class 'tinkex_torch.WrongType'>")
-
-    def test_a_value_that_does_not_fit_is_no_type_error(self):
-        client, (tokens, inputs) = self.client(), batch("hello")
-        for call in (lambda: client.optim_step(1 << 2000), lambda: client.optim_step(-1.0),
-                     lambda: client.forward([[[1], [2, 3]]], inputs),
-                     lambda: client.forward(tokens[0], inputs)):
-            with self.assertRaises(tinkex_torch.InvalidArgument) as caught:
-                call()
-            self.assertNotIsInstance(caught.exception, TypeError)
-
     def test_token_ids_of_unsigned_files_are_taken(self):
         tokens, inputs = batch("to be or not to be")
         with tempfile.TemporaryDirectory() as folder:

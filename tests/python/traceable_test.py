@@ -326,6 +326,7 @@ class TraceableTest(ServiceTest):
 
     def test_a_mistake_in_the_definition_of_the_ops_is_not_taken_for_an_older_pytorch(self):
         with mock.patch.object(_traceable, "opaque_object", self.KNOWN), \
+                mock.patch.object(_traceable, "_effect_declarer"), \
                 mock.patch.object(torch.library, "Library", side_effect=TypeError("a mistake")):
             with self.assertRaisesRegex(TypeError, "a mistake"):
                 _traceable._define()

@@ -131,7 +131,7 @@ class WaitingTest(unittest.TestCase):
         self.assertTrue(was_given_up.wait(60))
         self.assertEqual(given_up, ["late"])
 
-    def test_ctrl_c_is_seen_while_any_call_of_a_model_waits_for_room_in_its_queue(self):
+    def test_no_call_of_a_model_that_may_wait_for_room_in_its_queue_keeps_the_main_thread(self):
         client, threads = self.service.create_lora_training_client(MODEL, 4), []
 
         def op(*arguments):

@@ -135,7 +135,7 @@ struct ProcessExit {
 
   bool is_leaving_thread() const { return leaving_thread.load() == std::this_thread::get_id(); }
 
-  const tinkex::internal::ProcessMark process;
+  const tinkex::internal::ProcessMark process{};
   Gate settling;
   Gate waiting;
   OpenServices services;

@@ -37,7 +37,8 @@ at::Tensor new_anchor();
 /// leaves kStandIn in its gradient, so that what changes gradients afterwards is noticed.
 ///
 /// Shared by the model, its optimizer and the graphs of its forward passes; never owned by a thread
-/// of the library (the ledger is). backward() may run on several threads at once, the rest on one.
+/// of the library (the ledger is). backward() may run on several threads at once; the rest runs on
+/// one, and beside no backward(), for it may write the anchor's gradient.
 /// Throws tinkex::Error: a call that waits its own failure; what nobody waited for, before anything
 /// else is sent.
 class TrainingState {

@@ -38,10 +38,15 @@ def to_text(value: object, name: str) -> str:
 def to_int(value: Any, name: str) -> Any:
     """``value`` if it fits 64 bits; what is no int is left for the op to refuse."""
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        bits = value.bit_length()
         raise make_error("invalid_argument", "%s is %s, expected a whole number from -2^63 to 2^63 - 1"
-                         % (name, value if bits < 256 else "a number of %d bits" % bits))
+                         % (name, _shown(value)))
     return value
+
+
+def _shown(value: int) -> str:
+    """Python refuses to write numbers of some thousand digits."""
+    bits = value.bit_length()
+    return str(value) if bits < 256 else "a number of %d bits" % bits
 
 
 def to_float(value: Any, name: str) -> float:
@@ -51,8 +56,9 @@ def to_float(value: Any, name: str) -> float:
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError) as problem:
-        shown = value if isinstance(value, (str, int)) else type(value)
-        told = "%s is %.80r, expected a number" % (name, shown)
+        shown = _shown(value) if isinstance(value, int) else "%.80r" % (
+            value if isinstance(value, str) else type(value))
+        told = "%s is %s, expected a number" % (name, shown)
         raise (wrong_type(told) if isinstance(problem, TypeError) else
                make_error("invalid_argument", told)) from None
 
@@ -85,9 +91,10 @@ def to_tensor(value: Array, name: str) -> torch.Tensor:
     if hasattr(value, "mask") and hasattr(value, "filled"):
         raise wrong_type("%s is a masked array, whose mask no server sees; give what filled() makes "
                          "of it, or the parts that count" % name)
-    flags = getattr(value, "flags", None)  # of an array of numpy's
+    # Of an array of numpy's; what a Series of pandas' has by that name is something else.
+    writeable = getattr(getattr(value, "flags", None), "writeable", None)
     try:
-        if flags is not None and (not flags.writeable or min(value.strides, default=0) < 0):
+        if writeable is not None and (not writeable or min(value.strides, default=0) < 0):
             value = value.copy()  # torch cannot view such an array of numpy's
         if isinstance(value, (list, tuple)) and not value:
             return torch.empty(0, dtype=torch.int64)
@@ -95,7 +102,7 @@ def to_tensor(value: Array, name: str) -> torch.Tensor:
     except (TypeError, ValueError, RuntimeError, OverflowError) as problem:
         told = ("%s is a %s that does not become a tensor (%s); give a tensor, a numpy array or a list "
                 "of numbers" % (name, type(value).__name__, str(problem).split("\n")[0]))
-        of_that_type = flags is not None or isinstance(value, (list, tuple))
+        of_that_type = writeable is not None or isinstance(value, (list, tuple))
         raise (make_error("invalid_argument", told) if of_that_type else wrong_type(told)) from None
 
 

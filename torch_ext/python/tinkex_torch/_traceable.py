@@ -328,7 +328,7 @@ def _define() -> Any:
 
 def _define_ops() -> Any:
     kind = _register_type()
-    declare_effect = _effect_declarer()  # before there is a library, which would be there for nothing
+    declare_effect = _effect_declarer()  # Where it is missing no library is made for nothing.
     library = torch.library.Library("tinkex_torch", "DEF")
     for name, kernel in _KERNELS.items():
         library.define(name + kernel.schema % kind)

@@ -35,8 +35,6 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-/// A proxy is for the way to other machines. Not through CURLOPT_NOPROXY, which would replace the
-/// user's own list (no_proxy).
 bool is_loopback_url(const std::string& url) {
   const std::string authority = server_of(url);
   return is_loopback_host(authority.substr(0, authority.find(':', authority.find(']') + 1)));
@@ -62,7 +60,7 @@ CurlTransfer::CurlTransfer(Transport::RequestId id, CurlEasy easy, HttpRequest r
       callback_(std::move(callback)),
       memory_(memory) {}
 
-Status CurlTransfer::prepare(const std::string& ca_file) {
+Status CurlTransfer::prepare(const CurlSettings& settings) {
   if (!easy_) return Error(ErrorCode::kInternal, "libcurl could not make a handle");
   CURL* const easy = easy_.get();
   curl_easy_setopt(easy, CURLOPT_URL, request_.url.c_str());
@@ -73,9 +71,9 @@ Status CurlTransfer::prepare(const std::string& ca_file) {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
-  set_trust(ca_file);
+  set_trust(settings.ca_file);
   curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");  // whatever this libcurl can decode
-  if (is_loopback_url(request_.url)) curl_easy_setopt(easy, CURLOPT_PROXY, "");
+  set_proxy(settings);
   // Cancelling while a name is looked up must not wait for the resolver: this thread serves all.
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request_.timeout.count()));
@@ -100,6 +98,15 @@ void CurlTransfer::set_trust(const std::string& ca_file) {
   // libcurl keeps the certificates of a file for the next connection, but only where there is no
   // folder of them besides; reading them costs ten times a handshake.
   if (!ca_file.empty() || has_ca_bundle()) curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
+}
+
+/// Both options, be it to nothing: what is not set libcurl asks the environment for.
+void CurlTransfer::set_proxy(const CurlSettings& settings) {
+  const bool direct = is_loopback_url(request_.url);  // A proxy is for the way to other machines.
+  const bool secure = request_.url.starts_with("https:");
+  const std::string& proxy = secure ? settings.https_proxy : settings.http_proxy;
+  curl_easy_setopt(easy_.get(), CURLOPT_PROXY, direct ? "" : proxy.c_str());
+  curl_easy_setopt(easy_.get(), CURLOPT_NOPROXY, direct ? "" : settings.no_proxy.c_str());
 }
 
 void CurlTransfer::set_body() {

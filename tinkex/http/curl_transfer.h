@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tinkex/http/curl_settings.h"
 #include "tinkex/http/reply_memory.h"
 #include "tinkex/transport.h"
 
@@ -37,9 +38,8 @@ class CurlTransfer {
   Transport::RequestId id() const noexcept { return id_; }
   CURL* handle() const noexcept { return easy_.get(); }
 
-  /// Sets every option of the handle for this request. `ca_file` names the trusted authorities;
-  /// empty: the system's.
-  Status prepare(const std::string& ca_file = {});
+  /// Sets every option of the handle for this request.
+  Status prepare(const CurlSettings& settings = {});
 
   /// Whether libcurl was handed the whole body; before that the server cannot have all of it.
   bool body_has_left() const;
@@ -64,6 +64,7 @@ class CurlTransfer {
   /// Memory for the reply's body, so that a large one is not moved while it grows.
   void reserve_body();
   void set_trust(const std::string& ca_file);
+  void set_proxy(const CurlSettings& settings);
   Status set_headers();
   void add_header_line(std::string_view name, std::string_view mark, std::string_view value);
   /// Of the request, headers included.

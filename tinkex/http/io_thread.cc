@@ -36,9 +36,9 @@ Error closed_error() {
 }  // namespace
 
 Result<std::shared_ptr<IoThread>> IoThread::start(std::shared_ptr<Clock> clock,
-                                                  std::string ca_file) {
+                                                  CurlSettings settings) {
   if (!init_curl()) return Error(ErrorCode::kInternal, "libcurl could not be initialised");
-  std::shared_ptr<IoThread> io(new IoThread(std::move(clock), std::move(ca_file)),
+  std::shared_ptr<IoThread> io(new IoThread(std::move(clock), std::move(settings)),
                                &IoThread::release);
   io->multi_.reset(curl_multi_init());
   if (!io->multi_) return Error(ErrorCode::kInternal, "libcurl could not make a multi handle");
@@ -61,9 +61,9 @@ Result<std::shared_ptr<IoThread>> IoThread::start(std::shared_ptr<Clock> clock,
   return io;
 }
 
-IoThread::IoThread(std::shared_ptr<Clock> clock, std::string ca_file)
+IoThread::IoThread(std::shared_ptr<Clock> clock, CurlSettings settings)
     : clock_(std::move(clock)),
-      ca_file_(std::move(ca_file)),
+      settings_(std::move(settings)),
       max_connections_(connections_of_this_process()),
       window_(max_connections_) {}
 
@@ -239,7 +239,7 @@ void IoThread::begin(Command& command, StartWindow::TimePoint now) {
   auto transfer =
       std::make_unique<CurlTransfer>(command.id, std::move(easy), std::move(command.request),
                                      std::move(command.on_reply), reply_memory_);
-  if (Status ready = transfer->prepare(ca_file_); !ready.ok()) {
+  if (Status ready = transfer->prepare(settings_); !ready.ok()) {
     return transfer->finish(Error(std::move(ready).error()).with_not_accepted(true));
   }
   if (curl_multi_add_handle(multi_.get(), transfer->handle()) != CURLM_OK) {

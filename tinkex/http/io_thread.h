@@ -34,9 +34,8 @@ namespace tinkex::internal {
 
 class IoThread final : public Transport, public TimerService {
  public:
-  /// `ca_file` names the trusted authorities; empty: the system's.
   static Result<std::shared_ptr<IoThread>> start(std::shared_ptr<Clock> clock,
-                                                 std::string ca_file = {});
+                                                 CurlSettings settings = {});
 
   // Transport.
   RequestId send(HttpRequest request, Transport::Callback callback) noexcept override;
@@ -72,7 +71,7 @@ class IoThread final : public Transport, public TimerService {
   };
   using Transfers = std::unordered_map<RequestId, Running>;
 
-  IoThread(std::shared_ptr<Clock> clock, std::string ca_file);
+  IoThread(std::shared_ptr<Clock> clock, CurlSettings settings);
   ~IoThread() override;
 
   /// Deleter of the shared pointer. When a callback drops the last one, the thread is in the middle
@@ -99,7 +98,7 @@ class IoThread final : public Transport, public TimerService {
   void end_everything() noexcept;
 
   const std::shared_ptr<Clock> clock_;
-  const std::string ca_file_;
+  const CurlSettings settings_;
   const std::size_t max_connections_;
   std::atomic<std::uint64_t> next_id_{1};
   CommandQueue<Command> commands_;

@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <initializer_list>
 #include <limits>
 #include <mutex>
+#include <string>
 #include <tuple>
 #include <utility>
 
 #include "tinkex/api/messages.h"
 #include "tinkex/clock.h"
+#include "tinkex/config/env.h"
 #include "tinkex/config/resolve.h"
 #include "tinkex/connection/call.h"
 #include "tinkex/http/io_thread.h"
@@ -34,6 +37,23 @@ HttpRequest with_body(HttpRequest request, std::shared_ptr<const ByteBuffer> bod
 }
 
 Result<std::string> body_of(const HttpResponse& reply) { return reply.body; }
+
+/// The value of the first of these variables that is set.
+std::string first_of_env(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (auto value = read_env(name)) return *std::move(value);
+  }
+  return {};
+}
+
+/// With the variables that libcurl takes, in its order. HTTP_PROXY is none of them: a web server
+/// sets it to what a request says.
+CurlSettings curl_settings(const ClientOptions& options) {
+  return {.ca_file = options.ca_file,
+          .http_proxy = first_of_env({"http_proxy", "all_proxy", "ALL_PROXY"}),
+          .https_proxy = first_of_env({"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}),
+          .no_proxy = first_of_env({"no_proxy", "NO_PROXY"})};
+}
 
 /// A window is a time on a clock, so clients with a clock of their own share nothing by default.
 std::shared_ptr<RateLimiterRegistry> limiters_of(const ClientOptions& options) {
@@ -86,7 +106,7 @@ Status ServiceCore::start_runtime(ClientOptions options) {
 
   auto runtime = std::make_shared<Runtime>();
   runtime->clock = settings.clock ? settings.clock : std::make_shared<SteadyClock>();
-  Result<std::shared_ptr<IoThread>> io = IoThread::start(runtime->clock, settings.ca_file);
+  Result<std::shared_ptr<IoThread>> io = IoThread::start(runtime->clock, curl_settings(settings));
   if (!io.ok()) return io.error();
   io_ = *std::move(io);
   if (!settings.executor) {

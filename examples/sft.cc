@@ -39,6 +39,7 @@
 #include "examples/support/progress.h"
 #include "examples/support/report.h"
 #include "examples/support/run_folder.h"
+#include "examples/support/sampling.h"
 #include "examples/support/schedule.h"
 #include "examples/support/setup.h"
 #include "examples/support/superseded.h"
@@ -81,6 +82,12 @@ struct Training {
   SupersededCheckpoints& superseded;
   ProgressDisplay& display;
   Patience& patience;
+  std::optional<PendingStep> unproven = std::nullopt;  ///< Saved, and perhaps ruined.
+};
+
+/// Ends a run whose model is worth nothing any more.
+struct Ruined {
+  tinkex::Error why;
 };
 
 /// Sends one step: a batch of tensors becomes Datums, then gradients, then an update.
@@ -113,19 +120,28 @@ Future<tinkex::SaveWeightsResponse> submit_save(Workshop& shop, std::int64_t ste
   return shop.trainer.save_state(kOnTheWay + std::to_string(step));
 }
 
-/// The weights sum to 1, so the sum is a mean. Throws if it is not finite.
+/// The weights sum to 1, so the sum is a mean. Throws Ruined if it is not finite.
 double loss_of(const tinkex::ForwardBackwardOutput& output, std::int64_t step) {
   for (const auto& [name, metric] : tinkex::torch_ext::metrics_to_tensors(output.metrics)) {
     if (name != "loss:sum") continue;
     const double loss = metric.item<double>();
     if (std::isfinite(loss)) return loss;
-    throw tinkex::Error(tinkex::ErrorCode::kRequestFailed,
-                        "the loss of step " + std::to_string(step) + " is " + std::to_string(loss) +
-                            "; lower --learning-rate")
-        .with_category(tinkex::ErrorCategory::kUser);
+    const std::string is =
+        "the loss of step " + std::to_string(step) + " is " + std::to_string(loss);
+    const char* remedy = step == 1 ? ", and no update came before; the model or --data is at fault"
+                                   : "; lower --learning-rate";
+    throw Ruined{tinkex::Error(tinkex::ErrorCode::kRequestFailed, is + remedy)
+                     .with_category(tinkex::ErrorCategory::kUser)};
   }
   throw tinkex::Error(tinkex::ErrorCode::kDecode,
                       "the server's metrics have no loss:sum; it does not speak the Tinker API");
+}
+
+/// The result of a save behind an update that failed, which is worth little time.
+tinkex::Result<tinkex::SaveWeightsResponse> wait_briefly(
+    Future<tinkex::SaveWeightsResponse> saved) {
+  if (!saved.wait_for(std::chrono::seconds(10))) saved.cancel();
+  return std::move(saved).get();
 }
 
 /// Waits for a step and gives its loss. What was saved after it is noted first, for it is of no use
@@ -134,10 +150,12 @@ double finish_step(PendingStep& step, Training& training) {
   const std::string name = "step " + std::to_string(step.number);
   Patience& patience = training.patience;
   const auto output = patience.wait_for(std::move(step.gradient), name);
+  if (!output) step.update.cancel();
   const auto update = patience.wait_for(std::move(step.update), "the update of " + name);
   std::optional<tinkex::Result<tinkex::SaveWeightsResponse>> saved;
   if (step.saved) {
-    saved = patience.wait_for(*std::move(step.saved), "the checkpoint of " + name);
+    saved = update ? patience.wait_for(*std::move(step.saved), "the checkpoint of " + name)
+                   : wait_briefly(*std::move(step.saved));
     if (*saved) training.run.expect((*saved)->path).value();
   }
   const double loss = loss_of(output.value(), step.number);
@@ -146,9 +164,9 @@ double finish_step(PendingStep& step, Training& training) {
   return loss;
 }
 
-/// Looks at the model after the last step, of which no loss of a step tells. Throws if that step
-/// has ruined it: then it is not recorded. Where nobody can tell, it is, and the checkpoint before
-/// it stays.
+/// Looks at the model after the last step, of which no loss of a step tells. Throws Ruined if that
+/// step has ruined it: then it is not recorded. Where nobody can tell, it is, and the checkpoint
+/// before it stays.
 void check_model(Workshop& shop, Training& training, std::int64_t done) {
   const RunFolder& run = training.run;
   const Batch batch = make_batch(shop.task.batch(done, run.plan.batch_size), shop.tokenizer);
@@ -157,10 +175,10 @@ void check_model(Workshop& shop, Training& training, std::int64_t done) {
       shop.trainer.forward(datums, tinkex::loss::kCrossEntropy), "a look at the model");
   const Checkup checkup = examine(pass, datums, run.plan.base_url.empty());
   if (checkup.health == Health::kRuined) {
-    throw tinkex::Error(tinkex::ErrorCode::kRequestFailed,
-                        "step " + std::to_string(done) +
-                            " has ruined the model (lower --learning-rate): " + checkup.why)
-        .with_category(tinkex::ErrorCategory::kUser);
+    throw Ruined{tinkex::Error(tinkex::ErrorCode::kRequestFailed,
+                               "step " + std::to_string(done) +
+                                   " has ruined the model (lower --learning-rate): " + checkup.why)
+                     .with_category(tinkex::ErrorCategory::kUser)};
   }
   if (checkup.health == Health::kSound) return;
   training.superseded.keep();
@@ -173,7 +191,8 @@ std::int64_t train(Workshop& shop, Training& training, std::int64_t last_step,
                    std::int64_t save_every) {
   RunFolder& run = training.run;
   ProgressDisplay& display = training.display;
-  std::optional<PendingStep> previous, unproven;
+  std::optional<PendingStep> previous;
+  std::optional<PendingStep>& unproven = training.unproven;
   const auto record = [&] {
     if (!unproven) return;
     run.save(unproven->number, *unproven->checkpoint).value();
@@ -208,46 +227,6 @@ std::int64_t train(Workshop& shop, Training& training, std::int64_t last_step,
   return done;
 }
 
-/// Waits for samples, and shows how many there are. False, and they are called off, if the program
-/// is to stop before that.
-bool wait_for_all(std::vector<Future<tinkex::SampleResponse>>& pending, SamplingDisplay& display) {
-  const auto is_there = [](const auto& future) {
-    return future.wait_for(std::chrono::milliseconds(0));
-  };
-  for (const auto& future : pending) {
-    while (!future.wait_for(std::chrono::milliseconds(50))) {
-      if (stop_signal() != 0) {
-        for (auto& each : pending) each.cancel();
-        return false;
-      }
-      display.show(static_cast<std::size_t>(std::ranges::count_if(pending, is_there)));
-    }
-  }
-  return true;
-}
-
-/// What the model, as it is now, says to each prompt; nothing if it is to stop before that is
-/// known. All prompts are on their way at once.
-std::optional<std::vector<std::string>> sample(Workshop& shop) {
-  const Task& task = shop.task;
-  SamplingDisplay display(task.prompts().size());
-  tinkex::SamplingClient sampler =
-      shop.trainer.save_weights_and_get_sampling_client().get().value();
-  const tinkex::SamplingParams greedy = {.max_tokens = task.answer_tokens(), .temperature = 0};
-  std::vector<Future<tinkex::SampleResponse>> pending;
-  for (const Prompt& prompt : task.prompts()) {
-    const auto tokens = tinkex::ModelInput::from_tokens(prompt_tokens(prompt, shop.tokenizer));
-    pending.push_back(sampler.sample(tokens, 1, greedy));
-  }
-  if (!wait_for_all(pending, display)) return std::nullopt;
-  std::vector<std::string> texts;
-  texts.reserve(pending.size());
-  for (Future<tinkex::SampleResponse>& future : pending) {
-    texts.push_back(answer_of(std::move(future).get().value(), shop.tokenizer).value());
-  }
-  return texts;
-}
-
 /// Saves the model as it is after `done` steps. One that was stopped is on its way still: what it
 /// saves in its folder goes when it has gone on. On a server it takes no room here, and stays: a
 /// copy of the folder, or another program, may need it.
@@ -257,9 +236,14 @@ void save_model(Workshop& shop, Training& training, std::int64_t done) {
   const std::string name = (goes ? kOnTheWay : "step-") + std::to_string(done);
   const std::string path =
       training.patience.wait_for(shop.trainer.save_state(name), "the checkpoint").value().path;
-  run.expect(path).value();
-  run.save(done, path).value();
+  if (const tinkex::Status recorded = run.save(done, path); !recorded)
+    throw tinkex::Error(recorded.error()).with_context(path + " is saved, but not recorded");
   training.superseded.remove();
+}
+
+/// Whether what is recorded is the model after `done` steps, and remains if the run goes on.
+bool is_saved(const RunFolder& run, std::int64_t done) {
+  return run.saved() && run.step() == done && (run.plan.base_url.empty() || !run.checkpoint_goes());
 }
 
 /// Trains and saves. `gives_up` is of Patience.
@@ -275,10 +259,16 @@ void train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step, std:
   Patience patience(say, gives_up);
   Training training{run, *log, superseded, display, patience};
   try {
-    const std::int64_t done = train(shop, training, last_step, save_every);
-    if (run.step() != done || !run.saved()) save_model(shop, training, done);
-  } catch (...) {
+    const std::int64_t begun = run.step(), done = train(shop, training, last_step, save_every);
+    const bool nothing_new = run.saved() && done == begun;
+    if (!nothing_new && !is_saved(run, done)) save_model(shop, training, done);
+  } catch (const Ruined& ruined) {
     superseded.remove_unrecorded();
+    throw ruined.why;
+  } catch (...) {
+    // Not the model's fault, as far as is known: better to go on from there than from nowhere.
+    if (training.unproven && !run.saved())
+      (void)run.save(training.unproven->number, *training.unproven->checkpoint);
     throw;
   }
   write_file(run.file("loss.svg"),
@@ -289,7 +279,7 @@ void train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step, std:
 /// Shows what the training of this process has changed, unless it is to stop before that is known.
 void show_results(Workshop& shop, const Answers& before) {
   if (shop.task.prompts().empty() || stop_signal() != 0) return;
-  std::optional<std::vector<std::string>> texts = sample(shop);
+  auto texts = sample(shop.trainer, shop.task, shop.tokenizer);
   if (!texts) return;
   const Answers after{"after", *std::move(texts)};
   std::printf("\n%s\n", compare(shop.task.prompts(), before, after).c_str());
@@ -300,7 +290,7 @@ void show_results(Workshop& shop, const Answers& before) {
 Answers sample_before(Workshop& shop, const RunFolder& run) {
   const std::string step = std::to_string(run.step());
   if (shop.task.prompts().empty()) return {};  // As was said about the data.
-  std::optional<std::vector<std::string>> texts = sample(shop);
+  auto texts = sample(shop.trainer, shop.task, shop.tokenizer);
   if (!texts) return {};
   std::printf("%s  %s\n\n", run.resumed() ? ("At step " + step + ":").c_str() : "Before:",
               score(shop.task.prompts(), *texts).c_str());

@@ -83,7 +83,7 @@ Result<TensorData> widened(const at::Tensor& tensor, TensorName name) {
   if (wide.numel() > 0 && at::min(wide).item<std::int64_t>() < 0) {
     return refused(name,
                    "has an element beyond 2^63 - 1, the most that is sent of uint64; replace "
-                   "it, or if it stands for a negative number convert with .view(torch::kLong)");
+                   "it, or view it as int64 if it stands for a negative number");
   }
   const void* data = wide.data_ptr();
   std::vector<std::int64_t> shape = wide.sizes().vec();

@@ -96,9 +96,8 @@ void greet(const tinkex::torch_ext::Connection& connection, const tinkex::Traini
                 run.checkpoint().c_str());
   }
   for (const std::string& checkpoint : run.left_behind()) {
-    std::printf(
-        "         %s stays on the server: the run's folder was copied, or came from elsewhere\n",
-        checkpoint.c_str());
+    std::printf("         %s is not deleted: the run's folder was copied, or came from elsewhere\n",
+                checkpoint.c_str());
   }
   std::printf("Folder:  %s\n\n", run.path().c_str());
   std::fflush(stdout);
@@ -136,7 +135,7 @@ void say_how_to_go_on(const RunFolder& run, const Ending& ending) {
   std::printf("Loss curve: %s\n", run.file("loss.svg").c_str());
   std::printf("Checkpoint: %s", run.checkpoint().c_str());
   if (run.plan.base_url.empty()) std::printf("\n            in %s", run.file("backend").c_str());
-  if (is_on_the_way(run.checkpoint())) {
+  if (run.checkpoint_goes()) {
     std::printf("\n            which goes when this run goes on");
   }
   std::printf("\nGo on:      %s", resume_command(run).c_str());

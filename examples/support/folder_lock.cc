@@ -46,7 +46,7 @@ tinkex::Result<std::unique_ptr<FolderLock>> FolderLock::take(const std::filesyst
   return tinkex::Error(tinkex::ErrorCode::kIo,
                        "cannot lock " + path.string() + ": it was another file after each of " +
                            std::to_string(kAttempts) +
-                           " attempts; choose a folder on another file system by --out");
+                           " attempts; its file system may not keep what identifies a file");
 }
 
 FolderLock::~FolderLock() {

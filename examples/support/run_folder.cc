@@ -320,9 +320,7 @@ Status RunFolder::save(std::int64_t step, std::string checkpoint) {
   std::erase(superseded_, checkpoint);
   if (unrecorded_ == checkpoint) unrecorded_.clear();
   std::vector<std::string> superseded = superseded_;
-  if (is_on_the_way(checkpoint_) && checkpoint_ != checkpoint && !copied_) {
-    superseded.push_back(checkpoint_);
-  }
+  if (checkpoint_goes() && checkpoint_ != checkpoint) superseded.push_back(checkpoint_);
   // With those, as this process may end before they are deleted.
   const json state = {{"format", kFormat},
                       {"step", step},

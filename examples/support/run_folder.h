@@ -51,8 +51,8 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
-  /// Notes a checkpoint that was saved and may be recorded later: it is superseded until then, for
-  /// it is of no use if the run ends before. Where nothing is recorded yet only this process knows.
+  /// Notes a checkpoint that was saved and may be recorded later: if this process ends before that,
+  /// it is superseded. Where nothing is recorded yet only this process knows.
   tinkex::Status expect(const std::string& checkpoint);
   /// Records a checkpoint, in `state.json`; replaces the record before as a whole or not at all. If
   /// the one before was saved on the way, it is superseded from then on, unless it lies on a
@@ -69,6 +69,8 @@ class RunFolder {
   const std::string& checkpoint() const { return checkpoint_; }
   /// Whether there is a checkpoint, of this process or an earlier one.
   bool saved() const { return !checkpoint_.empty(); }
+  /// Whether the next record supersedes it.
+  bool checkpoint_goes() const { return is_on_the_way(checkpoint_) && !copied_; }
 
   /// Checkpoints that nothing needs any more, of earlier processes too; perhaps gone already.
   const std::vector<std::string>& superseded() const { return superseded_; }

@@ -30,7 +30,7 @@ bool is_answered(const tinkex::Error& error) {
 void SupersededCheckpoints::remove() {
   const std::vector<std::string> all = run_.superseded();
   for (const std::string& path : all) {
-    if (deletes_) remove(path);
+    if (deletes_ && path != run_.unrecorded()) remove(path);
   }
 }
 

@@ -16,9 +16,10 @@ class SupersededCheckpoints {
   SupersededCheckpoints(tinkex::ServiceClient& service, RunFolder& run)
       : service_(service), run_(run) {}
 
+  /// Deletes all but one that may still be recorded.
   void remove();
-  /// Deletes the checkpoint that was saved last if a run that fails has not recorded it: nobody
-  /// will ask for it. The others stay, as what is recorded may be worth less than they are.
+  /// Deletes that one, of a model that is ruined: nobody will ask for it. The others stay, as what
+  /// is recorded may be worth less than they are.
   void remove_unrecorded();
   /// From now on all stay: the later one may be worth less than those.
   void keep() { deletes_ = false; }

@@ -16,7 +16,10 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::MatchesRegex;
 using Clock = std::chrono::steady_clock;
+
+const char kNow[] = "waiting for step 3 for [0-9]+ seconds? now";
 
 /// A result that comes when something has been said so often.
 class PatienceTest : public ::testing::Test {
@@ -54,17 +57,17 @@ TEST_F(PatienceTest, WhatIsThereSoonIsWaitedForInSilence) {
 TEST_F(PatienceTest, AServerIsSpokenOfOnceInARun) {
   Patience waiting = patience(10min);
   EXPECT_EQ(wait(waiting, 2).value(), 7);
-  EXPECT_THAT(said_, ElementsAre("waiting for step 3 for 0 seconds now; a server that does not "
-                                 "answer is given up after 10 minutes",
-                                 "waiting for step 3 for 0 seconds now"));
+  EXPECT_THAT(said_, ElementsAre(MatchesRegex(kNow + std::string("; a server that does not answer "
+                                                                 "is given up after 10 minutes")),
+                                 MatchesRegex(kNow)));
   EXPECT_EQ(wait(waiting, 1).value(), 7);
-  EXPECT_THAT(said_, ElementsAre("waiting for step 3 for 0 seconds now"));
+  EXPECT_THAT(said_, ElementsAre(MatchesRegex(kNow)));
 }
 
 TEST_F(PatienceTest, WhereThereIsNoServerNoneIsSpokenOf) {
   Patience waiting = patience(0ms);
   EXPECT_EQ(wait(waiting, 1).value(), 7);
-  EXPECT_THAT(said_, ElementsAre("waiting for step 3 for 0 seconds now"));
+  EXPECT_THAT(said_, ElementsAre(MatchesRegex(kNow)));
 }
 
 TEST_F(PatienceTest, OnlyAWaitThatIsLongForItsRunIsSpokenOf) {

@@ -183,7 +183,7 @@ TEST_F(SetupTest, WhatARunLeavesBehindIsSaidWhereItTellsWhatItGoesOnFrom) {
     return ::testing::internal::GetCapturedStdout();
   };
   fs::copy(root_ / "run", root_ / "copy", fs::copy_options::recursive);
-  const std::string stays = "tinker://run/weights/on-the-way-4 stays on the server: ";
+  const std::string stays = "tinker://run/weights/on-the-way-4 is not deleted: ";
   EXPECT_THAT(said(root_ / "copy"), HasSubstr(stays));
   EXPECT_THAT(said(root_ / "run"), ::testing::Not(HasSubstr(stays)));
 }

@@ -212,8 +212,9 @@ TEST_F(SftRepliesTest, WhatWasSavedAsTheProgramStoppedIsRecordedThoughNobodyCanJ
   first_loss->open();
   EXPECT_EQ(end(), 128 + SIGINT);
   EXPECT_EQ(state().at("step"), 2);
-  EXPECT_EQ(state().at("checkpoint"), "tinker://model-1/weights/on-the-way-2");
-  EXPECT_EQ(tinker.operations("save_weights").size(), 1u);
+  EXPECT_EQ(state().at("checkpoint"), "tinker://model-1/weights/step-2");
+  EXPECT_EQ(tinker.operations("save_weights").size(), 2u);
+  EXPECT_THAT(said(), Not(HasSubstr("goes when")));
   EXPECT_THAT(said(), HasSubstr("Stopped by Ctrl-C after step 2; everything is saved."));
 }
 
@@ -256,6 +257,54 @@ TEST_F(SftRepliesTest, ARunThatFailsDeletesWhatItHasNotRecordedAndNothingElse) {
   EXPECT_EQ(state().at("checkpoint"), "tinker://model-1/weights/on-the-way-2");
   EXPECT_THAT(deleted(tinker), ElementsAre(EndsWith("/on-the-way-4")));
   EXPECT_THAT(said(), HasSubstr("sft: step 2 is saved; go on from it"));
+}
+
+/// The gradient of that step, counted from 1, fails.
+void fail(mocks::TinkerScript& server, std::size_t step) {
+  server.set_result(
+      "forward_backward", [&server, step](const Operation& operation, std::string_view accept) {
+        const auto passes = server.operations("forward_backward");
+        if (passes.size() < step || passes[step - 1].request_id != operation.request_id) {
+          return pass_with(-1.5, {{"loss:sum", 1.5}})(operation, accept);
+        }
+        return mocks::TinkerScript::failed("lost in a restart", "server");
+      });
+}
+
+TEST_F(SftRepliesTest, ARunThatFailsRecordsItsFirstCheckpointWhereNothingCondemnsIt) {
+  fail(tinker, 3);
+  start_new({"--steps", "9", "--save-every", "2"});
+  EXPECT_EQ(end(), 1);
+  EXPECT_EQ(state().at("step"), 2);
+  EXPECT_EQ(state().at("checkpoint"), "tinker://model-1/weights/on-the-way-2");
+  EXPECT_THAT(deleted(tinker), IsEmpty());
+  EXPECT_THAT(said(), HasSubstr("sft: step 2 is saved; go on from it"));
+}
+
+TEST_F(SftRepliesTest, ARunThatFailsDeletesNoCheckpointThatNothingCondemns) {
+  fail(tinker, 5);
+  start_new({"--steps", "9", "--save-every", "2"});
+  EXPECT_EQ(end(), 1);
+  EXPECT_EQ(state().at("step"), 2);
+  EXPECT_THAT(state().at("superseded"), ElementsAre("tinker://model-1/weights/on-the-way-4"));
+  EXPECT_THAT(deleted(tinker), IsEmpty());
+}
+
+TEST_F(SftRepliesTest, ACheckpointThatCannotBeRecordedStaysAndIsNamed) {
+  const auto last_loss = std::make_shared<Gate>();
+  const auto passes = std::make_shared<std::atomic<int>>(0);
+  tinker.plan_each([=](const Operation& operation) -> OperationPlan {
+    const bool held = operation.kind == "forward_backward" && ++*passes == 4;
+    return {.result_gate = held ? last_loss : nullptr};
+  });
+  start_new({"--steps", "4", "--save-every", "2"});
+  eventually([this] { return fs::exists(folder_ / "state.json"); });
+  fs::remove(folder_ / "state.json");
+  fs::create_directories(folder_ / "state.json" / "in the way");
+  last_loss->open();
+  EXPECT_EQ(end(), 1);
+  EXPECT_THAT(said(), HasSubstr("tinker://model-1/weights/step-4 is saved, but not recorded"));
+  EXPECT_THAT(deleted(tinker), IsEmpty());
 }
 
 TEST_F(SftRepliesTest, WhatAKilledRunHasSavedAndNotRecordedGoesWhenItGoesOn) {

@@ -120,16 +120,17 @@ Future<tinkex::SaveWeightsResponse> submit_save(Workshop& shop, std::int64_t ste
   return shop.trainer.save_state(kOnTheWay + std::to_string(step));
 }
 
-/// The weights sum to 1, so the sum is a mean. Throws Ruined if it is not finite.
-double loss_of(const tinkex::ForwardBackwardOutput& output, std::int64_t step) {
+/// The weights sum to 1, so the sum is a mean. Throws Ruined if it is not finite. `first`: of this
+/// process.
+double loss_of(const tinkex::ForwardBackwardOutput& output, std::int64_t step, bool first) {
   for (const auto& [name, metric] : tinkex::torch_ext::metrics_to_tensors(output.metrics)) {
     if (name != "loss:sum") continue;
     const double loss = metric.item<double>();
     if (std::isfinite(loss)) return loss;
     const std::string is =
         "the loss of step " + std::to_string(step) + " is " + std::to_string(loss);
-    const char* remedy = step == 1 ? ", and no update came before; the model or --data is at fault"
-                                   : "; lower --learning-rate";
+    const char* remedy = first ? ", and no update came before; the model or --data is at fault"
+                               : "; lower --learning-rate";
     throw Ruined{tinkex::Error(tinkex::ErrorCode::kRequestFailed, is + remedy)
                      .with_category(tinkex::ErrorCategory::kUser)};
   }
@@ -158,7 +159,7 @@ double finish_step(PendingStep& step, Training& training) {
                    : wait_briefly(*std::move(step.saved));
     if (*saved) training.run.expect((*saved)->path).value();
   }
-  const double loss = loss_of(output.value(), step.number);
+  const double loss = loss_of(output.value(), step.number, step.number == training.run.step() + 1);
   update.value();
   if (saved) step.checkpoint = saved->value().path;
   return loss;
@@ -246,6 +247,16 @@ bool is_saved(const RunFolder& run, std::int64_t done) {
   return run.saved() && run.step() == done && (run.plan.base_url.empty() || !run.checkpoint_goes());
 }
 
+/// For a run that fails before anything is recorded, by no fault of the model that was saved:
+/// better to go on from that than from nowhere. Of a step that has failed itself it is worth
+/// nothing.
+void rescue(Training& training) {
+  if (!training.unproven) return training.superseded.remove_unrecorded();
+  const std::string& path = *training.unproven->checkpoint;
+  if (!training.run.save(training.unproven->number, path))
+    std::fprintf(stderr, "sft: %s is saved, but not recorded\n", path.c_str());
+}
+
 /// Trains and saves. `gives_up` is of Patience.
 void train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step, std::int64_t save_every,
                     std::chrono::milliseconds gives_up) {
@@ -266,9 +277,7 @@ void train_and_save(Workshop& shop, RunFolder& run, std::int64_t last_step, std:
     superseded.remove_unrecorded();
     throw ruined.why;
   } catch (...) {
-    // Not the model's fault, as far as is known: better to go on from there than from nowhere.
-    if (training.unproven && !run.saved())
-      (void)run.save(training.unproven->number, *training.unproven->checkpoint);
+    if (!run.saved()) rescue(training);
     throw;
   }
   write_file(run.file("loss.svg"),

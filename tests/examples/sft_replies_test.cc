@@ -281,6 +281,21 @@ TEST_F(SftRepliesTest, ARunThatFailsRecordsItsFirstCheckpointWhereNothingCondemn
   EXPECT_THAT(said(), HasSubstr("sft: step 2 is saved; go on from it"));
 }
 
+TEST_F(SftRepliesTest, TheFirstCheckpointOfAStepThatFailedItselfGoes) {
+  fail(tinker, 2);
+  start_new({"--steps", "9", "--save-every", "2"});
+  EXPECT_EQ(end(), 1);
+  EXPECT_FALSE(fs::exists(folder_ / "state.json"));
+  EXPECT_THAT(deleted(tinker), ElementsAre(EndsWith("/on-the-way-2")));
+}
+
+TEST_F(SftRepliesTest, AFirstLossThatIsNoNumberIsNotBlamedOnTheLearningRate) {
+  spoil(tinker, 1);
+  start_new({"--steps", "9"});
+  EXPECT_EQ(end(), 2);
+  EXPECT_THAT(said(), HasSubstr("the loss of step 1 is nan, and no update came before"));
+}
+
 TEST_F(SftRepliesTest, ARunThatFailsDeletesNoCheckpointThatNothingCondemns) {
   fail(tinker, 5);
   start_new({"--steps", "9", "--save-every", "2"});

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "tinkex/mocks/scripted_server.h"
 #include "tinkex/mocks/tinker_script.h"
 
 namespace tinkex {
@@ -31,6 +34,52 @@ TEST(ServiceClientTest, AKeyOfTheWrongFormIsRefusedWithoutShowingIt) {
   ASSERT_FALSE(connected.ok());
   EXPECT_EQ(connected.error().code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(std::string(connected.error().what()).find("secret"), std::string::npos);
+}
+
+/// Which of the variables are set is seen by the requests that reach `proxy`, or by none.
+class ProxyTest : public ::testing::Test {
+ protected:
+  using Variables = std::vector<std::pair<const char*, std::string>>;
+
+  ProxyTest() {
+    proxy_.handle("", "", [](const auto&) { return mocks::Reply::json("{}", 403); });
+  }
+
+  std::size_t requests(const std::string& base_url, const Variables& variables) {
+    for (const auto& [name, value] : variables) ::setenv(name, value.c_str(), 1);
+    ClientOptions options;
+    options.base_url = base_url;
+    options.api_key = "tml-key";
+    options.retry.max_attempts = 1;
+    const std::size_t before = proxy_.log().size();
+    EXPECT_FALSE(ServiceClient::connect(std::move(options)).ok());
+    for (const auto& [name, value] : variables) ::unsetenv(name);
+    return proxy_.log().size() - before;
+  }
+
+  mocks::ScriptedServer proxy_;
+  const std::string here_ = proxy_.base_url(), nowhere_ = "http://127.0.0.1:1";
+};
+
+TEST_F(ProxyTest, ProxiesAreTakenFromTheVariablesThatLibcurlTakes) {
+  for (const char* name : {"http_proxy", "all_proxy", "ALL_PROXY"}) {
+    EXPECT_EQ(requests("http://192.0.2.1:1", {{name, here_}}), 1u) << name;
+  }
+  for (const char* name : {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}) {
+    EXPECT_EQ(requests("https://192.0.2.1:1", {{name, here_}}), 1u) << name;
+  }
+  EXPECT_EQ(requests("http://192.0.2.1:1", {{"http_proxy", here_}, {"all_proxy", nowhere_}}), 1u);
+  EXPECT_EQ(requests("https://192.0.2.1:1", {{"https_proxy", here_}, {"HTTPS_PROXY", nowhere_}}),
+            1u);
+  EXPECT_EQ(requests("http://192.0.2.1:1", {{"HTTP_PROXY", here_}, {"all_proxy", nowhere_}}), 0u);
+}
+
+TEST_F(ProxyTest, HostsThatAreNamedAreReachedWithoutAProxy) {
+  const std::string any = "http://0.0.0.0" + here_.substr(here_.rfind(':'));
+  for (const char* name : {"no_proxy", "NO_PROXY"}) {
+    EXPECT_EQ(requests(any, {{"http_proxy", nowhere_}, {name, "0.0.0.0"}}), 1u) << name;
+  }
+  EXPECT_EQ(requests(any, {{"http_proxy", nowhere_}}), 0u);
 }
 
 TEST(ServiceClientTest, APageThatRepeatsTheKeyInsteadOfASessionIsAnErrorWithoutIt) {

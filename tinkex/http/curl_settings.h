@@ -4,14 +4,14 @@
 
 namespace tinkex::internal {
 
-/// What every request of an I/O thread has in common. All of it is known before the thread starts:
-/// libcurl would look up what is missing in the environment, request by request, while a program
+/// What every request of an I/O thread has in common. The proxies are known before the thread
+/// starts: libcurl would look for them in the environment, request by request, while a program
 /// may be changing that on another thread, which the C library does not survive.
 struct CurlSettings {
-  std::string ca_file;      ///< Names the trusted authorities; empty: the system's.
-  std::string http_proxy;   ///< For http URLs to other machines; empty: none. May hold a password.
-  std::string https_proxy;  ///< The same for https.
-  std::string no_proxy;     ///< Hosts that are reached without one, as CURLOPT_NOPROXY takes them.
+  std::string ca_file{};     ///< Names the trusted authorities; empty: the system's.
+  std::string http_proxy{};  ///< For http URLs to other machines; empty: none. May hold a password.
+  std::string https_proxy{};  ///< The same for https.
+  std::string no_proxy{};  ///< Hosts that are reached without one, as CURLOPT_NOPROXY takes them.
 };
 
 }  // namespace tinkex::internal

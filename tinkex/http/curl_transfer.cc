@@ -258,6 +258,13 @@ Error CurlTransfer::error_of(CURLcode code) const {
   std::string cause =
       error_text_.front() != '\0' ? std::string(error_text_.data()) : curl_easy_strerror(code);
   if (repeat_refused_) cause = "the server closed it before it replied";
+  // Which shows it, password and all.
+  if (cause.starts_with("Unsupported proxy")) {
+    return invalid_argument("the proxy for " + server +
+                            " is no URL that libcurl can use; http_proxy, https_proxy or all_proxy "
+                            "names it, where '/' and '#' in a password are written %2F and %23")
+        .with_not_accepted(true);
+  }
   // Not the connect time, which is 0 on a reused connection too.
   return bytes_sent() == 0 ? error_before_sending(code, server, cause)
                            : error_after_sending(code, server, cause);

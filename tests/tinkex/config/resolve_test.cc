@@ -107,6 +107,13 @@ TEST_F(ResolveTest, DotsInThePathOfABaseUrlAreResolved) {
   }
 }
 
+TEST_F(ResolveTest, TheSchemeOfABaseUrlMayBeWrittenInCapitals) {
+  ClientOptions options;
+  options.base_url = "HTTPS://Example.com/Api";
+  options.api_key = "tml-key";
+  EXPECT_EQ(resolve_options(options).value().base_url, "https://Example.com/Api");
+}
+
 TEST_F(ResolveTest, APortThatIsNoneIsRefused) {
   for (const char* port : {"0", "65536", "99999999999", "8x", "x", "-1"}) {
     for (const char* host : {"http://h:", "http://[::1]:"}) {

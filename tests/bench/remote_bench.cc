@@ -37,16 +37,20 @@ double microseconds_a_call(auto&& call) {
   return took.count() / kCalls;
 }
 
-/// Prints the medians of both and of their difference.
-void compare(const char* what, auto&& client, auto&& model) {
+/// Prints the medians of both and of their difference, of which each of `calls` has its part.
+void compare(const char* what, int calls, auto&& client, auto&& model) {
   std::vector<double> ours, theirs, more;
   for (int round = 0; round < kRounds; ++round) {
     theirs.push_back(microseconds_a_call(client));
     ours.push_back(microseconds_a_call(model));
     more.push_back(ours.back() - theirs.back());
   }
-  std::printf("%-28s client %6.2f us, RemoteModel %6.2f us, %+6.2f us (goal: below +20)\n", what,
-              bench::median(theirs), bench::median(ours), bench::median(more));
+  std::printf(
+      "%-28s client %6.2f us, RemoteModel %6.2f us, %+6.2f us in all, %+6.2f us a call (goal: "
+      "below "
+      "+20)\n",
+      what, bench::median(theirs), bench::median(ours), bench::median(more),
+      bench::median(more) / calls);
 }
 
 void bench_calls() {
@@ -62,10 +66,10 @@ void bench_calls() {
   const auto datums = [&] { return borrow_datums(batch.tokens, batch.inputs).value(); };
 
   compare(
-      "forward", [&] { client.forward(datums(), loss::kCrossEntropy).get().value(); },
+      "forward", 1, [&] { client.forward(datums(), loss::kCrossEntropy).get().value(); },
       [&] { model->forward_list(tokens, tokens); });
   compare(
-      "a loss of the server, step",
+      "a loss of the server, step", 2,
       [&] {
         client.forward_backward(datums(), loss::kCrossEntropy).get().value();
         client.optim_step().get().value();
@@ -75,7 +79,7 @@ void bench_calls() {
         optimizer.step();
       });
   compare(
-      "a loss of autograd, step",
+      "a loss of autograd, step", 3,
       [&] {
         client.forward(datums(), loss::kCrossEntropy).get().value();
         client.forward_backward(datums(), loss::kCrossEntropy).get().value();

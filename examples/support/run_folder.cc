@@ -59,11 +59,11 @@ bool has_state(const fs::path& folder) {
   return fs::exists(folder / kState, missing);
 }
 
-}  // namespace
-
 bool is_on_the_way(const std::string& checkpoint) {
   return checkpoint.substr(checkpoint.rfind('/') + 1).starts_with(kOnTheWay);
 }
+
+}  // namespace
 
 Status place(const char* option, const std::string& path, std::string& to) {
   std::error_code error;
@@ -301,6 +301,8 @@ Status RunFolder::read_state(const std::string& text) {
   return tinkex::ok_status();
 }
 
+bool RunFolder::checkpoint_goes() const { return is_on_the_way(checkpoint_) && !copied_; }
+
 Status RunFolder::expect(const std::string& checkpoint) {
   if (checkpoint == checkpoint_) return tinkex::ok_status();
   unrecorded_ = checkpoint;
@@ -309,10 +311,7 @@ Status RunFolder::expect(const std::string& checkpoint) {
   if (!saved()) return tinkex::ok_status();
   json state = json::parse(record_);  // All else stays, whose folder it is, too.
   state["superseded"] = superseded_;
-  std::string record = state.dump(2) + "\n";
-  Status written = write_file(file(kState), record);
-  if (written) record_ = std::move(record);
-  return written;
+  return write_record(state.dump(2) + "\n");
 }
 
 Status RunFolder::save(std::int64_t step, std::string checkpoint) {
@@ -328,14 +327,18 @@ Status RunFolder::save(std::int64_t step, std::string checkpoint) {
                       {"superseded", superseded},
                       {"folder", identity_of(path_)},
                       {"plan", to_json(plan)}};
-  std::string record = state.dump(2) + "\n";
-  Status written = write_file(file(kState), record);
+  Status written = write_record(state.dump(2) + "\n");
   if (!written) return written;
-  record_ = std::move(record);
   superseded_ = std::move(superseded);
   copied_ = false;
   step_ = step;
   checkpoint_ = std::move(checkpoint);
+  return written;
+}
+
+Status RunFolder::write_record(std::string record) {
+  Status written = write_file(file(kState), record);
+  if (written) record_ = std::move(record);
   return written;
 }
 

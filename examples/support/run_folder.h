@@ -15,7 +15,6 @@ namespace sft {
 /// What the checkpoints are called that a run saves on its way, with their step behind it. They go
 /// when a later one is recorded.
 inline constexpr char kOnTheWay[] = "on-the-way-";
-bool is_on_the_way(const std::string& checkpoint);
 
 /// Makes a path mean the same from everywhere: absolute, without a slash at the end. `option`
 /// begins the error of one that cannot be recorded.
@@ -70,7 +69,7 @@ class RunFolder {
   /// Whether there is a checkpoint, of this process or an earlier one.
   bool saved() const { return !checkpoint_.empty(); }
   /// Whether the next record supersedes it.
-  bool checkpoint_goes() const { return is_on_the_way(checkpoint_) && !copied_; }
+  bool checkpoint_goes() const;
 
   /// Checkpoints that nothing needs any more, of earlier processes too; perhaps gone already.
   const std::vector<std::string>& superseded() const { return superseded_; }
@@ -91,6 +90,7 @@ class RunFolder {
   tinkex::Status create(const Options& options);
   tinkex::Status load(const Options& options);
   tinkex::Status read_state(const std::string& text);
+  tinkex::Status write_record(std::string record);
 
   const std::filesystem::path path_;
   std::unique_ptr<FolderLock> lock_;

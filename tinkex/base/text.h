@@ -29,8 +29,8 @@ std::string quoted(std::string_view text, std::size_t max_bytes = 80);
 /// servers, proxies and debug pages repeat the request's headers. `goes_on`: more stood behind the
 /// text, so that it may end within a secret; that begun one is left out. Cut what a message quotes
 /// after this, not before: of a part nobody can tell that it is one.
-std::string without_secrets(std::string_view text, std::span<const std::string_view> secrets = {},
-                            bool goes_on = false);
+std::string without_secrets(std::string_view text, std::span<const std::string_view> secrets,
+                            bool goes_on);
 
 /// A number in the shortest form that reads back as the same: `0.1`, `5`, `nan`.
 std::string number_text(double value);

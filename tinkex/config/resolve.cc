@@ -1,7 +1,6 @@
 #include "tinkex/config/resolve.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cstddef>
 #include <fstream>
@@ -219,9 +218,8 @@ Result<ClientOptions> resolve_options(ClientOptions options) {
   }
   const HostPort server = host_and_port(options.base_url);
   if (Status status = check_base_url(options.base_url, server); !status.ok()) return status.error();
-  std::string& url = options.base_url;
-  std::transform(url.begin(), url.begin() + static_cast<std::ptrdiff_t>(url.find(':')), url.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::size_t scheme = options.base_url.find(':');
+  options.base_url.replace(0, scheme, internal::lower_case(options.base_url.substr(0, scheme)));
   options.base_url = without_dots(options.base_url);
   while (!options.base_url.empty() && options.base_url.back() == '/') options.base_url.pop_back();
   if (Status status = check_headers(options.default_headers); !status.ok()) return status.error();

@@ -218,16 +218,28 @@ TEST_F(SftRepliesTest, WhatWasSavedAsTheProgramStoppedIsRecordedThoughNobodyCanJ
   EXPECT_THAT(said(), HasSubstr("Stopped by Ctrl-C after step 2; everything is saved."));
 }
 
-/// The loss of that step, counted from 1, is no number.
+/// The pass of that step, counted from 1, has another result than those of all others.
+template <class Result>
+void set_result_of_step(mocks::TinkerScript& server, std::size_t step, const Result& result) {
+  const auto usual = pass_with(-1.5, {{"loss:sum", 1.5}});
+  server.set_result("forward_backward", [&server, step, result, usual](const Operation& operation,
+                                                                       std::string_view accept) {
+    const auto passes = server.operations("forward_backward");
+    const bool is_it = passes.size() >= step && passes[step - 1].request_id == operation.request_id;
+    return is_it ? result(operation, accept) : usual(operation, accept);
+  });
+}
+
+/// The loss of that step is no number.
 void spoil(mocks::TinkerScript& server, std::size_t step) {
-  server.set_result(
-      "forward_backward", [&server, step](const Operation& operation, std::string_view accept) {
-        const auto passes = server.operations("forward_backward");
-        const bool spoilt =
-            passes.size() >= step && passes[step - 1].request_id == operation.request_id;
-        const Json loss = spoilt ? Json() : Json(1.5);
-        return pass_with(-1.5, {{"loss:sum", loss}})(operation, accept);
-      });
+  set_result_of_step(server, step, pass_with(-1.5, {{"loss:sum", nullptr}}));
+}
+
+/// The gradient of that step fails.
+void fail(mocks::TinkerScript& server, std::size_t step) {
+  set_result_of_step(server, step, [](const Operation&, std::string_view) {
+    return mocks::TinkerScript::failed("lost in a restart", "server");
+  });
 }
 
 TEST_F(SftRepliesTest, WhatAStopLeavesOnAServerStaysWhenTheRunHasGoneOn) {
@@ -257,18 +269,6 @@ TEST_F(SftRepliesTest, ARunThatFailsDeletesWhatItHasNotRecordedAndNothingElse) {
   EXPECT_EQ(state().at("checkpoint"), "tinker://model-1/weights/on-the-way-2");
   EXPECT_THAT(deleted(tinker), ElementsAre(EndsWith("/on-the-way-4")));
   EXPECT_THAT(said(), HasSubstr("sft: step 2 is saved; go on from it"));
-}
-
-/// The gradient of that step, counted from 1, fails.
-void fail(mocks::TinkerScript& server, std::size_t step) {
-  server.set_result(
-      "forward_backward", [&server, step](const Operation& operation, std::string_view accept) {
-        const auto passes = server.operations("forward_backward");
-        if (passes.size() < step || passes[step - 1].request_id != operation.request_id) {
-          return pass_with(-1.5, {{"loss:sum", 1.5}})(operation, accept);
-        }
-        return mocks::TinkerScript::failed("lost in a restart", "server");
-      });
 }
 
 TEST_F(SftRepliesTest, ARunThatFailsRecordsItsFirstCheckpointWhereNothingCondemnsIt) {

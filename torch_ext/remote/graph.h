@@ -17,7 +17,7 @@ namespace tinkex::torch_ext::remote {
 /// the ledger said before the forward pass was sent. All nodes of one model in one backward pass
 /// send one forward_backward together, at the end of the pass, on the thread that ends it: the one
 /// that called backward(), unless the pass ends on another device. Whatever fails there is thrown
-/// by backward().
+/// by backward(). If the anchor was frozen meanwhile there is no graph, here and below.
 at::Tensor with_remote_gradient(const at::Tensor& logprobs,
                                 std::shared_ptr<const Sequences> sequences,
                                 std::shared_ptr<TrainingState> state, std::int64_t steps);

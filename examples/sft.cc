@@ -120,6 +120,13 @@ Future<tinkex::SaveWeightsResponse> submit_save(Workshop& shop, std::int64_t ste
   return shop.trainer.save_state(kOnTheWay + std::to_string(step));
 }
 
+/// Whose fault a loss is that is no number. `first`: of this process.
+const char* blame(std::int64_t step, bool first) {
+  if (step == 1) return ", and no update came before; the model or --data is at fault";
+  return first ? "; the checkpoint that the run goes on from is ruined, or --data is at fault"
+               : "; lower --learning-rate";
+}
+
 /// The weights sum to 1, so the sum is a mean. Throws Ruined if it is not finite. `first`: of this
 /// process.
 double loss_of(const tinkex::ForwardBackwardOutput& output, std::int64_t step, bool first) {
@@ -129,9 +136,7 @@ double loss_of(const tinkex::ForwardBackwardOutput& output, std::int64_t step, b
     if (std::isfinite(loss)) return loss;
     const std::string is =
         "the loss of step " + std::to_string(step) + " is " + std::to_string(loss);
-    const char* remedy = first ? ", and no update came before; the model or --data is at fault"
-                               : "; lower --learning-rate";
-    throw Ruined{tinkex::Error(tinkex::ErrorCode::kRequestFailed, is + remedy)
+    throw Ruined{tinkex::Error(tinkex::ErrorCode::kRequestFailed, is + blame(step, first))
                      .with_category(tinkex::ErrorCategory::kUser)};
   }
   throw tinkex::Error(tinkex::ErrorCode::kDecode,
@@ -205,11 +210,12 @@ std::int64_t train(Workshop& shop, Training& training, std::int64_t last_step,
     if (!previous) return;
     PendingStep step = *std::exchange(previous, std::nullopt);
     const double loss = finish_step(step, training);
-    training.log.append({step.number, loss, step.learning_rate, step.tokens, display.seconds()})
-        .value();
+    const tinkex::Status logged = training.log.append(
+        {step.number, loss, step.learning_rate, step.tokens, display.seconds()});
     display.show(step.number, loss, step.tokens, /*with_a_save=*/step.checkpoint.has_value());
     record();  // That loss is of the model that was saved: it has not gone astray.
     if (step.checkpoint) unproven = std::move(step);
+    logged.value();  // Not before: a log that cannot be written condemns no checkpoint.
   };
 
   // While the server computes a step, the next is prepared and sent: it never waits for us.

@@ -39,7 +39,7 @@ OptionCheck one_of(std::vector<std::string> values) {
 
 OptionCheck web_address() {
   return [](std::string& text) -> std::string {
-    if (text.starts_with("http://") || text.starts_with("https://")) return "";
+    if (!scheme_of(text).empty()) return "";
     if (text.empty()) return not_empty()(text);
     return "'" + origin_of(text) +
            "' does not begin with http:// or https://; give a server's address such as "

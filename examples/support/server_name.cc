@@ -1,16 +1,23 @@
 #include "examples/support/server_name.h"
 
+#include <strings.h>
+
 #include <cstdlib>
 
 #include "examples/support/report.h"
 
 namespace sft {
 
-std::string origin_of(std::string_view url) {
-  std::string_view scheme;
+std::string_view scheme_of(std::string_view url) {
   for (const std::string_view known : {"http://", "https://"}) {
-    if (url.starts_with(known)) scheme = known;
+    if (url.size() >= known.size() && ::strncasecmp(url.data(), known.data(), known.size()) == 0)
+      return known;
   }
+  return {};
+}
+
+std::string origin_of(std::string_view url) {
+  const std::string_view scheme = scheme_of(url);
   std::string_view host = url.substr(scheme.size());
   // First, and the last one: a password may hold any of the other characters.
   const std::size_t user = host.rfind('@');

@@ -9,6 +9,7 @@ TEST(ServerNameTest, SchemeHostAndPortRemain) {
   EXPECT_EQ(origin_of("http://127.0.0.1:8080"), "http://127.0.0.1:8080");
   EXPECT_EQ(origin_of("https://host.example/services/prefix"), "https://host.example");
   EXPECT_EQ(origin_of("http://[::1]:80/"), "http://[::1]:80");
+  EXPECT_EQ(origin_of("HTTPS://host/x"), "https://host");
   EXPECT_EQ(server_name("https://host/"), "https://host");
 }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): kill is of POSIX
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,6 +68,7 @@ mocks::ResultFn pass_with(const Json& logprob, const Json& metrics) {
 class SftRepliesTest : public ::testing::Test {
  protected:
   SftRepliesTest() {
+    ::signal(SIGXFSZ, SIG_IGN);  // What is too long for a limit fails, in the program too.
     fs::remove_all(root_);
     fs::create_directories(root_);
     std::ofstream(root_ / "pairs.jsonl") << R"({"prompt": "a", "completion": "bc"})"
@@ -99,6 +101,18 @@ class SftRepliesTest : public ::testing::Test {
                                       "--out",        folder_.string()};
     words.insert(words.end(), more.begin(), more.end());
     start(std::move(words));
+  }
+  /// A run that saves every second step, whose pass of that number is answered when `loss` opens.
+  void start_held(int pass, const std::shared_ptr<Gate>& loss,
+                  const std::vector<std::string>& more = {"--steps", "9"}) {
+    const auto passes = std::make_shared<std::atomic<int>>(0);
+    tinker.plan_each([=](const Operation& operation) -> OperationPlan {
+      const bool held = operation.kind == "forward_backward" && ++*passes == pass;
+      return {.result_gate = held ? loss : nullptr};
+    });
+    std::vector<std::string> words = {"--save-every", "2"};
+    words.insert(words.end(), more.begin(), more.end());
+    start_new(words);
   }
   /// The exit code of the program, which ends by itself.
   int end() {
@@ -219,8 +233,8 @@ TEST_F(SftRepliesTest, WhatWasSavedAsTheProgramStoppedIsRecordedThoughNobodyCanJ
 }
 
 /// The pass of that step, counted from 1, has another result than those of all others.
-template <class Result>
-void set_result_of_step(mocks::TinkerScript& server, std::size_t step, const Result& result) {
+void set_result_of_step(mocks::TinkerScript& server, std::size_t step,
+                        const mocks::ResultFn& result) {
   const auto usual = pass_with(-1.5, {{"loss:sum", 1.5}});
   server.set_result("forward_backward", [&server, step, result, usual](const Operation& operation,
                                                                        std::string_view accept) {
@@ -296,6 +310,42 @@ TEST_F(SftRepliesTest, AFirstLossThatIsNoNumberIsNotBlamedOnTheLearningRate) {
   EXPECT_THAT(said(), HasSubstr("the loss of step 1 is nan, and no update came before"));
 }
 
+TEST_F(SftRepliesTest, AFirstLossOfAResumedRunThatIsNoNumberIsNotBlamedOnTheLearningRateEither) {
+  start_new({"--steps", "9", "--stop-after", "2"});
+  EXPECT_EQ(end(), 0);
+  spoil(tinker, 3);
+  start({"--resume", folder_.string()});
+  EXPECT_EQ(end(), 2);
+  EXPECT_THAT(said(), HasSubstr("step 3 is nan; the checkpoint that the run goes on from is"));
+}
+
+TEST_F(SftRepliesTest, ALogThatCannotBeWrittenCondemnsNoCheckpoint) {
+  const auto loss = std::make_shared<Gate>();
+  start_held(2, loss);
+  eventually([this] { return !read(folder_ / "metrics.jsonl").empty(); });
+  constexpr rlim_t kMost = 16'384;
+  const rlimit limit{kMost, kMost};
+  ASSERT_EQ(::prlimit(pid_, RLIMIT_FSIZE, &limit, nullptr), 0);
+  std::ofstream(folder_ / "metrics.jsonl", std::ios::app) << std::string(kMost, ' ');
+  loss->open();
+  EXPECT_EQ(end(), 1);
+  EXPECT_EQ(state().at("step"), 2);
+  EXPECT_THAT(deleted(tinker), IsEmpty());
+}
+
+TEST_F(SftRepliesTest, AFirstCheckpointThatCannotBeRecordedStaysAndIsNamed) {
+  const auto loss = std::make_shared<Gate>();
+  fail(tinker, 3);
+  start_held(3, loss);
+  eventually([this] { return tinker.operations("forward_backward").size() >= 3; });
+  fs::create_directories(folder_ / "state.json" / "in the way");
+  loss->open();
+  EXPECT_EQ(end(), 1);
+  EXPECT_THAT(said(),
+              HasSubstr("tinker://model-1/weights/on-the-way-2 is saved, but not recorded"));
+  EXPECT_THAT(deleted(tinker), IsEmpty());
+}
+
 TEST_F(SftRepliesTest, ARunThatFailsDeletesNoCheckpointThatNothingCondemns) {
   fail(tinker, 5);
   start_new({"--steps", "9", "--save-every", "2"});
@@ -307,12 +357,7 @@ TEST_F(SftRepliesTest, ARunThatFailsDeletesNoCheckpointThatNothingCondemns) {
 
 TEST_F(SftRepliesTest, ACheckpointThatCannotBeRecordedStaysAndIsNamed) {
   const auto last_loss = std::make_shared<Gate>();
-  const auto passes = std::make_shared<std::atomic<int>>(0);
-  tinker.plan_each([=](const Operation& operation) -> OperationPlan {
-    const bool held = operation.kind == "forward_backward" && ++*passes == 4;
-    return {.result_gate = held ? last_loss : nullptr};
-  });
-  start_new({"--steps", "4", "--save-every", "2"});
+  start_held(4, last_loss, {"--steps", "4"});
   eventually([this] { return fs::exists(folder_ / "state.json"); });
   fs::remove(folder_ / "state.json");
   fs::create_directories(folder_ / "state.json" / "in the way");
@@ -324,12 +369,7 @@ TEST_F(SftRepliesTest, ACheckpointThatCannotBeRecordedStaysAndIsNamed) {
 
 TEST_F(SftRepliesTest, WhatAKilledRunHasSavedAndNotRecordedGoesWhenItGoesOn) {
   const auto never = std::make_shared<Gate>();
-  const auto passes = std::make_shared<std::atomic<int>>(0);
-  tinker.plan_each([=](const Operation& operation) -> OperationPlan {
-    const bool held = operation.kind == "forward_backward" && ++*passes == 5;
-    return {.result_gate = held ? never : nullptr};
-  });
-  start_new({"--steps", "9", "--save-every", "2"});
+  start_held(5, never);
   const Json noted = {"tinker://model-1/weights/on-the-way-4"};
   eventually([&] {
     const Json now = Json::parse(read(folder_ / "state.json"), nullptr, false);

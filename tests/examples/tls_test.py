@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A client over https: whom it trusts, and what it says where it does not.
 
-The local server stands behind a proxy that ends TLS, with a certificate made for this run.
+The local server stands behind a proxy that ends TLS, with a certificate made for this run; or
+behind one that speaks HTTP/2 besides, as what stands before the hosted service does.
 """
 
 import os
@@ -14,7 +15,7 @@ import tempfile
 import threading
 import unittest
 
-TRY_SERVER, LOCAL_SERVER = (os.path.abspath(path) for path in sys.argv[1:3])
+TRY_SERVER, LOCAL_SERVER, HTTP2_GATEWAY = (os.path.abspath(path) for path in sys.argv[1:4])
 
 
 def make_certificate(folder, name, alternative):
@@ -77,6 +78,41 @@ class TlsProxy:
         self.listener.close()
 
 
+class HttpProxy(threading.Thread):
+    """Opens tunnels, all of them to `backend`, be they for what they may."""
+
+    def __init__(self, backend):
+        super().__init__(daemon=True)
+        self.backend = backend
+        self.tunnels = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.take, args=(client,), daemon=True).start()
+
+    def take(self, client):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        self.tunnels.append(head.split()[1].decode())
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with client, socket.create_connection(self.backend) as server:
+            upload = threading.Thread(target=pump, args=(client, server), daemon=True)
+            upload.start()
+            pump(server, client)
+            upload.join()
+
+    def close(self):
+        self.listener.close()
+
+
 class TlsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -103,10 +139,32 @@ class TlsTest(unittest.TestCase):
         self.addCleanup(proxy.close)
         return proxy, certificate
 
-    def try_server(self, url, ca_file=None):
+    def try_server_over_http_2(self, streams):
+        """The connections, requests and refused requests that it took, at most so many of them by
+        one connection."""
+        key, certificate = make_certificate(self.folder, "two", "IP:127.0.0.1")
+        gateway = subprocess.Popen(
+            [HTTP2_GATEWAY, str(self.backend[1]), key, certificate, str(streams)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with gateway:
+            url = "https://127.0.0.1:" + gateway.stdout.readline().strip()
+            code, said = self.try_server(url, certificate)
+            counts, _ = gateway.communicate()
+        self.assertEqual(code, 0, said)
+        self.assertNotIn("FAIL", said)
+        return [int(count) for count in counts.split()]
+
+    def http_proxy(self, name, alternative):
+        server, certificate = self.proxy(name, alternative)
+        proxy = HttpProxy(("127.0.0.1", int(server.url.rpartition(":")[2])))
+        self.addCleanup(proxy.close)
+        return proxy, certificate
+
+    def try_server(self, url, ca_file=None, **more):
         environment = dict(os.environ, TINKER_BASE_URL=url)
-        environment.pop("SSL_CERT_FILE", None)
-        environment.pop("TINKER_API_KEY", None)
+        for name in ("SSL_CERT_FILE", "TINKER_API_KEY", "no_proxy", "NO_PROXY"):
+            environment.pop(name, None)
+        environment.update(more)
         if ca_file is not None:
             environment["SSL_CERT_FILE"] = ca_file
         ended = subprocess.run([TRY_SERVER, "tinkex/nano"], env=environment, capture_output=True,
@@ -143,6 +201,32 @@ class TlsTest(unittest.TestCase):
         code, said = self.try_server(proxy.url, path)
         self.assertEqual(code, 1, said)
         self.assertIn("the file of trusted certificates cannot be used", said)
+
+    def test_everything_works_over_http_2(self):
+        connections, requests, _ = self.try_server_over_http_2(streams=100000)
+        self.assertGreater(requests, 30)
+        self.assertLess(connections, 10, "requests share connections")
+
+    def test_everything_works_where_connections_are_told_to_go_away(self):
+        connections, requests, _ = self.try_server_over_http_2(streams=3)
+        self.assertGreater(connections, requests // 6)
+
+    def test_everything_works_through_a_proxy(self):
+        proxy, certificate = self.http_proxy("far", "DNS:tinker.test")
+        code, said = self.try_server("https://tinker.test:4433", certificate,
+                                     https_proxy=proxy.url, TINKER_API_KEY="tml-key")
+        self.assertEqual(code, 0, said)
+        self.assertNotIn("FAIL", said)
+        self.assertEqual(set(proxy.tunnels), {"tinker.test:4433"})
+        self.assertLess(len(proxy.tunnels), 30, "tunnels are used again")
+
+    def test_an_unknown_authority_behind_a_proxy_is_refused_with_the_remedy(self):
+        proxy, _ = self.http_proxy("unknown", "DNS:tinker.test")
+        code, said = self.try_server("https://tinker.test:4433", https_proxy=proxy.url,
+                                     TINKER_API_KEY="tml-key")
+        self.assertEqual(code, 1, said)
+        self.assertIn("SSL_CERT_FILE", said)
+        self.assertEqual(len(proxy.tunnels), 1, "it is not tried again")
 
     def test_a_missing_file_is_named(self):
         code, said = self.try_server("https://127.0.0.1:1", "/no/such/file.pem")

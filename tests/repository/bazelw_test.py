@@ -42,7 +42,8 @@ esac""",
 def debian_packages():
     with open(VERSIONS, encoding="utf-8") as file:
         named = re.findall(r'package = "([^"]+)"', file.read())
-    return sorted({"cmake", "g++", "make", "openssl", "python3-venv"} | {name for group in named for name in group.split()})
+    tools = {"cmake", "g++", "make", "openssl", "python3-h2", "python3-venv"}
+    return sorted(tools | {name for group in named for name in group.split()})
 
 
 def torch_version():

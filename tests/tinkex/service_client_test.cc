@@ -43,6 +43,9 @@ class ProxyTest : public ::testing::Test {
 
   ProxyTest() {
     proxy_.handle("", "", [](const auto&) { return mocks::Reply::json("{}", 403); });
+    for (const char* name : {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+                             "no_proxy", "NO_PROXY"})
+      ::unsetenv(name);
   }
 
   std::size_t requests(const std::string& base_url, const Variables& variables) {

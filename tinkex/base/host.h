@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "tinkex/base/text.h"
+
 namespace tinkex::internal {
 
 /// Whether it is an address of this machine itself, written in full: RFC 1122 3.2.1.3, RFC 4291
@@ -19,9 +21,12 @@ inline bool is_loopback_address(const std::string& text) noexcept {
 }
 
 /// Whether the host of a URL (an IPv6 address with its brackets) is this machine for certain,
-/// whatever a name server says: RFC 6761 6.3.
+/// whatever a name server says: RFC 6761 6.3. Names count in any case, with the root's dot too.
 inline bool is_loopback_host(std::string_view host) {
-  if (host == "localhost" || host.ends_with(".localhost")) return true;
+  const std::string lower = lower_case(host);
+  std::string_view name = lower;
+  if (name.ends_with('.')) name.remove_suffix(1);
+  if (name == "localhost" || name.ends_with(".localhost")) return true;
   const bool in_brackets = host.size() > 2 && host.front() == '[' && host.back() == ']';
   const std::string address(in_brackets ? host.substr(1, host.size() - 2) : host);
   const bool is_v6 = address.find(':') != std::string::npos;

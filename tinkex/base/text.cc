@@ -55,15 +55,34 @@ std::size_t find_credential(std::string_view word) {
   return std::string_view::npos;
 }
 
+/// The length of what `text` begins with if that is a user name and a password as a header of basic
+/// authentication holds them (RFC 7617); 0 if it is a word.
+std::size_t encoded_length(std::string_view text) {
+  const std::size_t length =
+      text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
+  const std::string_view encoded = text.substr(0, length);
+  const auto in_no_word = [](char c) { return std::islower(static_cast<unsigned char>(c)) == 0; };
+  return std::any_of(encoded.begin() + !encoded.empty(), encoded.end(), in_no_word) ? encoded.size()
+                                                                                    : 0;
+}
+
 std::string without_credentials(std::string_view text) {
   std::string out;
+  bool behind_basic = false;
   while (!text.empty()) {
+    if (const std::size_t length = behind_basic ? encoded_length(text) : 0; length > 0) {
+      out.append("***");
+      text.remove_prefix(length);
+      behind_basic = false;
+      continue;
+    }
     const auto word_end = std::find_if_not(text.begin(), text.end(), is_key_character);
     const auto length = std::max<std::size_t>(1, static_cast<std::size_t>(word_end - text.begin()));
     const std::string_view word = text.substr(0, length);
     const std::size_t credential = find_credential(word);
     out.append(word.substr(0, credential));
     if (credential != std::string_view::npos) out.append("***");
+    behind_basic = equals_ignoring_case(word, "basic") || (behind_basic && word == " ");
     text.remove_prefix(length);
   }
   return out;

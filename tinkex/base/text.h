@@ -25,8 +25,9 @@ std::string printable(std::string_view text, std::size_t max_bytes);
 /// The same in quotation marks, for naming a value that the caller gave.
 std::string quoted(std::string_view text, std::size_t max_bytes = 80);
 
-/// `text` with *** for `secrets` and for what looks like a key or a token of this API: some
-/// servers, proxies and debug pages repeat the request's headers. `goes_on`: more stood behind the
+/// `text` with *** for `secrets`, for what looks like a key or a token of this API and for what
+/// stands behind the word Basic, as a proxy's password does: some servers, proxies and debug pages
+/// repeat the request's headers. `goes_on`: more stood behind the
 /// text, so that it may end within a secret; that begun one is left out. Cut what a message quotes
 /// after this, not before: of a part nobody can tell that it is one.
 std::string without_secrets(std::string_view text, std::span<const std::string_view> secrets,

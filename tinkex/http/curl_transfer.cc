@@ -46,6 +46,15 @@ bool has_ca_bundle() {
   return has;
 }
 
+/// Whether a user name or password in the URL of a proxy holds a character that ends the host's
+/// part, so that a piece of it passes for the host.
+bool is_torn(std::string_view proxy) {
+  const std::size_t scheme = proxy.find("://");
+  const std::size_t begin = scheme == std::string_view::npos ? 0 : scheme + 3;
+  const std::size_t end = proxy.find_first_of("/?#", begin);
+  return end != std::string_view::npos && proxy.find('@', end) != std::string_view::npos;
+}
+
 bool has_line_break(std::string_view text) {
   return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
 }
@@ -105,12 +114,16 @@ void CurlTransfer::set_proxy(const CurlSettings& settings) {
   const bool direct = is_loopback_url(request_.url);  // A proxy is for the way to other machines.
   const bool secure = request_.url.starts_with("https:");
   const std::string& proxy = secure ? settings.https_proxy : settings.http_proxy;
+  may_use_proxy_ = !direct && !proxy.empty();
+  proxy_is_torn_ = may_use_proxy_ && is_torn(proxy);
   curl_easy_setopt(easy_.get(), CURLOPT_PROXY, direct ? "" : proxy.c_str());
   curl_easy_setopt(easy_.get(), CURLOPT_NOPROXY, direct ? "" : settings.no_proxy.c_str());
 }
 
 void CurlTransfer::set_body() {
   CURL* const easy = easy_.get();
+  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &CurlTransfer::on_send);
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, this);
   if (request_.method == "GET") {
     curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
     return;
@@ -126,10 +139,6 @@ void CurlTransfer::set_body() {
     // Leaves together with the headers, which saves half of the work in the kernel.
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, size == 0 ? "" : request_.body->data());
   }
-  // libcurl repeats a request by itself when a reused connection dies before the reply, and must
-  // not be able to once anything has left.
-  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &CurlTransfer::on_send);
-  curl_easy_setopt(easy, CURLOPT_PREREQDATA, this);
   if (request_.method != "POST") {
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
   }
@@ -225,12 +234,15 @@ bool CurlTransfer::is_large() const noexcept {
 }
 
 bool CurlTransfer::body_has_left() const {
-  return is_large() ? sent_ == request_.body->size() : bytes_sent() > 0;
+  return is_large() ? sent_ == request_.body->size() : has_begun_to_leave();
 }
 
 int CurlTransfer::on_send(void* self, char*, char*, int, int) {
   auto& transfer = *static_cast<CurlTransfer*>(self);
-  transfer.repeat_refused_ = transfer.bytes_sent() > 0;
+  if (!transfer.sent_before_) transfer.sent_before_ = transfer.bytes_sent();
+  // libcurl repeats a request by itself when a reused connection dies before the reply, and must
+  // not be able to once anything has left; of a GET nothing comes twice.
+  transfer.repeat_refused_ = transfer.request_.method != "GET" && transfer.has_begun_to_leave();
   return transfer.repeat_refused_ ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
@@ -238,6 +250,11 @@ long CurlTransfer::bytes_sent() const {
   long bytes = 0;
   curl_easy_getinfo(easy_.get(), CURLINFO_REQUEST_SIZE, &bytes);
   return bytes;
+}
+
+// Not by the connect time, which is 0 on a reused connection too.
+bool CurlTransfer::has_begun_to_leave() const {
+  return sent_before_ && bytes_sent() > *sent_before_;
 }
 
 Result<HttpResponse> CurlTransfer::outcome(CURLcode code) {
@@ -258,16 +275,33 @@ Error CurlTransfer::error_of(CURLcode code) const {
   std::string cause =
       error_text_.front() != '\0' ? std::string(error_text_.data()) : curl_easy_strerror(code);
   if (repeat_refused_) cause = "the server closed it before it replied";
-  // Which shows it, password and all.
-  if (cause.starts_with("Unsupported proxy")) {
+  if (has_begun_to_leave()) return error_after_sending(code, server, cause);
+  // Whose text would show it, password and all.
+  if (proxy_is_torn_ || cause.starts_with("Unsupported proxy")) {
     return invalid_argument("the proxy for " + server +
                             " is no URL that libcurl can use; http_proxy, https_proxy or all_proxy "
-                            "names it, where '/' and '#' in a password are written %2F and %23")
+                            "names it, where '@', ':', '/', '?', '#' and '%' in a password are "
+                            "written %40, %3A, %2F, %3F, %23 and %25")
         .with_not_accepted(true);
   }
-  // Not the connect time, which is 0 on a reused connection too.
-  return bytes_sent() == 0 ? error_before_sending(code, server, cause)
-                           : error_after_sending(code, server, cause);
+  return error_before_sending(code, server, cause);
+}
+
+/// Of the server or, if the request goes by one, its proxy.
+Error CurlTransfer::error_without_connection(const std::string& server,
+                                             const std::string& cause) const {
+  long proxy_status = 0;
+  curl_easy_getinfo(easy_.get(), CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+  const bool refused = proxy_status / 100 == 4 && proxy_status != 408 && proxy_status != 429;
+  const char* remedy =
+      proxy_status / 100 == 4 ? "; is the proxy right that https_proxy or all_proxy names, and may "
+                                "it be used for that server?"
+      : may_use_proxy_ ? "; is the server running, and are the base URL and the proxy right that "
+                         "http_proxy, https_proxy or all_proxy names?"
+                       : "; is the server running, and is the base URL right?";
+  return Error(ErrorCode::kConnection, "could not connect to " + server + ": " + cause + remedy)
+      .with_not_accepted(true)
+      .with_retryable(!refused);
 }
 
 Error CurlTransfer::error_before_sending(CURLcode code, const std::string& server,
@@ -295,11 +329,7 @@ Error CurlTransfer::error_before_sending(CURLcode code, const std::string& serve
                                              std::to_string(allowed.count()) + " ms")
           .with_retryable(true);
     }
-    default:
-      return failed(ErrorCode::kConnection,
-                    "could not connect to " + server + ": " + cause +
-                        "; is the server running, and is the base URL right?")
-          .with_retryable(true);
+    default: return error_without_connection(server, cause);
   }
 }
 

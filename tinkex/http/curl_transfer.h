@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,13 +68,16 @@ class CurlTransfer {
   void set_proxy(const CurlSettings& settings);
   Status set_headers();
   void add_header_line(std::string_view name, std::string_view mark, std::string_view value);
-  /// Of the request, headers included.
+  /// Of the request, headers included, and of what opened a tunnel for it.
   long bytes_sent() const;
+  /// Whether the server may have seen any of the request.
+  bool has_begun_to_leave() const;
   void set_body();
   Error error_of(CURLcode code) const;
   /// It is certain that the server has seen nothing of the request.
   Error error_before_sending(CURLcode code, const std::string& server,
                              const std::string& cause) const;
+  Error error_without_connection(const std::string& server, const std::string& cause) const;
   Error error_after_sending(CURLcode code, const std::string& server,
                             const std::string& cause) const;
 
@@ -86,7 +90,11 @@ class CurlTransfer {
   std::vector<curl_slist> header_links_;
   HttpResponse response_;
   std::size_t sent_ = 0;  // of a large body
+  std::optional<long>
+      sent_before_;  // bytes, when the request was about to leave for the first time
   bool repeat_refused_ = false;
+  bool may_use_proxy_ = false;
+  bool proxy_is_torn_ = false;
   std::size_t header_bytes_ = 0;
   bool too_large_ = false;
   std::array<char, CURL_ERROR_SIZE> error_text_{};

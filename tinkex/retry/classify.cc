@@ -111,6 +111,7 @@ std::string_view hint_for(int status, std::string_view told) {
   switch (status) {
     case 401: return " (is TINKER_API_KEY set and valid?)";
     case 403: return " (may this key do that?)";
+    case 407: return " (does the URL of the proxy name a user and a password?)";
     case 404:
       if (says_what_is_missing(told)) return "";
       return " (does this server have it, and is the base URL right?)";

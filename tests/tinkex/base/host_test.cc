@@ -6,8 +6,8 @@ namespace tinkex::internal {
 namespace {
 
 TEST(HostTest, OnlyNamesAndAddressesOfThisMachineAreLoopback) {
-  for (const char* host :
-       {"localhost", "api.localhost", "127.0.0.1", "127.1.2.3", "[::1]", "[0:0:0:0:0:0:0:1]"}) {
+  for (const char* host : {"localhost", "api.localhost", "127.0.0.1", "127.1.2.3", "[::1]",
+                           "[0:0:0:0:0:0:0:1]", "LOCALHOST", "localhost.", "Api.LocalHost."}) {
     EXPECT_TRUE(is_loopback_host(host)) << host;
   }
   for (const char* host : {"", "localhost.example.org", "127.0.0.1.example.org", "127.example.org",

@@ -74,6 +74,7 @@ TEST_F(EnvironmentTest, TheIoThreadAsksForNoVariable) {
   EXPECT_TRUE(ask(server_.base_url() + "/x", {}).ok());
   EXPECT_FALSE(ask("http://127.1.2.3:1/x", {}).ok());
   EXPECT_FALSE(ask("http://192.0.2.1:1/x", {.http_proxy = "http://127.0.0.1:1"}).ok());
+  EXPECT_FALSE(ask("https://127.0.0.1:1/x", {}).ok());
   EXPECT_THAT(asked_for(), IsEmpty());
 }
 
@@ -92,12 +93,35 @@ TEST_F(EnvironmentTest, AProxyIsForOtherMachinesThanThisAndThoseThatAreNamed) {
 }
 
 TEST_F(EnvironmentTest, AProxyThatCannotBeUsedIsNotShown) {
-  for (const char* proxy : {"http://user:se/cret@127.0.0.1:1", "odd://user:se/cret@127.0.0.1"}) {
+  for (const char* proxy :
+       {"http://user:se/cret@127.0.0.1:1", "odd://user:se/cret@127.0.0.1",
+        "http://user:s@cret.invalid/x@127.0.0.1:1", "http://cret:1/x@127.0.0.1:1",
+        "cret.invalid?x@127.0.0.1:1", "http://user:s@e@cret.invalid:1"}) {
     const Error error = ask("http://192.0.2.1:1/x", {.http_proxy = proxy}).error();
     EXPECT_THAT(error.message(), Not(HasSubstr("cret"))) << proxy;
     EXPECT_THAT(error.message(), HasSubstr("http_proxy")) << proxy;
     EXPECT_FALSE(error.retryable()) << proxy;
   }
+}
+
+TEST_F(EnvironmentTest, AProxyThatRefusesATunnelIsNamedAndNotAskedAgain) {
+  for (const auto& [status, again] :
+       {std::pair{407, false}, {403, false}, {429, true}, {502, true}}) {
+    ScriptedServer proxy;
+    proxy.handle("CONNECT", "",
+                 [status = status](const LoggedRequest&) { return Reply::json("{}", status); });
+    const Error error = ask("https://192.0.2.1:1/x", {.https_proxy = proxy.base_url()}).error();
+    EXPECT_THAT(error.message(), HasSubstr("https_proxy")) << status;
+    EXPECT_THAT(error.message(), HasSubstr(std::to_string(status))) << status;
+    EXPECT_EQ(error.retryable(), again) << status;
+    EXPECT_TRUE(error.not_accepted()) << status;
+  }
+}
+
+// The tunnel's own bytes are none of the request's.
+TEST_F(EnvironmentTest, WhatBreaksBehindATunnelBeforeTheRequestWasNotAccepted) {
+  const Error error = ask("https://192.0.2.1:1/x", {.https_proxy = server_.base_url()}).error();
+  EXPECT_TRUE(error.not_accepted()) << error.message();
 }
 
 }  // namespace

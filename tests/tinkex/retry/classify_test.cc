@@ -254,6 +254,18 @@ TEST(ErrorFromResponseTest, ASecretWithinALongerOneLeavesNothingOfThat) {
             "sample: the server answered 418: it was ***, or ***");
 }
 
+// The header of a proxy's password is libcurl's, so that nobody else knows it.
+TEST(ErrorFromResponseTest, WhatBasicAuthenticationSendsIsNotShown) {
+  const auto message = [](const char* body) {
+    return error_from_response(reply(418, {}, body), "sample", {}).message();
+  };
+  EXPECT_EQ(message("Proxy-Authorization: Basic dXNlcjpw+YXNz/d29yZA== end"),
+            "sample: the server answered 418: Proxy-Authorization: Basic *** end");
+  EXPECT_EQ(message("basic  eA== eA=="), "sample: the server answered 418: basic  *** eA==");
+  EXPECT_EQ(message("Basic authentication is needed; Basic"),
+            "sample: the server answered 418: Basic authentication is needed; Basic");
+}
+
 TEST(SecretsTest, TheHeadersThatCarryCredentialsAreKnownByTheirNames) {
   HttpRequest request;
   request.headers = {{"Accept", "application/json"},

@@ -96,10 +96,10 @@ MUTATIONS = [
      STRAND, "StrandTest.WhoCallsAfterTheCloseDoesNotWaitForTheBudget"),
     ("results of accepted chunks are fetched after a failed send",
      [("tinkex/connection/remote_training.cc",
-       "      auto polled = results_of(service, std::move(accepted), results);\n"
+       "      auto polled = results_of(service, accepted, results, chunks);\n"
        "      if (failed) return;\n",
        "      if (failed) return;\n"
-       "      auto polled = results_of(service, std::move(accepted), results);\n")],
+       "      auto polled = results_of(service, accepted, results, chunks);\n")],
      TRAINING, "TrainingClientTest.C3_AcceptedChunksOfAFailedBatchAreStillPolledToTheirEnd"),
 
     ("the first of the chunks that go side by side leaves last",

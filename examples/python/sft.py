@@ -53,10 +53,12 @@ def train(model, steps, learning_rate):
     losses, under_way, begin = [], [], time.monotonic()
     for step in range(steps + 1):
         if step < steps:
-            under_way.append(model.forward_backward_async(tokens, inputs))
-            model.optim_step_async(learning_rate)
+            under_way.append((model.forward_backward_async(tokens, inputs),
+                              model.optim_step_async(learning_rate)))
         if step > 0:
-            losses.append((under_way.pop(0).wait().metrics["loss:sum"] / counted).item())
+            gradient, update = under_way.pop(0)
+            losses.append((gradient.wait().metrics["loss:sum"] / counted).item())
+            update.wait()  # what is wrong with it would be lost otherwise
             show_progress(step, steps, losses[-1], time.monotonic() - begin)
     return losses
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Speaks HTTP/2 over TLS, for an HTTP/1.1 server behind it, as what stands before hosted Tinker does.
+"""Speaks HTTP/2 over TLS, for a server of HTTP/1.1, as what stands before hosted Tinker does.
 
     http2_gateway.py BACKEND_PORT KEY CERTIFICATE STREAMS
 
@@ -117,7 +117,7 @@ class Connection:
             backend.close()
         try:
             self.send(stream, headers, body)
-        except (OSError, h2.exceptions.ProtocolError):
+        except (OSError, ValueError, h2.exceptions.ProtocolError):  # it has gone
             pass
 
     def send(self, stream, headers, body):

@@ -100,7 +100,10 @@ class HttpProxy(threading.Thread):
     def take(self, client):
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
+            byte = client.recv(1)
+            if not byte:
+                return client.close()
+            head += byte
         self.tunnels.append(head.split()[1].decode())
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         with client, socket.create_connection(self.backend) as server:
@@ -147,7 +150,9 @@ class TlsTest(unittest.TestCase):
             [HTTP2_GATEWAY, str(self.backend[1]), key, certificate, str(streams)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         with gateway:
-            url = "https://127.0.0.1:" + gateway.stdout.readline().strip()
+            port = gateway.stdout.readline().strip()
+            self.assertTrue(port, "the gateway ended")
+            url = "https://127.0.0.1:" + port
             code, said = self.try_server(url, certificate)
             counts, _ = gateway.communicate()
         self.assertEqual(code, 0, said)
@@ -209,7 +214,8 @@ class TlsTest(unittest.TestCase):
 
     def test_everything_works_where_connections_are_told_to_go_away(self):
         connections, requests, _ = self.try_server_over_http_2(streams=3)
-        self.assertGreater(connections, requests // 6)
+        self.assertGreater(requests, 30)
+        self.assertGreater(connections, 10)
 
     def test_everything_works_through_a_proxy(self):
         proxy, certificate = self.http_proxy("far", "DNS:tinker.test")

@@ -104,6 +104,27 @@ class OpsTest(unittest.TestCase):
             losses.append(pending.wait()[1]["loss:sum"].item())
         self.assertLess(losses[-1], 0.9 * losses[0])
 
+    # Nobody may ask a handle that was dropped.
+    def test_what_is_wrong_with_an_argument_is_raised_by_the_call_itself(self):
+        client = self.client()
+        tokens, inputs = batch("the same text")
+        sampler = ops.save_weights_and_get_sampling_client(client)
+        norm = None
+        for form in ("", "_async", "_future"):
+            ops.forward_backward(client, tokens, inputs)
+            bad = {"optim_step": (client, float("nan")), "save_state": (client, "a/b"),
+                   "load_state": (client, "nowhere"), "save_weights_for_sampler": (client, ""),
+                   "forward": (client, tokens, {}), "forward_backward": (client, [tokens[0] - 999],
+                                                                         inputs)}
+            for name, arguments in bad.items():
+                with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\]"):
+                    getattr(ops, name + form)(*arguments)
+            step = ops.optim_step(client, 0.0)
+            self.assertAlmostEqual(step["grad_norm"].item(), norm or step["grad_norm"].item())
+            norm = step["grad_norm"].item()
+            with self.assertRaisesRegex(ValueError, "temperature"):
+                getattr(ops, "sample" + form)(sampler, tokens[0], temperature=-1.0)
+
     def test_classes_do_what_the_ops_do(self):
         service = classes.Service("", "", "")
         client = service.create_lora_training_client(self.model, 8, 1)

@@ -414,11 +414,13 @@ class ExampleTest(unittest.TestCase):
             self.assertRegex(done.stderr, "argument --steps: 0 is less than 1")
 
     def test_the_example_says_what_is_wrong_in_one_line(self):
-        done = subprocess.run([sys.executable, "-B", "-W", "ignore", "examples/python/sft.py",
-                               "--base-model", "nope"], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True)
-        self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"\Atinkex: \[http_status\] .*'nope'.*\n\Z")
+        for option, value, told in (("--base-model", "nope", r"\[http_status\] .*'nope'"),
+                                    ("--learning-rate", "nan", r"\[invalid_argument\] learning_rate")):
+            done = subprocess.run([sys.executable, "-B", "-W", "ignore", "examples/python/sft.py",
+                                   option, value], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, r"\Atinkex: %s.*\n\Z" % told)
 
 
 if __name__ == "__main__":

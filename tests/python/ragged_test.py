@@ -73,6 +73,11 @@ class FormsTest(unittest.TestCase):
             ops.from_lists([])
         with self.assertRaisesRegex(ValueError, r"tensors\[1\] is undefined or has no dimensions"):
             ops.from_lists([values, torch.tensor(1)])
+        for other, told in ((values.view(2, 2), r"2 dimensions on cpu, and tensors\[0\] 1"),
+                            (values.to("meta"), r"1 dimensions on meta, and")):
+            with self.assertRaisesRegex(ValueError, r"tensors\[1\] has " + told):
+                ops.from_lists([values, other])
+        self.assertEqual(ops.from_lists([torch.empty(0), values.view(2, 2)])[1].tolist(), [0, 0, 2])
 
     def test_decode_refuses_what_is_no_token_id(self):
         for wrong in (-1, 2**31):

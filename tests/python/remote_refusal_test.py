@@ -238,6 +238,7 @@ class RefusalTest(ServiceTest):
         self.refused("torch.func", torch.func.grad(lambda anchor: torch.func.functional_call(
             model, {"anchor": anchor}, (tokens, targets)).sum()), model.anchor.detach())
         self.refused("torch.func", torch.func.vmap(lambda row: model([row], [row])[0]), tokens)
+        self.refused("torch.export", torch.export.export, model, (tokens, targets), strict=False)
         self.refused("holds no data", model, tokens.to("meta"), targets.to("meta"))
 
     def test_a_closed_service_says_so_and_a_forked_child_connects_itself(self):

@@ -32,7 +32,7 @@ LAYERS = {
     "connect": "base values limits config clients local",
     "remote": "base values clients convert",
     "model": "base values clients convert connect remote",
-    "ops": "base values clients convert connect remote",
+    "ops": "base values tokenizers clients convert connect remote",
 }
 
 # Files directly in tinkex/ and torch_ext/ that are more than values or conversions.

@@ -66,6 +66,17 @@ TEST_F(TrainingFaultsTest, X3_T8_ABrokenPollNeverHangsAndTheClientGoesOn) {
       testing::answers_batch(client->forward_backward(batch(1), loss::kCrossEntropy).get(), 1));
 }
 
+// A server numbers the datums of each request anew.
+TEST_F(TrainingFaultsTest, AnErrorOfAChunkSaysWhichDatumsItsRequestHad) {
+  tinker.plan("forward_backward", {});
+  tinker.plan("forward_backward", {.result = TinkerScript::failed("datum 22: bad", "user")});
+  EXPECT_THAT(client->forward_backward(batch(200), loss::kCrossEntropy).get().error().message(),
+              HasSubstr("forward_backward of datums 128 to 199 (there 0 to 71) failed: datum 22"));
+  tinker.plan("forward_backward", {.result = TinkerScript::failed("datum 22: bad", "user")});
+  EXPECT_THAT(client->forward_backward(batch(100), loss::kCrossEntropy).get().error().message(),
+              HasSubstr("forward_backward failed: datum 22"));
+}
+
 TEST_F(TrainingFaultsTest, APageThatRepeatsTheKeyInsteadOfAResultIsAnErrorWithoutIt) {
   ClientOptions options = tinker.options();
   options.api_key = "own-secret";

@@ -220,6 +220,11 @@ TEST_P(GradientLedgerTest, AGradientThatWasShownAgainIsAskedForAgain) {
   EXPECT_TRUE(step_has_a_gradient(1));
 }
 
+TEST_P(GradientLedgerTest, WhatAClosedServiceLeavesUnknownIsToldAsClosed) {
+  ledger_->end_pass(backward(), Error(ErrorCode::kClosed, "closed"), Report::kCaller);
+  EXPECT_EQ(ledger_->check_known().error().code(), ErrorCode::kClosed);
+}
+
 INSTANTIATE_TEST_SUITE_P(Orders, GradientLedgerTest, testing::Values(false, true),
                          [](const auto& info) { return info.param ? "Backwards" : "InOrder"; });
 

@@ -131,7 +131,8 @@ TEST_F(OpsTest, OptimStepPassesEverySetting) {
 
 TEST_F(OpsTest, CheckpointOpsGivePaths) {
   EXPECT_EQ(call("save_state", {client_, "a"}).toStringRef(), "tinker://run/weights/a");
-  EXPECT_EQ(call("load_state", {client_, "tinker://p"}).toStringRef(), "tinker://p");
+  EXPECT_EQ(call("load_state", {client_, "tinker://r/weights/p"}).toStringRef(),
+            "tinker://r/weights/p");
   EXPECT_EQ(call("save_weights_for_sampler", {client_, "s"}).toStringRef(),
             "tinker://run/sampler_weights/s");
   EXPECT_THAT(thrown_by([&] {
@@ -378,6 +379,9 @@ TEST(TextOpsTest, TextBecomesBytesAndComesBack) {
   const at::Tensor tokens = call("encode_text", {"hi\xc3\xa9"}).toTensor();
   EXPECT_TRUE(at::equal(tokens, tokens_of({104, 105, 195, 169})));
   EXPECT_EQ(call("decode_text", {tokens.to(at::kInt)}).toStringRef(), "hi\xc3\xa9");
+  const at::Tensor begun = tokens_of({104, 226, 130});
+  EXPECT_EQ(call("decode_text", {begun}).toStringRef(), "h\xef\xbf\xbd");
+  EXPECT_EQ(call("decode_text", {begun, false}).toStringRef(), "h\xe2\x82");
   EXPECT_THAT(thrown_by([] { call("decode_text", {at::ones({2})}); }).text,
               HasSubstr("expected one dimension of integers"));
 }

@@ -245,6 +245,9 @@ TEST_F(RemoteModelTest, BadBatchesAreNamed) {
   EXPECT_THAT(error_of(good, torch::full({1, 2}, -100)), HasSubstr("nothing but -100"));
   EXPECT_THAT(error_of(good, torch::tensor({{3, -1}})),
               HasSubstr("targets has -1 at element [0, 1], expected token ids, or -100"));
+  EXPECT_THAT(
+      error_of(good, torch::tensor({{3L, 1L << 40}})),
+      HasSubstr("targets has 1099511627776 at element [0, 1], expected token ids, or -100"));
   EXPECT_THAT(thrown_by([&] { model_->forward_list({ints({1})}, {ints({-7})}); }),
               HasSubstr("targets[0] has -7 at element 0"));
   EXPECT_THAT(thrown_by([&] {

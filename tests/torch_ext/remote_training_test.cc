@@ -308,6 +308,27 @@ TEST_F(RemoteTrainingTest, ALossThatFailedIsLeftBehindByTheStepThatEndsIt) {
   EXPECT_GT((probe(model) - before).abs().max().item<double>(), 1e-3);
 }
 
+// Errors of the server's number what was sent, which is not each row.
+TEST_F(RemoteTrainingTest, ErrorsOfAPaddedBatchTellWhichRowIsMeant) {
+  RemoteModel model(connection_, model_options());
+  const auto error_of = [&](const at::Tensor& tokens, const at::Tensor& targets) -> std::string {
+    try {
+      model->forward(tokens, targets);
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "it did not fail";
+  };
+  const at::Tensor targets = torch::tensor({{-100, -100}, {3, -100}, {4, 5}});
+  EXPECT_THAT(error_of(torch::tensor({{1, 2}, {1, 2}, {1, -5}}), targets),
+              testing::HasSubstr("tokens has -5 at element [2, 1]"));
+  EXPECT_THAT(
+      error_of(torch::tensor({{1, 2}, {1, -5}, {1, 4'000}}), targets),
+      testing::HasSubstr("not counting rows without a target that counts, such as row 0: "));
+  EXPECT_THAT(error_of(torch::tensor({{1, 4'000}}), torch::tensor({{3, 4}})),
+              testing::Not(testing::HasSubstr("not counting")));
+}
+
 TEST_F(RemoteTrainingTest, AModelWhoseServiceIsClosedSaysSo) {
   RemoteModel model(connection_, model_options());
   connection_.service.close();

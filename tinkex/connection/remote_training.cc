@@ -27,21 +27,36 @@ Result<ForwardBackwardOutput> decode_output(const std::string& what, const HttpR
   return output;
 }
 
-/// Starts one poll per accepted chunk; a result that came with the acceptance needs none.
+/// Starts to poll for an accepted request; a result that came with the acceptance needs no poll.
+template <class T>
+Future<T> result_of(const std::shared_ptr<const ServiceContext>& service, const Accepted& accepted,
+                    const ResultSpec<T>& spec) {
+  auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor);
+  if (accepted.immediate) {
+    const auto decode = [&spec, &accepted] { return spec.decode(*accepted.immediate); };
+    cell->set(invoke_guarded<T>(decode));
+  } else {
+    poll_into(service, accepted.request_id, spec, cell);
+  }
+  return Future<T>(std::move(cell));
+}
+
+/// The same for each chunk of a batch. A server numbers the datums of each anew, so an error says
+/// which they are.
 template <class T>
 std::vector<Future<T>> results_of(const std::shared_ptr<const ServiceContext>& service,
-                                  std::vector<Accepted> accepted, const ResultSpec<T>& spec) {
+                                  const std::vector<Accepted>& accepted, ResultSpec<T> spec,
+                                  std::span<const ChunkRange> chunks) {
+  const std::string call = spec.what;
   std::vector<Future<T>> results;
   results.reserve(accepted.size());
-  for (Accepted& one : accepted) {
-    auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor);
-    if (one.immediate) {
-      const auto decode = [&spec, &one] { return spec.decode(*one.immediate); };
-      cell->set(invoke_guarded<T>(decode));
-    } else {
-      poll_into(service, one.request_id, spec, cell);
+  for (std::size_t i = 0; i < accepted.size(); ++i) {
+    if (i < chunks.size() && chunks.size() > 1) {
+      spec.what = call + " of datums " + std::to_string(chunks[i].begin) + " to " +
+                  std::to_string(chunks[i].end - 1) + " (there 0 to " +
+                  std::to_string(chunks[i].size() - 1) + ")";
     }
-    results.emplace_back(std::move(cell));
+    results.push_back(result_of(service, accepted[i], spec));
   }
   return results;
 }
@@ -79,9 +94,9 @@ SubmissionSpec single_spec(const std::shared_ptr<ServiceContext>& service, Resul
       if (error) {
         cell->set(*std::move(error));
         // Cancelled while it was on the wire: its result is fetched all the same, for nobody.
-        (void)results_of(service, std::move(accepted), result);
+        for (const Accepted& one : accepted) (void)result_of(service, one, result);
       } else {
-        pass_on(results_of(service, std::move(accepted), result).front().cell(), cell);
+        pass_on(result_of(service, accepted.front(), result).cell(), cell);
       }
     });
   };
@@ -179,7 +194,7 @@ SubmissionSpec RemoteTraining::batch_spec(const wire::ForwardBackwardInput& inpu
       const bool failed = error.has_value();
       if (failed) cell->set(partial_send_error(*std::move(error), accepted, chunks.size()));
       // After a failed send the accepted chunks are still polled to their end, for nobody.
-      auto polled = results_of(service, std::move(accepted), results);
+      auto polled = results_of(service, accepted, results, chunks);
       if (failed) return;
       auto combined = when_all(std::move(polled), OnFailure::kStopAtFirst)
                           .then([chunks](Result<std::vector<Output>> outputs) -> Result<Output> {

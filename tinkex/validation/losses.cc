@@ -22,7 +22,7 @@ constexpr std::array<std::string_view, 4> kPolicyOptions{"weights", kClipLow, kC
                                                          "sequence_ratio_mask"};
 
 // Settings that servers of this API know. They divide the logits by the temperature.
-constexpr LossSetting kTemperature{"temperature"};
+constexpr LossSetting kTemperature{.name = "temperature", .positive = true};
 constexpr std::array<LossSetting, 1> kPlainSettings{{kTemperature}};
 constexpr std::array<LossSetting, 3> kClipSettings{{{kClipLow}, {kClipHigh}, kTemperature}};
 constexpr std::array<LossSetting, 4> kPpoSettings{
@@ -81,8 +81,9 @@ void check_number(const LossConfigValue& value, const LossSetting& setting, Prob
   if (number == nullptr) {
     problems.add({std::nullopt, field_of(setting.name)}, "a number",
                  "the text " + quoted(std::get<std::string>(value)), "pass it as a double");
-  } else if (!std::isfinite(*number) || *number < 0) {
-    problems.add({std::nullopt, field_of(setting.name)}, "a finite number of at least 0",
+  } else if (!std::isfinite(*number) || *number < 0 || (setting.positive && *number == 0)) {
+    problems.add({std::nullopt, field_of(setting.name)},
+                 setting.positive ? "a finite number above 0" : "a finite number of at least 0",
                  number_text(*number), "leave it out for the server's default");
   }
 }

@@ -18,6 +18,7 @@ struct LossSetting {
   std::string_view name;
   Type type = Type::kNumber;
   bool required = false;
+  bool positive = false;  ///< A number that may not be 0.
 };
 
 /// What is known of a loss.

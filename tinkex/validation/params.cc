@@ -88,7 +88,7 @@ Status validate(const AdamParams& params) {
   check_beta(params.beta1, "beta1", "the default is 0.9", problems);
   check_beta(params.beta2, "beta2", "the default is 0.95", problems);
   check(std::isfinite(params.eps) && params.eps > 0, "eps", "a finite number above 0",
-        number_text(params.eps), "the default is 1e-12", problems);
+        number_text(params.eps), "1e-8 and 1e-12 are usual", problems);
   check_not_negative(params.weight_decay, "weight_decay", "0 switches it off", problems);
   check_not_negative(params.grad_clip_norm, "grad_clip_norm", "0 switches clipping off", problems);
   return problems.status();

@@ -5,6 +5,7 @@
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): sigset_t is of POSIX
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <exception>
@@ -106,6 +107,17 @@ CLI::Validator host_alone() {
       "");
 }
 
+/// What a client would refuse to send.
+CLI::Validator visible_ascii() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        const auto visible = [](char c) { return c >= 0x21 && c <= 0x7e; };
+        if (std::ranges::all_of(text, visible)) return "";
+        return "holds a blank, a line break or another character that HTTP does not allow in a key";
+      },
+      "");
+}
+
 /// The command line. Paths are taken over when the caller's directory has been entered.
 struct Arguments {
   LocalServerOptions options;
@@ -140,6 +152,7 @@ void add_options(CLI::App& app, Arguments& arguments) {
   app.add_option_function<std::string>(
          "--api-key", [&options](const std::string& key) { options.backend.api_key = key; },
          "key that requests must carry in X-API-Key (default: none is asked for)")
+      ->check(visible_ascii())
       ->envname("TINKEX_LOCAL_API_KEY");
   app.add_option("--threads", options.backend.threads,
                  "threads of the model's arithmetic; 0 leaves LibTorch's choice")

@@ -182,7 +182,7 @@ constexpr const char* kRemoteOps[] = {
 // Pure functions: the byte tokenizer, and forms of sequences of different lengths.
 constexpr const char* kTensorOps[] = {
     "encode_text(str text, *, Device? device=None) -> Tensor",
-    "decode_text(Tensor tokens) -> str",
+    "decode_text(Tensor tokens, *, bool replace=True) -> str",
     "to_lists(Tensor(a -> *) values, Tensor offsets) -> Tensor(a)[]",
     "from_lists(Tensor[] tensors) -> (Tensor values, Tensor offsets)",
     "offsets_of(Tensor[] tensors) -> Tensor",

@@ -13,6 +13,16 @@
 
 namespace tinkex::torch_ext {
 
+/// `future`, of a call to the client. What the client has refused before anything was sent is
+/// thrown here, so that no form of an op, and nobody who drops its handle, misses it.
+template <class T>
+Future<T> unless_refused(Future<T> future) {
+  if (!future.ready()) return future;
+  const Result<T>& result = future.cell()->result();
+  if (!result && result.error().code() == ErrorCode::kInvalidArgument) throw_error(result.error());
+  return future;
+}
+
 /// `start` is a function that checks and converts its arguments, sends, and returns a Future<T>. It
 /// runs in the caller's thread; its tensors are not touched after it has returned.
 template <auto start, class Function = decltype(start)>

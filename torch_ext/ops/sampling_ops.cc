@@ -124,8 +124,7 @@ Future<SampleResponse> start_sample(const SamplingPtr& client, const at::Tensor&
       to_params(max_tokens, seed, temperature, top_k, top_p, stop_tokens, stop);
   const at::Tensor host = on_host(prompt);
   const ModelInput input = value_or_throw(borrow_prompt(host, "prompt"));
-  return client->client()
-      .sample(input, num_samples, params)
+  return unless_refused(client->client().sample(input, num_samples, params))
       .then([asked = asked_for(num_samples, params)](Result<SampleResponse> response) {
         return checked_samples(std::move(response), asked);
       });
@@ -172,10 +171,11 @@ Future<std::vector<float>> start_compute_logprobs(const SamplingPtr& client,
                                                   const at::Tensor& prompt) {
   const at::Tensor host = on_host(prompt);
   const ModelInput input = value_or_throw(borrow_prompt(host, "prompt"));
-  return client->client().compute_logprobs(input).then(
-      [tokens = static_cast<std::size_t>(prompt.numel())](Result<std::vector<float>> logprobs) {
-        return checked_logprobs(std::move(logprobs), tokens);
-      });
+  return unless_refused(client->client().compute_logprobs(input))
+      .then(
+          [tokens = static_cast<std::size_t>(prompt.numel())](Result<std::vector<float>> logprobs) {
+            return checked_logprobs(std::move(logprobs), tokens);
+          });
 }
 
 Future<LogprobsBatch> start_compute_logprobs_ragged(const SamplingPtr& client,

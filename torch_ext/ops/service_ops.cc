@@ -20,15 +20,16 @@ std::vector<SupportedModel> models_of(const ServicePtr& service) {
 /// The client with what it needs of its service.
 Future<LeasedTrainer> leased(Future<TrainingClient> client, const ServicePtr& service) {
   const ChunkLimits limits = service->client().options().chunk_limits;
-  return std::move(client).then(
-      [lease = service->lease(), limits](Result<TrainingClient> made) -> Result<LeasedTrainer> {
-        if (!made) return std::move(made).error();
-        return LeasedTrainer{*std::move(made), lease, limits};
-      });
+  return unless_refused(std::move(client))
+      .then(
+          [lease = service->lease(), limits](Result<TrainingClient> made) -> Result<LeasedTrainer> {
+            if (!made) return std::move(made).error();
+            return LeasedTrainer{*std::move(made), lease, limits};
+          });
 }
 Future<LeasedSampler> leased(Future<SamplingClient> client, const ServicePtr& service) {
-  return std::move(client).then(
-      [lease = service->lease()](Result<SamplingClient> made) -> Result<LeasedSampler> {
+  return unless_refused(std::move(client))
+      .then([lease = service->lease()](Result<SamplingClient> made) -> Result<LeasedSampler> {
         if (!made) return std::move(made).error();
         return LeasedSampler{*std::move(made), lease};
       });
@@ -37,7 +38,9 @@ Future<LeasedSampler> leased(Future<SamplingClient> client, const ServicePtr& se
 /// Keeps the service until `future` is settled: its end would end the call.
 template <class T>
 Future<T> held_open(Future<T> future, const ServicePtr& service) {
-  return std::move(future).then([lease = service->lease()](Result<T> result) { return result; });
+  return unless_refused(std::move(future)).then([lease = service->lease()](Result<T> result) {
+    return result;
+  });
 }
 
 }  // namespace

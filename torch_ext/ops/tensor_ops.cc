@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tinkex/tokenizer.h"
+#include "tinkex/tokenizers/utf8.h"
 #include "torch_ext/error_bridge.h"
 #include "torch_ext/ragged.h"
 #include "torch_ext/tensor_convert.h"
@@ -47,14 +48,16 @@ std::vector<std::int64_t> read_integers(const at::Tensor& tensor, const char* na
                                std::to_string(value) + ", expected " + expected));
 }
 
-std::string decode_text(const at::Tensor& tokens) {
+/// `replace`: what is no UTF-8, as the text of a sample that ends within a character; Python could
+/// not hold it.
+std::string decode_text(const at::Tensor& tokens, bool replace) {
   const std::vector<std::int64_t> ids = read_integers(tokens, "tokens");
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] >= 0 && ids[i] <= std::numeric_limits<std::int32_t>::max()) continue;
     refuse_element("tokens", i, ids[i], "token ids in [0, 2147483648)");
   }
-  // torch strings are UTF-8 in Python; a byte sequence that is not gives an error there.
-  return ByteTokenizer().decode(ids);
+  std::string text = ByteTokenizer().decode(ids);
+  return replace ? tokenizers::lossy_utf8(text) : text;
 }
 
 void check_rows(at::TensorList tensors) {
@@ -82,8 +85,29 @@ at::Tensor shape_of_offsets(at::TensorList tensors) {
                    tensors.front().options().dtype(at::kLong));
 }
 
+/// `tensors` lie on one device and have as many dimensions. Of their sizes at::cat speaks itself,
+/// and it leaves out what is empty and has one dimension.
+void check_alike(at::TensorList tensors) {
+  const auto is_left_out = [](const at::Tensor& tensor) {
+    return tensor.dim() == 1 && tensor.numel() == 0;
+  };
+  const auto shown = [](const at::Tensor& tensor) {
+    return std::to_string(tensor.dim()) + " dimensions on " + tensor.device().str();
+  };
+  const at::Tensor& first = tensors.front();
+  for (std::size_t i = 1; i < tensors.size(); ++i) {
+    const at::Tensor& other = tensors[i];
+    if (other.device() == first.device() &&
+        (other.dim() == first.dim() || is_left_out(other) || is_left_out(first)))
+      continue;
+    throw_error(invalid_argument("tensors[" + std::to_string(i) + "] has " + shown(other) +
+                                 ", and tensors[0] " + shown(first) + "; expected them alike"));
+  }
+}
+
 std::tuple<at::Tensor, at::Tensor> from_lists(at::TensorList tensors) {
   check_rows(tensors);
+  check_alike(tensors);
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("tinkex::offsets_of", "")
                              .typed<at::Tensor(at::TensorList)>();

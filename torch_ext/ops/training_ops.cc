@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "tinkex/validate.h"
 #include "torch_ext/datum_convert.h"
 #include "torch_ext/error_bridge.h"
 #include "torch_ext/host_copies.h"
@@ -19,8 +20,8 @@ namespace {
 /// Calls `send(datums)`, and checks what comes back.
 template <class Send>
 Future<ForwardBackwardOutput> sent_and_checked(std::span<const Datum> datums, Send& send) {
-  return send(datums).then(
-      [expected = expected_logprobs(datums)](Result<ForwardBackwardOutput> output) {
+  return unless_refused(send(datums))
+      .then([expected = expected_logprobs(datums)](Result<ForwardBackwardOutput> output) {
         return checked_outputs(std::move(output), expected);
       });
 }
@@ -113,6 +114,7 @@ Future<OptimStepResponse> start_optim_step(const TrainingPtr& client, double lea
                           .eps = eps,
                           .weight_decay = weight_decay,
                           .grad_clip_norm = grad_clip_norm};
+  value_or_throw(validate(params));
   // Noted as start_load_state does: the weights will be others than those of a RemoteModel's
   // graphs.
   remote::GradientLedger& ledger = *client->ledger();
@@ -125,8 +127,7 @@ Future<OptimStepResponse> start_optim_step(const TrainingPtr& client, double lea
 
 Future<std::string> start_save_state(const TrainingPtr& client, const std::string& name,
                                      bool overwrite) {
-  return client->client()
-      .save_state(name, overwrite)
+  return unless_refused(client->client().save_state(name, overwrite))
       .then([](Result<SaveWeightsResponse> saved) -> Result<std::string> {
         if (!saved) return saved.error();
         return saved->path;
@@ -135,6 +136,7 @@ Future<std::string> start_save_state(const TrainingPtr& client, const std::strin
 
 Future<std::string> start_load_state(const TrainingPtr& client, const std::string& path,
                                      bool with_optimizer) {
+  value_or_throw(validate_checkpoint_path(path, CheckpointKind::kTraining));
   // Noted when it is sent: the caller may never ask for the result, or give it up.
   remote::GradientLedger& ledger = *client->ledger();
   const auto ticket = ledger.begin_change();
@@ -150,8 +152,8 @@ Future<std::string> start_load_state(const TrainingPtr& client, const std::strin
 
 Future<std::string> start_save_weights_for_sampler(const TrainingPtr& client,
                                                    const std::string& name) {
-  return client->client().save_weights_for_sampler(name).then(
-      [name](Result<SaveWeightsForSamplerResponse> saved) -> Result<std::string> {
+  return unless_refused(client->client().save_weights_for_sampler(name))
+      .then([name](Result<SaveWeightsForSamplerResponse> saved) -> Result<std::string> {
         if (!saved) return saved.error();
         if (saved->path) return *saved->path;
         return Error(ErrorCode::kDecode, "the server saved the weights for sampling under '" +

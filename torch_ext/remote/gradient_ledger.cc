@@ -65,6 +65,7 @@ std::int64_t count_of(const Passes& passes, const Test& test) {
 
 Status GradientLedger::known() const {
   if (!unknown_) return ok_status();
+  if (unknown_->error.code() == ErrorCode::kClosed) return unknown_->error;
   return invalid_argument(
       "an earlier call of this model failed, and it is unknown what gradient the server holds. "
       "Load a checkpoint with load_state(), or say that it does not matter: " +

@@ -11,11 +11,19 @@
 namespace tinkex::torch_ext::remote {
 namespace {
 
+ForwardBackwardOutput forward_of(const StatePtr& state, const Sequences& sequences) {
+  try {
+    return state->forward(sequences.data(), loss::kCrossEntropy, {});
+  } catch (const Error& error) {
+    if (error.category() != ErrorCategory::kUser) throw;
+    throw sequences.in_the_callers_terms(error);
+  }
+}
+
 at::Tensor logprobs_of(const StatePtr& state, Sequences sequences) {
   // Before it is sent: a step that another thread sends meanwhile may come first.
   const std::int64_t steps = state->ledger().steps();
-  const at::Tensor logprobs =
-      sequences.logprobs(state->forward(sequences.data(), loss::kCrossEntropy, {})).value();
+  const at::Tensor logprobs = sequences.logprobs(forward_of(state, sequences)).value();
   if (!wants_gradient(*state)) return logprobs;
   return with_remote_gradient(logprobs, std::make_shared<const Sequences>(std::move(sequences)),
                               state, steps);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,12 +39,16 @@ Result<Ids> read_ids(const at::Tensor& tensor, TensorName name) {
   return Ids{data->to_ints(), data->shape()};
 }
 
+bool is_token_id(std::int64_t id) {
+  return id >= 0 && id <= std::numeric_limits<std::int32_t>::max();
+}
+
 /// The same, which may also be kIgnoreIndex.
 Result<Ids> read_targets(const at::Tensor& tensor, TensorName name) {
   Result<Ids> targets = read_ids(tensor, name);
   if (!targets) return targets;
   const auto bad = std::ranges::find_if(
-      targets->values, [](std::int64_t id) { return id < 0 && id != kIgnoreIndex; });
+      targets->values, [](std::int64_t id) { return !is_token_id(id) && id != kIgnoreIndex; });
   if (bad == targets->values.end()) return targets;
   return invalid_argument(name.text() + " has " + std::to_string(*bad) + " at element " +
                           place_text(bad - targets->values.begin(), targets->shape) +
@@ -160,10 +165,15 @@ Result<Sequences> Sequences::from_padded(const at::Tensor& tokens, const at::Ten
     while (end > 0 && row_of[end - 1] == kIgnoreIndex) --end;
     const std::size_t length = (end + per_token - 1) / per_token;
     if (length == 0) continue;
+    const auto sent = std::span(ids.values).subspan(row * row_tokens, length);
+    if (const auto bad = std::ranges::find_if_not(sent, is_token_id); bad != sent.end()) {
+      return invalid_argument("tokens has " + std::to_string(*bad) + " at element [" +
+                              std::to_string(row) + ", " + std::to_string(bad - sent.begin()) +
+                              "], expected token ids");
+    }
     std::vector<std::int64_t> shape(wanted.shape.begin() + 1, wanted.shape.end());
     shape.front() = static_cast<std::int64_t>(length);
-    all.add(std::span(ids.values).subspan(row * row_tokens, length),
-            row_of.first(length * per_token), std::move(shape), row * row_targets, row);
+    all.add(sent, row_of.first(length * per_token), std::move(shape), row * row_targets, row);
   }
   if (all.data_.empty()) {
     return invalid_argument("targets holds nothing but " + std::to_string(kIgnoreIndex) +
@@ -171,6 +181,15 @@ Result<Sequences> Sequences::from_padded(const at::Tensor& tokens, const at::Ten
   }
   all.result_shape_ = wanted.shape;
   return all;
+}
+
+Error Sequences::in_the_callers_terms(const Error& error) const {
+  const std::size_t rows = rows_.back() + 1;
+  if (rows == rows_.size()) return error;
+  std::size_t left_out = 0;
+  while (rows_[left_out] == left_out) ++left_out;
+  return Error(error).with_context("not counting rows without a target that counts, such as row " +
+                                   std::to_string(left_out));
 }
 
 Result<at::Tensor> Sequences::logprobs(const ForwardBackwardOutput& output) const {

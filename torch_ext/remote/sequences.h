@@ -35,6 +35,10 @@ class Sequences {
   /// What is sent to learn the log-probabilities. Never empty.
   const std::vector<Datum>& data() const { return data_; }
 
+  /// An error of the server's, which numbers the data, with what tells the caller which of its rows
+  /// is meant.
+  Error in_the_callers_terms(const Error& error) const;
+
   /// The shape of the tensor that the caller gets.
   const std::vector<std::int64_t>& result_shape() const { return result_shape_; }
 

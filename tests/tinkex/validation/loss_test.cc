@@ -68,6 +68,10 @@ TEST(LossRulesTest, SettingsAreKnownPerLoss) {
 }
 
 TEST(LossRulesTest, SettingsHaveTypesAndRanges) {
+  EXPECT_EQ(
+      outcome(policy(), "dro", {{"temperature", 0.0}}),
+      "loss_fn_config 'temperature': expected a finite number above 0, got 0; leave it out for "
+      "the server's default");
   EXPECT_EQ(outcome(policy(), "dro", {{"beta", std::string("0.1")}}),
             "loss_fn_config 'beta': expected a number, got the text '0.1'; pass it as a double");
   EXPECT_EQ(outcome(policy(), "dro", {{"beta", -1.0}}),

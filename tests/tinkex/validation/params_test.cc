@@ -29,7 +29,7 @@ TEST(AdamParamsTest, EachFieldOutOfRangeIsNamedWithItsValue) {
   EXPECT_EQ(outcome(validate(AdamParams{.beta2 = NAN})),
             "beta2: expected a number in [0, 1), got nan; the default is 0.95");
   EXPECT_EQ(outcome(validate(AdamParams{.eps = 0})),
-            "eps: expected a finite number above 0, got 0; the default is 1e-12");
+            "eps: expected a finite number above 0, got 0; 1e-8 and 1e-12 are usual");
   EXPECT_NE(outcome(validate(AdamParams{.learning_rate = -1e-4})), "ok");
   EXPECT_NE(outcome(validate(AdamParams{.learning_rate = INFINITY})), "ok");
   EXPECT_NE(outcome(validate(AdamParams{.weight_decay = -1})), "ok");
@@ -40,7 +40,7 @@ TEST(AdamParamsTest, AllProblemsAreReportedAtOnce) {
   EXPECT_EQ(
       outcome(validate(AdamParams{.beta1 = 2, .eps = -1})),
       "2 problems: (1) beta1: expected a number in [0, 1), got 2; the default is 0.9 (2) eps: "
-      "expected a finite number above 0, got -1; the default is 1e-12");
+      "expected a finite number above 0, got -1; 1e-8 and 1e-12 are usual");
 }
 
 TEST(LoraConfigTest, RankAndWhatToTrain) {

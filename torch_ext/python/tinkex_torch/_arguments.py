@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, TypeVar, Union
 
 import torch
@@ -49,6 +50,14 @@ def _shown(value: int) -> str:
     return str(value) if bits < 256 else "a number of %d bits" % bits
 
 
+def _described(value: Any) -> str:
+    if isinstance(value, int):
+        return _shown(value)
+    if isinstance(value, torch.Tensor):
+        return "a tensor of %d elements" % value.numel()
+    return "%.80r" % value if isinstance(value, str) else "a %s" % type(value).__name__
+
+
 def to_float(value: Any, name: str) -> float:
     """A number, and no text that spells one. Raises InvalidArgument, which names the argument."""
     try:
@@ -56,9 +65,7 @@ def to_float(value: Any, name: str) -> float:
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError) as problem:
-        shown = _shown(value) if isinstance(value, int) else "%.80r" % (
-            value if isinstance(value, str) else type(value))
-        told = "%s is %s, expected a number" % (name, shown)
+        told = "%s is %s, expected a number" % (name, _described(value))
         raise (wrong_type(told) if isinstance(problem, TypeError) else
                make_error("invalid_argument", told)) from None
 
@@ -117,6 +124,9 @@ def to_tensors(values: Arrays, name: str) -> list[torch.Tensor]:
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
         raise wrong_type("%s is a %s, expected a list with one tensor, array or list of numbers per "
                          "datum" % (name, type(values).__name__))
+    if isinstance(values, (list, tuple)) and values and all(isinstance(v, Number) for v in values):
+        raise wrong_type("%s is a list of numbers, expected a list with one tensor, array or list of "
+                         "numbers per datum; for a single datum write [[...]]" % name)
     return [to_tensor(value, "%s[%d]" % (name, i)) for i, value in enumerate(values)]
 
 

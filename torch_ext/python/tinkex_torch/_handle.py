@@ -16,8 +16,9 @@ from ._waiting import call_interruptibly, wait_in_slices
 T = TypeVar("T")
 
 _NOT_TRACED = ("a client sends requests, which no graph can hold: leave fullgraph out, so that "
-               "torch.compile breaks its graph at the call, or make the call outside; a "
-               "TraceableClient trains within a graph")
+               "torch.compile breaks its graph at the call, or make the call outside. Within a "
+               "graph torch.ops.tinkex.compute_logprobs(native, prompt) scores, of a client's native "
+               "that was taken outside, and a TraceableClient trains")
 
 
 class Native:

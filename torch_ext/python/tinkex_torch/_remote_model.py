@@ -230,11 +230,13 @@ def _are_lists(tokens: Any, targets: Any) -> bool:
 
 
 def _refuse_transforms() -> None:
-    """What these do is known to the thread that does it, and would be lost without a word."""
+    """What jit and func do is known to the thread that does it, and would be lost without a word."""
     if torch.jit.is_tracing():
         what = "torch.jit.trace keeps what a remote model says as a constant"
     elif torch._C._functorch.peek_interpreter_stack() is not None:
         what = "torch.func does not reach a remote model"
+    elif torch.compiler.is_exporting():
+        what = "a program that torch.export makes cannot hold the requests of a remote model"
     else:
         return
     raise make_error("invalid_argument", what + ": call it outside, and use backward()")

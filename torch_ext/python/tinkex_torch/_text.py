@@ -22,6 +22,6 @@ def decode_text(tokens: Array, errors: str = "replace") -> str:
     """
     try:
         with translate_errors():
-            return torch.ops.tinkex.decode_text(to_tensor(tokens, "tokens"))
+            return torch.ops.tinkex.decode_text(to_tensor(tokens, "tokens"), replace=False)
     except UnicodeDecodeError as problem:
         return bytes(problem.object).decode("utf-8", errors)

@@ -42,16 +42,15 @@ def pump(source, sink):
             pass
 
 
-class TlsProxy:
-    """Takes TLS connections on a port of its own and passes their bytes on to `backend`."""
+class Forwarder:
+    """Takes connections on a port of its own and passes their bytes on to `backend`."""
 
-    def __init__(self, key, certificate, backend):
+    scheme = "http"
+
+    def __init__(self, backend):
         self.backend = backend
-        self.connections = 0
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(certificate, key)
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = "https://127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.url = "%s://127.0.0.1:%d" % (self.scheme, self.listener.getsockname()[1])
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self):
@@ -63,57 +62,57 @@ class TlsProxy:
             threading.Thread(target=self.take, args=(plain,), daemon=True).start()
 
     def take(self, plain):
+        client = self.begin(plain)
+        if client is None:
+            return
+        with client, socket.create_connection(self.backend) as server:
+            upload = threading.Thread(target=pump, args=(client, server), daemon=True)
+            upload.start()
+            pump(server, client)
+            upload.join()
+
+    def close(self):
+        self.listener.close()
+
+
+class TlsProxy(Forwarder):
+    """Ends TLS."""
+
+    scheme = "https"
+
+    def __init__(self, key, certificate, backend):
+        self.connections = 0
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate, key)
+        super().__init__(backend)
+
+    def begin(self, plain):
         try:
             client = self.context.wrap_socket(plain, server_side=True)
         except OSError:  # the client did not like the certificate
-            return
+            return None
         self.connections += 1
-        with client, socket.create_connection(self.backend) as server:
-            upload = threading.Thread(target=pump, args=(client, server), daemon=True)
-            upload.start()
-            pump(server, client)
-            upload.join()
-
-    def close(self):
-        self.listener.close()
+        return client
 
 
-class HttpProxy(threading.Thread):
+class HttpProxy(Forwarder):
     """Opens tunnels, all of them to `backend`, be they for what they may."""
 
     def __init__(self, backend):
-        super().__init__(daemon=True)
-        self.backend = backend
         self.tunnels = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
-        self.start()
+        super().__init__(backend)
 
-    def run(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.take, args=(client,), daemon=True).start()
-
-    def take(self, client):
+    def begin(self, plain):
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            byte = client.recv(1)
+            byte = plain.recv(1)
             if not byte:
-                return client.close()
+                plain.close()
+                return None
             head += byte
         self.tunnels.append(head.split()[1].decode())
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        with client, socket.create_connection(self.backend) as server:
-            upload = threading.Thread(target=pump, args=(client, server), daemon=True)
-            upload.start()
-            pump(server, client)
-            upload.join()
-
-    def close(self):
-        self.listener.close()
+        plain.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        return plain
 
 
 class TlsTest(unittest.TestCase):

@@ -2,18 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <span>
 #include <string>
 #include <utility>
 
+#include "tinkex/base/token_id.h"
 #include "torch_ext/data.h"
 #include "torch_ext/tensor_convert.h"
 
 namespace tinkex::torch_ext {
 namespace {
-
-constexpr std::int64_t kLargestId = std::numeric_limits<std::int32_t>::max();
 
 std::string at_index(const char* name, std::size_t i) {
   return std::string(name) + "[" + std::to_string(i) + "]";
@@ -42,10 +40,10 @@ Status check_sequence(std::span<const std::int64_t> tokens, std::span<const floa
                             " token ids, expected at least 2: one to read and one to predict");
   }
   for (std::size_t j = 0; j < tokens.size(); ++j) {
-    if (tokens[j] >= 0 && tokens[j] <= kLargestId) continue;
+    if (internal::is_token_id(tokens[j])) continue;
     return invalid_argument(at_index("tokens", i) + "[" + std::to_string(j) + "] is " +
                             std::to_string(tokens[j]) + ", expected a token id from 0 to " +
-                            std::to_string(kLargestId));
+                            std::to_string(internal::kTokenLimit - 1));
   }
   if (weights.size() != tokens.size()) {
     return invalid_argument(at_index("weights", i) + " has " + std::to_string(weights.size()) +

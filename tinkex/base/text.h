@@ -17,6 +17,9 @@ constexpr char to_lower(char c) noexcept {
 std::string lower_case(std::string_view text);
 bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept;
 
+/// What a URL, a header's name and a key may hold.
+constexpr bool is_visible_ascii(char c) noexcept { return c >= 0x21 && c <= 0x7e; }
+
 /// Foreign text made safe for one line of a message: control characters become spaces, bytes that
 /// are not UTF-8 become `?`, and beyond about `max_bytes` it is cut between two characters, with
 /// `...`.

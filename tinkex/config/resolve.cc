@@ -66,8 +66,6 @@ bool is_usable(const std::string& port) {
   return problem == std::errc() && rest == end && number >= 1 && number <= 65'535;
 }
 
-bool is_visible_ascii(char c) { return c >= 0x21 && c <= 0x7e; }
-
 /// The URL is shown in errors and descriptions later, so nothing secret may be in it.
 Status check_base_url(const std::string& url, const HostPort& server) {
   if (url.find('@') != std::string::npos) {
@@ -83,7 +81,7 @@ Status check_base_url(const std::string& url, const HostPort& server) {
     return invalid_argument("base_url: " + internal::quoted(url) +
                             " has a port that is not a number from 1 to 65535");
   }
-  if (!std::all_of(url.begin(), url.end(), is_visible_ascii)) {
+  if (!std::all_of(url.begin(), url.end(), internal::is_visible_ascii)) {
     return invalid_argument("base_url: " + internal::quoted(url) +
                             " contains a blank or a character that a URL does not allow");
   }
@@ -115,7 +113,7 @@ std::string without_dots(const std::string& url) {
 Status check_headers(const HttpHeaders& headers) {
   for (const auto& [name, value] : headers) {
     if (name.empty() || name.find(':') != std::string::npos ||
-        !std::all_of(name.begin(), name.end(), is_visible_ascii)) {
+        !std::all_of(name.begin(), name.end(), internal::is_visible_ascii)) {
       return invalid_argument("default_headers: " + internal::quoted(name) +
                               " is not a header name");
     }
@@ -130,7 +128,7 @@ Status check_headers(const HttpHeaders& headers) {
 /// `url_was_given`: by the caller, so that the environment does not change it.
 Status check_api_key(const ClientOptions& options, const std::string& host, bool url_was_given) {
   const std::string_view key = options.api_key.reveal();
-  if (!std::all_of(key.begin(), key.end(), is_visible_ascii)) {
+  if (!std::all_of(key.begin(), key.end(), internal::is_visible_ascii)) {
     return invalid_argument(
         "api_key: contains a blank, a line break or another character that HTTP does not allow");
   }

@@ -4,15 +4,14 @@
 #include <variant>
 
 #include "tinkex/base/text.h"
+#include "tinkex/base/token_id.h"
 #include "tinkex/validate.h"
 #include "tinkex/validation/problems.h"
 #include "tinkex/validation/prompt.h"
-#include "tinkex/validation/tensor_scan.h"
 
 namespace tinkex {
 namespace {
 
-using internal::kTokenLimit;
 using internal::number_text;
 using internal::Problems;
 
@@ -51,8 +50,8 @@ void check_stop(const SamplingParams::Stop& stop, std::size_t index, Problems& p
     return;
   }
   const std::int64_t token = std::get<std::int64_t>(stop);
-  check(token >= 0 && token < kTokenLimit, field, "a token id in [0, 2147483648)",
-        std::to_string(token), "use an id of the model's own tokenizer", problems);
+  check(internal::is_token_id(token), field, "a token id in [0, 2147483648)", std::to_string(token),
+        "use an id of the model's own tokenizer", problems);
 }
 
 void check_sampling(const SamplingParams& params, std::int64_t num_samples, Problems& problems) {

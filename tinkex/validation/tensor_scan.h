@@ -6,12 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "tinkex/base/token_id.h"
 #include "tinkex/tensor_data.h"
 
 namespace tinkex::internal {
-
-/// Token ids are below this.
-inline constexpr std::int64_t kTokenLimit = std::int64_t{1} << 31;
 
 /// Index of the first stored element that is not a finite float32: NaN, an infinity, or a float64
 /// that would round to one. Integers are always finite. Reads at about the speed of memory.

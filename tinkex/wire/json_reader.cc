@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "tinkex/base/token_id.h"
 #include "tinkex/wire/boundary.h"
 
 namespace tinkex::wire::json {
@@ -40,10 +41,6 @@ bool read_exact(const Json& value, std::int64_t& out) {
   if (!value.is_number_float() || !is_whole(value.get<double>())) return false;
   out = static_cast<std::int64_t>(value.get<double>());
   return true;
-}
-
-bool is_token(std::int64_t number) {
-  return number >= 0 && number <= std::numeric_limits<std::int32_t>::max();
 }
 
 // The unpacked form of any array of numbers: rare, for numbers that from_chars does not take, and
@@ -118,7 +115,7 @@ std::int64_t read_integer(const Json& value, const std::string& where) {
 
 std::int32_t read_token(const Json& value, const std::string& where) {
   const std::int64_t number = read_integer(value, where);
-  if (!is_token(number)) {
+  if (!internal::is_token_id(number)) {
     fail_decode(where + ": " + std::to_string(number) + " is outside [0, 2^31)");
   }
   return static_cast<std::int32_t>(number);
@@ -144,7 +141,7 @@ std::vector<std::int32_t> read_tokens(const Json& value, const std::string& wher
   std::vector<std::int32_t> tokens;
   tokens.reserve(integers.size());
   for (const std::int64_t integer : integers) {
-    if (!is_token(integer)) read_token(Json(integer), at(where, tokens.size()));
+    if (!internal::is_token_id(integer)) read_token(Json(integer), at(where, tokens.size()));
     tokens.push_back(static_cast<std::int32_t>(integer));
   }
   return tokens;

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "tinkex/base/text.h"
 #include "torch_ext/local/config.h"
 #include "torch_ext/local/local_server.h"
 #include "torch_ext/programs/callers_directory.h"
@@ -111,8 +112,7 @@ CLI::Validator host_alone() {
 CLI::Validator visible_ascii() {
   return CLI::Validator(
       [](std::string& text) -> std::string {
-        const auto visible = [](char c) { return c >= 0x21 && c <= 0x7e; };
-        if (std::ranges::all_of(text, visible)) return "";
+        if (std::ranges::all_of(text, tinkex::internal::is_visible_ascii)) return "";
         return "holds a blank, a line break or another character that HTTP does not allow in a key";
       },
       "");

@@ -6,11 +6,11 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <limits>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "tinkex/base/token_id.h"
 #include "tinkex/tokenizer.h"
 #include "tinkex/tokenizers/utf8.h"
 #include "torch_ext/error_bridge.h"
@@ -53,7 +53,7 @@ std::vector<std::int64_t> read_integers(const at::Tensor& tensor, const char* na
 std::string decode_text(const at::Tensor& tokens, bool replace) {
   const std::vector<std::int64_t> ids = read_integers(tokens, "tokens");
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (ids[i] >= 0 && ids[i] <= std::numeric_limits<std::int32_t>::max()) continue;
+    if (internal::is_token_id(ids[i])) continue;
     refuse_element("tokens", i, ids[i], "token ids in [0, 2147483648)");
   }
   std::string text = ByteTokenizer().decode(ids);

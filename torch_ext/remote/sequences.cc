@@ -5,18 +5,19 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "tinkex/base/shape.h"
+#include "tinkex/base/token_id.h"
 #include "torch_ext/datum_convert.h"
 #include "torch_ext/host_copies.h"
 
 namespace tinkex::torch_ext::remote {
 namespace {
 
+using internal::is_token_id;
 using internal::shape_text;
 
 /// Token ids as a copy, with the shape of the tensor that they are from.
@@ -37,10 +38,6 @@ Result<Ids> read_ids(const at::Tensor& tensor, TensorName name) {
   const Result<TensorData> data = borrow_token_ids(tensor, name);
   if (!data) return data.error();
   return Ids{data->to_ints(), data->shape()};
-}
-
-bool is_token_id(std::int64_t id) {
-  return id >= 0 && id <= std::numeric_limits<std::int32_t>::max();
 }
 
 /// The same, which may also be kIgnoreIndex.
@@ -167,9 +164,9 @@ Result<Sequences> Sequences::from_padded(const at::Tensor& tokens, const at::Ten
     if (length == 0) continue;
     const auto sent = std::span(ids.values).subspan(row * row_tokens, length);
     if (const auto bad = std::ranges::find_if_not(sent, is_token_id); bad != sent.end()) {
-      return invalid_argument("tokens has " + std::to_string(*bad) + " at element [" +
-                              std::to_string(row) + ", " + std::to_string(bad - sent.begin()) +
-                              "], expected token ids");
+      const auto element = static_cast<std::int64_t>(row * row_tokens) + (bad - sent.begin());
+      return invalid_argument("tokens has " + std::to_string(*bad) + " at element " +
+                              place_text(element, ids.shape) + ", expected token ids");
     }
     std::vector<std::int64_t> shape(wanted.shape.begin() + 1, wanted.shape.end());
     shape.front() = static_cast<std::int64_t>(length);

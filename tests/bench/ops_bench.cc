@@ -8,6 +8,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <chrono>
@@ -155,6 +156,10 @@ void bench_sample() {
 }  // namespace
 
 int main() {
+  // Freed memory stays with the process: else it is by chance, namely by what the work before left
+  // in its way, that one work is measured with memory at hand and the next pays for new pages.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   bench_results();
   bench_sample();
   return 0;

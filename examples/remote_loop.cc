@@ -1,4 +1,5 @@
-// The loop of local_loop.cc with a language model on a server, or in the embedded backend.
+// The loop of local_loop.cc with a language model on a server, or in the embedded backend. It takes
+// no options: TINKER_BASE_URL and TINKER_API_KEY choose the server.
 
 #include <torch/optim/schedulers/step_lr.h>
 

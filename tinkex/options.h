@@ -77,7 +77,8 @@ struct ClientOptions {
   std::optional<WireFormat> wire_format = std::nullopt;
   /// Lowered to what the server announces where that is smaller.
   ChunkLimits chunk_limits;
-  /// Raises `chunk_limits` to what the server announces where that is larger.
+  /// Replaces `chunk_limits` by what the server announces, also where that is larger. Where it
+  /// announces bytes, `max_numbers` no longer applies.
   bool accept_larger_server_chunks = false;
   /// Sends the chunks of a batch side by side, the first one last, where the server announces that
   /// it runs operations by their sequence ids. Otherwise, and by default, one after another.

@@ -34,8 +34,8 @@ struct TextExample {
   std::size_t line = 0;  ///< Of the file that the example is from; counts from 1, 0 if of none.
 };
 
-/// Reads an example from an object of JSON in UTF-8, by the first of these forms that it has;
-/// further members are ignored:
+/// Reads an example from an object of JSON in UTF-8, by the first of these forms of which
+/// it has a member, whatever that holds; further members are ignored:
 ///
 ///   {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}
 ///                                          what the assistant says is trained

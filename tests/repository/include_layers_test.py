@@ -76,8 +76,7 @@ def check(path, text):
 def check_example(path, text):
     """Examples show what a user can do: they include public headers."""
     allowed = re.compile(r"(tinkex|torch_ext)/[^/]+\.h|tinkex/mocks/[^/]+\.h|"
-                         r"torch_ext/local/(backend_options|"
-                         r"embedded_backend|local_server)\.h|examples/.*|"
+                         r"torch_ext/local/(backend_options|embedded_backend)\.h|examples/.*|"
                          # For what they have in common with local_server as programs.
                          r"torch_ext/programs/[^/]+\.h|"
                          # For the number of trained parameters, which no server tells.

@@ -22,6 +22,8 @@ struct HttpRequest {
   std::string url;
   HttpHeaders headers;
   std::shared_ptr<const ByteBuffer> body;  ///< Null: no body.
+  /// Of the whole exchange until the reply's body begins to come; from then on, how long nothing
+  /// more of it may come.
   std::chrono::milliseconds timeout{60'000};
   std::chrono::milliseconds connect_timeout{5'000};
   /// Starts at once, before those that wait for a connection. For what must not be late:

@@ -210,6 +210,19 @@ TEST_F(TrainingFaultsTest, ASaveWhoseReplyWasLostIsFoundToBeDone) {
   EXPECT_EQ(saved->path, "tinker://model-1/weights/w");
 }
 
+TEST_F(TrainingFaultsTest, ASaveUnderANameThatMayBeOlderIsNotFoundToBeDone) {
+  ASSERT_TRUE(client->save_state("saved-before").get().ok());
+  for (const bool overwrite : {false, true}) {
+    tinker.plan("save_weights",
+                {.refusals = {Reply::json("{}", 503), Reply::json(R"({"detail":"exists"})", 409)}});
+    const auto saved =
+        client->save_state(overwrite ? "to-be-replaced" : "saved-before", overwrite).get();
+    ASSERT_FALSE(saved.ok());
+    EXPECT_EQ(saved.error().http_status(), 409);
+    EXPECT_THAT(saved.error().message(), HasSubstr("is an older checkpoint"));
+  }
+}
+
 // Spec T10.
 TEST_F(TrainingFaultsTest, T10_ResultsForAnotherNumberOfDatumsAreRefused) {
   tinker.set_result("forward_backward", [](const Operation&, std::string_view) {

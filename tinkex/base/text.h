@@ -20,6 +20,12 @@ bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept;
 /// What a URL, a header's name and a key may hold.
 constexpr bool is_visible_ascii(char c) noexcept { return c >= 0x21 && c <= 0x7e; }
 
+/// Whether it has the form of a key of this API, or of a token that stands for one. Clients send
+/// nothing else to other machines.
+constexpr bool looks_like_api_key(std::string_view text) noexcept {
+  return text.starts_with("tml-") || text.starts_with("eyJ");
+}
+
 /// Foreign text made safe for one line of a message: control characters become spaces, bytes that
 /// are not UTF-8 become `?`, and beyond about `max_bytes` it is cut between two characters, with
 /// `...`.

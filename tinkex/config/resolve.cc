@@ -138,7 +138,7 @@ Status check_api_key(const ClientOptions& options, const std::string& host, bool
                             "; give api_key or set TINKER_API_KEY, or name another server by " +
                             (url_was_given ? "base_url" : "base_url or TINKER_BASE_URL"));
   }
-  if (key.rfind("tml-", 0) != 0 && key.rfind("eyJ", 0) != 0) {
+  if (!internal::looks_like_api_key(key)) {
     return invalid_argument(
         "api_key: a key must start with \"tml-\" (or \"eyJ\" for a token); the " +
         std::to_string(key.size()) + " characters given do not");

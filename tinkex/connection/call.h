@@ -41,10 +41,7 @@ Future<T> send_call(const std::shared_ptr<const ServiceContext>& service, Call<T
   request.what = call.what;
   request.limiter = service->limiter;
   request.last_word = call.last_word;
-  if (call.gone_means_done) {
-    request.reply_if_done_before = "";
-    request.status_if_done_before = 404;
-  }
+  if (call.gone_means_done) request.done_before = DoneBefore{.status = 404, .reply = ""};
   auto loop = std::make_shared<RetryLoop>(service->runtime, std::move(request));
   auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor,
                                               [weak = std::weak_ptr<RetryLoop>(loop)] {

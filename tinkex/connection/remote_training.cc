@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "tinkex/api/messages.h"
@@ -65,13 +64,6 @@ std::size_t estimated_bytes(std::span<const Datum> data) {
   std::size_t bytes = 0;
   for (const Datum& datum : data) bytes += wire::estimate_bytes(datum);
   return bytes;
-}
-
-/// The reply to a save that an earlier attempt, whose reply was lost, has carried out.
-std::string saved_reply(const std::string& model_id, std::string_view kind,
-                        const std::string& name) {
-  return nlohmann::json{{"path", "tinker://" + model_id + "/" + std::string(kind) + "/" + name}}
-      .dump();
 }
 
 /// The place in the order of a call of one request, which settles `cell` with its result.
@@ -280,8 +272,7 @@ template <class T>
 Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view request_type,
                                      std::shared_ptr<ByteBuffer> body,
                                      std::function<Result<T>(std::string_view)> parse,
-                                     const CallOptions* call,
-                                     std::optional<std::string> reply_if_done_before,
+                                     const CallOptions* call, std::optional<DoneBefore> done_before,
                                      LastWordPtr last_word) {
   if (Status here = service_->check_process(); !here.ok()) {
     return Future<T>::ready_with(std::move(here).error());
@@ -296,7 +287,7 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
       .decode = [parse = std::move(parse)](const HttpResponse& reply) { return parse(reply.body); },
       .last_word = std::move(last_word)};
   SubmissionSpec spec = single_spec(service_, std::move(result), cell);
-  spec.reply_if_done_before = std::move(reply_if_done_before);
+  spec.done_before = std::move(done_before);
   strand_->add(open(std::move(spec), cell, call), std::move(body));
   return future;
 }
@@ -320,7 +311,7 @@ Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool ov
   }
   return submit_one<SaveWeightsResponse>(
       "save_weights", "SaveWeights", api::save_weights_request(info_.model_id, name, overwrite),
-      api::parse_save_weights, &call, saved_reply(info_.model_id, "weights", name));
+      api::parse_save_weights, &call, saved_names_.add(info_.model_id, "weights", name, overwrite));
 }
 
 Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer,
@@ -358,7 +349,7 @@ Future<SaveWeightsForSamplerResponse> RemoteTraining::save_weights_for_sampler(
       "save_weights_for_sampler", "SaveWeightsForSampler",
       api::save_weights_for_sampler_request(info_.model_id, name, 0),
       api::parse_save_weights_for_sampler, &call,
-      saved_reply(info_.model_id, "sampler_weights", name));
+      saved_names_.add(info_.model_id, "sampler_weights", name));
 }
 
 Future<SamplingClient> RemoteTraining::save_weights_and_get_sampling_client(

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tinkex/connection.h"
+#include "tinkex/connection/saved_names.h"
 #include "tinkex/connection/service_context.h"
 #include "tinkex/training/chunker.h"
 #include "tinkex/training/strand.h"
@@ -63,7 +64,7 @@ class RemoteTraining final : public TrainingConnection,
   Future<T> submit_one(std::string_view path, std::string_view request_type,
                        std::shared_ptr<ByteBuffer> body,
                        std::function<Result<T>(std::string_view)> parse, const CallOptions* call,
-                       std::optional<std::string> reply_if_done_before = std::nullopt,
+                       std::optional<DoneBefore> done_before = std::nullopt,
                        LastWordPtr last_word = nullptr);
   Future<LoadWeightsResponse> submit_load(const std::string& path, bool with_optimizer,
                                           const CallOptions* call, LastWordPtr last_word);
@@ -95,6 +96,7 @@ class RemoteTraining final : public TrainingConnection,
   const std::shared_ptr<ServiceContext> service_;
   const ModelInfo info_;
   const std::shared_ptr<Strand> strand_;
+  SavedNames saved_names_;
 };
 
 }  // namespace tinkex::internal

@@ -1,5 +1,9 @@
 #include "tinkex/http/curl_transfer.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -19,14 +23,8 @@ constexpr std::size_t kLargeBody = 64 * 1024;
 // An announced length is not believed beyond this.
 constexpr std::size_t kMostReserved = std::size_t{4} << 20;
 constexpr long kUploadBuffer = 512 * 1024;
-
-/// Host and port, for an error; the path may hold ids, and the rest could hold secrets.
-std::string server_of(const std::string& url) {
-  const std::size_t scheme = url.find("://");
-  const std::size_t host = scheme == std::string::npos ? 0 : scheme + 3;
-  const std::string authority = url.substr(host, url.find_first_of("/?#", host) - host);
-  return authority.substr(authority.rfind('@') + 1);
-}
+// So that time may be added to it; libcurl counts milliseconds in 32 bits.
+constexpr std::chrono::milliseconds kLongestTimeout = std::chrono::hours(24 * 20);
 
 std::string_view trim(std::string_view text) {
   const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
@@ -35,8 +33,7 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-bool is_loopback_url(const std::string& url) {
-  const std::string authority = server_of(url);
+bool is_loopback_server(const std::string& authority) {
   return is_loopback_host(authority.substr(0, authority.find(':', authority.find(']') + 1)));
 }
 
@@ -79,6 +76,8 @@ Status CurlTransfer::prepare(const CurlSettings& settings) {
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, &CurlTransfer::on_socket);
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, &settings);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
   set_trust(settings.ca_file);
   curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");  // whatever this libcurl can decode
@@ -111,7 +110,8 @@ void CurlTransfer::set_trust(const std::string& ca_file) {
 
 /// Both options, be it to nothing: what is not set libcurl asks the environment for.
 void CurlTransfer::set_proxy(const CurlSettings& settings) {
-  const bool direct = is_loopback_url(request_.url);  // A proxy is for the way to other machines.
+  const bool direct =
+      is_loopback_server(server_of(request_.url));  // A proxy is for the way to other machines.
   const bool secure = request_.url.starts_with("https:");
   const std::string& proxy = secure ? settings.https_proxy : settings.http_proxy;
   may_use_proxy_ = !direct && !proxy.empty();
@@ -182,6 +182,7 @@ std::size_t CurlTransfer::on_body(char* data, std::size_t size, std::size_t coun
   try {
     if (transfer.response_.body.empty()) transfer.reserve_body();
     transfer.response_.body.append(data, bytes);
+    transfer.extend_timeout();
   } catch (...) {  // must not pass through libcurl
     transfer.too_large_ = true;
     return 0;
@@ -194,6 +195,20 @@ void CurlTransfer::reserve_body() {
   curl_easy_getinfo(easy_.get(), CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
   if (announced <= 0) return;
   response_.body = memory_.take(std::min(static_cast<std::size_t>(announced), kMostReserved));
+}
+
+// libcurl's own timeout is of the whole exchange, which would cut a large reply on a slow line,
+// time after time. The low speed limit has it look every second whether the moved end has come, and
+// is itself what libcurl documents for a standstill.
+void CurlTransfer::extend_timeout() {
+  const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - begun_);
+  const auto timeout = std::min(request_.timeout, kLongestTimeout);
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(timeout);
+  CURL* const easy = easy_.get();
+  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>((elapsed + timeout).count()));
+  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(seconds.count()));
 }
 
 std::size_t CurlTransfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {
@@ -237,6 +252,14 @@ bool CurlTransfer::body_has_left() const {
   return is_large() ? sent_ == request_.body->size() : has_begun_to_leave();
 }
 
+int CurlTransfer::on_socket(void* settings, curl_socket_t socket, curlsocktype) {
+  const auto& limit = static_cast<const CurlSettings*>(settings)->unacknowledged_timeout;
+  const auto milliseconds = static_cast<unsigned>(limit.count());
+  // Without it the connection works as well, and is only given up later.
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+  return CURL_SOCKOPT_OK;
+}
+
 int CurlTransfer::on_send(void* self, char*, char*, int, int) {
   auto& transfer = *static_cast<CurlTransfer*>(self);
   if (!transfer.sent_before_) transfer.sent_before_ = transfer.bytes_sent();
@@ -263,91 +286,6 @@ Result<HttpResponse> CurlTransfer::outcome(CURLcode code) {
   curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
   response_.status = static_cast<int>(status);
   return std::move(response_);
-}
-
-Error CurlTransfer::error_of(CURLcode code) const {
-  const std::string server = server_of(request_.url);
-  if (too_large_ || code == CURLE_FILESIZE_EXCEEDED) {
-    return Error(ErrorCode::kDecode, "the reply of " + server + " is longer than the " +
-                                         std::to_string(request_.max_response_bytes) +
-                                         " bytes allowed");
-  }
-  std::string cause =
-      error_text_.front() != '\0' ? std::string(error_text_.data()) : curl_easy_strerror(code);
-  if (repeat_refused_) cause = "the server closed it before it replied";
-  if (has_begun_to_leave()) return error_after_sending(code, server, cause);
-  // Whose text would show it, password and all.
-  if (proxy_is_torn_ || cause.starts_with("Unsupported proxy")) {
-    return invalid_argument("the proxy for " + server +
-                            " is no URL that libcurl can use; http_proxy, https_proxy or all_proxy "
-                            "names it, where '@', ':', '/', '?', '#' and '%' in a password are "
-                            "written %40, %3A, %2F, %3F, %23 and %25")
-        .with_not_accepted(true);
-  }
-  return error_before_sending(code, server, cause);
-}
-
-/// Of the server or, if the request goes by one, its proxy.
-Error CurlTransfer::error_without_connection(const std::string& server,
-                                             const std::string& cause) const {
-  long proxy_status = 0;
-  curl_easy_getinfo(easy_.get(), CURLINFO_HTTP_CONNECTCODE, &proxy_status);
-  const bool refused = proxy_status / 100 == 4 && proxy_status != 408 && proxy_status != 429;
-  const char* remedy =
-      proxy_status / 100 == 4 ? "; is the proxy right that https_proxy or all_proxy names, and may "
-                                "it be used for that server?"
-      : may_use_proxy_ ? "; is the server running, and are the base URL and the proxy right that "
-                         "http_proxy, https_proxy or all_proxy names?"
-                       : "; is the server running, and is the base URL right?";
-  return Error(ErrorCode::kConnection, "could not connect to " + server + ": " + cause + remedy)
-      .with_not_accepted(true)
-      .with_retryable(!refused);
-}
-
-Error CurlTransfer::error_before_sending(CURLcode code, const std::string& server,
-                                         const std::string& cause) const {
-  const auto failed = [](ErrorCode kind, std::string message) {
-    return Error(kind, std::move(message)).with_not_accepted(true);
-  };
-  switch (code) {
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-      return failed(ErrorCode::kInvalidArgument,
-                    "the URL of " + server + " is not usable: " + cause);
-    case CURLE_SSL_CACERT_BADFILE:
-      return failed(ErrorCode::kInvalidArgument,
-                    "the file of trusted certificates cannot be used: " + cause +
-                        "; SSL_CERT_FILE and ClientOptions::ca_file name a PEM file");
-    case CURLE_PEER_FAILED_VERIFICATION:
-      return failed(ErrorCode::kConnection,
-                    "the certificate of " + server + " is not valid: " + cause +
-                        "; to trust an authority of your own, name its PEM file in SSL_CERT_FILE "
-                        "or ClientOptions::ca_file");
-    case CURLE_OPERATION_TIMEDOUT: {
-      const auto allowed = std::min(request_.connect_timeout, request_.timeout);
-      return failed(ErrorCode::kTimeout, "no connection to " + server + " within " +
-                                             std::to_string(allowed.count()) + " ms")
-          .with_retryable(true);
-    }
-    default: return error_without_connection(server, cause);
-  }
-}
-
-Error CurlTransfer::error_after_sending(CURLcode code, const std::string& server,
-                                        const std::string& cause) const {
-  const auto failed = [](ErrorCode kind, std::string message) {
-    return Error(kind, std::move(message)).with_retryable(true);
-  };
-  switch (code) {
-    case CURLE_UNSUPPORTED_PROTOCOL:
-      return failed(ErrorCode::kConnection,
-                    server + " answered something that is not HTTP: " + cause);
-    case CURLE_OPERATION_TIMEDOUT:
-      return failed(ErrorCode::kTimeout, "no complete reply from " + server + " within " +
-                                             std::to_string(request_.timeout.count()) + " ms");
-    default:
-      return failed(ErrorCode::kConnection, "the connection to " + server + " broke: " + cause);
-  }
 }
 
 CurlTransfer::~CurlTransfer() {

@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -39,8 +40,8 @@ class CurlTransfer {
   Transport::RequestId id() const noexcept { return id_; }
   CURL* handle() const noexcept { return easy_.get(); }
 
-  /// Sets every option of the handle for this request.
-  Status prepare(const CurlSettings& settings = {});
+  /// Sets every option of the handle for this request. `settings` must outlive the transfer.
+  Status prepare(const CurlSettings& settings);
 
   /// Whether libcurl was handed the whole body; before that the server cannot have all of it.
   bool body_has_left() const;
@@ -58,12 +59,16 @@ class CurlTransfer {
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_read(char* buffer, std::size_t size, std::size_t count, void* self);
+  /// A socket for this request was made.
+  static int on_socket(void* settings, curl_socket_t socket, curlsocktype purpose);
   /// libcurl is about to send the request on a connection.
   static int on_send(void* self, char*, char*, int, int);
 
   bool is_large() const noexcept;
   /// Memory for the reply's body, so that a large one is not moved while it grows.
   void reserve_body();
+  /// More of the body has come: the timeout begins anew.
+  void extend_timeout();
   void set_trust(const std::string& ca_file);
   void set_proxy(const CurlSettings& settings);
   Status set_headers();
@@ -73,6 +78,8 @@ class CurlTransfer {
   /// Whether the server may have seen any of the request.
   bool has_begun_to_leave() const;
   void set_body();
+  /// Host and port, for an error; the path may hold ids, and the rest could hold secrets.
+  static std::string server_of(const std::string& url);
   Error error_of(CURLcode code) const;
   /// It is certain that the server has seen nothing of the request.
   Error error_before_sending(CURLcode code, const std::string& server,
@@ -84,6 +91,7 @@ class CurlTransfer {
   const Transport::RequestId id_;
   CurlEasy easy_;
   const HttpRequest request_;
+  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
   Transport::Callback callback_;
   ReplyMemory& memory_;
   std::string header_lines_;  // each with its NUL

@@ -82,15 +82,17 @@ void RetryLoop::succeed(HttpResponse reply) {
 
 void RetryLoop::on_refusal(const HttpResponse& reply) {
   if (auto error = stopped()) return fail(*std::move(error));
-  if (reply.status == request_.status_if_done_before && outcome_unknown_ &&
-      request_.reply_if_done_before) {
+  const auto& done = request_.done_before;
+  const bool may_be_done = done && reply.status == done->status && outcome_unknown_;
+  if (may_be_done && done->reply) {
     HttpResponse stored;
     stored.status = 200;
     stored.headers = {{"content-type", "application/json"}};
-    stored.body = *request_.reply_if_done_before;
+    stored.body = *done->reply;
     return succeed(std::move(stored));
   }
   Error error = error_from_response(reply, request_.what, secrets_of(request_.http));
+  if (may_be_done) return fail(std::move(error).with_context(done->doubt));
   if (reply.status == 429 && request_.limiter != nullptr) {
     const auto delay = error.retry_after().value_or(kDefaultRateLimitPause);
     request_.limiter->extend_by(runtime().clock->now(),

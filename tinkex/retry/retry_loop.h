@@ -22,6 +22,16 @@ struct OtherForm {
   std::function<void(bool in_other_form)> taken;
 };
 
+/// What a status means after an attempt of unknown outcome, beside what `classify.h` says.
+struct DoneBefore {
+  /// 409 where a name is taken, 404 where nothing is left to delete.
+  int status = 409;
+  /// The body of the reply to that attempt, which was carried out then. Absent: nobody can tell
+  /// whether it was, and the request ends with the refusal, after these words:
+  std::optional<std::string> reply = std::nullopt;
+  std::string doubt = {};
+};
+
 /// One logical request and how it may be repeated.
 struct RetryableRequest {
   HttpRequest http;
@@ -34,12 +44,7 @@ struct RetryableRequest {
   std::shared_ptr<RateLimiter> limiter;
   /// Whether to wait until the limiter's window has passed before each attempt.
   bool wait_for_limiter = false;
-  /// Given, `status_if_done_before` means after an attempt of unknown outcome that this attempt was
-  /// carried out, and this would have been the body of its reply. Absent, it means what
-  /// `classify.h` says of it.
-  std::optional<std::string> reply_if_done_before = std::nullopt;
-  /// 409 where a name is taken, 404 where nothing is left to delete.
-  int status_if_done_before = 409;
+  std::optional<DoneBefore> done_before = std::nullopt;
   /// Sent after a 415 or 422, once. If it is refused as well, the error is the refusal that tells
   /// more.
   std::optional<OtherForm> other_form = std::nullopt;

@@ -14,7 +14,8 @@ void Heartbeat::beat() {
   const Clock::time_point begun = runtime_->clock->now();
   auto on_reply = [self = shared_from_this(), begun](Result<HttpResponse> reply) {
     if (self->stopped()) return;
-    if (reply.ok() && (reply->status == 410 || reply->status == 404)) return;
+    // 410 says that the session has ended. A 404 may come from a proxy whose server is away.
+    if (reply.ok() ? reply->status == 410 : reply.error().code() == ErrorCode::kClosed) return;
     self->wait(begun);
   };
   exchange_.store(runtime_->transport->send(request_, std::move(on_reply)));

@@ -10,7 +10,7 @@
 namespace tinkex::internal {
 
 /// Tells the server at an interval that the session is alive. Failures are ignored, for the next
-/// beat may succeed; a 410 (session finished) or 404 ends it.
+/// beat may succeed; a 410 (session finished) ends it.
 ///
 /// Threads. It lives on the timers' and the transport's threads alone, which never run code of the
 /// user: an executor full of continuations that wait for a lock, or a long upload, does not delay

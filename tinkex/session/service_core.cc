@@ -52,7 +52,9 @@ CurlSettings curl_settings(const ClientOptions& options) {
   return {.ca_file = options.ca_file,
           .http_proxy = first_of_env({"http_proxy", "all_proxy", "ALL_PROXY"}),
           .https_proxy = first_of_env({"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}),
-          .no_proxy = first_of_env({"no_proxy", "NO_PROXY"})};
+          .no_proxy = first_of_env({"no_proxy", "NO_PROXY"}),
+          .unacknowledged_timeout =
+              std::max(CurlSettings().unacknowledged_timeout, options.request_timeout)};
 }
 
 /// A window is a time on a clock, so clients with a clock of their own share nothing by default.

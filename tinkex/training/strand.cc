@@ -185,7 +185,7 @@ std::shared_ptr<RetryLoop> Strand::make_loop(const SubmissionSpec& spec,
   request.retry = retry_;
   request.what = spec.what;
   request.limiter = limiter_;
-  request.reply_if_done_before = spec.reply_if_done_before;
+  request.done_before = spec.done_before;
   request.last_word = spec.last_word;
   spec.prepare(seq_id, std::move(body), request);
   return std::make_shared<RetryLoop>(runtime_, std::move(request));

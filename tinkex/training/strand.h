@@ -63,8 +63,8 @@ struct SubmissionSpec {
   /// Makes the body of an operation that changes nothing. If it is there, the chunks are sent side
   /// by side, see ParallelBatch.
   std::function<std::shared_ptr<ByteBuffer>()> filler = nullptr;
-  /// RetryableRequest::reply_if_done_before.
-  std::optional<std::string> reply_if_done_before = std::nullopt;
+  /// RetryableRequest::done_before.
+  std::optional<DoneBefore> done_before = std::nullopt;
   /// RetryableRequest::last_word.
   LastWordPtr last_word = nullptr;
   /// Runs on the executor, once: all chunks accepted, or the error that stopped the batch, with

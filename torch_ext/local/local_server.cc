@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tinkex/base/host.h"
+#include "tinkex/base/text.h"
 #include "tinkex/http/loopback_server.h"
 #include "torch_ext/local/api.h"
 #include "torch_ext/local/router.h"
@@ -75,6 +76,12 @@ Result<std::unique_ptr<LocalServer>> LocalServer::start(LocalServerOptions optio
   if (!is_loopback(options.host) && options.backend.api_key.empty()) {
     return invalid_argument("host " + options.host +
                             " can be reached from other machines; that needs an API key");
+  }
+  if (!is_loopback(options.host) && !internal::looks_like_api_key(options.backend.api_key)) {
+    return invalid_argument(
+        "the API key does not begin with \"tml-\" (or \"eyJ\"): from other "
+        "machines, which can reach host " +
+        options.host + ", clients send no other key");
   }
   // The port first: that it is in use is said at once, and not after the models are loaded.
   const auto slot = std::make_shared<BackendSlot>();

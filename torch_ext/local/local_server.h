@@ -24,8 +24,8 @@ class LocalServer {
  public:
   /// Serves when it returns. It takes the port before it loads models, and answers 503 meanwhile.
   /// Errors: kIo if the port is in use or the data directory cannot be
-  /// used, kInvalidArgument if other machines could reach it without an API key;
-  /// those of the models.
+  /// used, kInvalidArgument if other machines could reach it without an API key, or
+  /// with one that clients do not send there; those of the models.
   static Result<std::unique_ptr<LocalServer>> start(LocalServerOptions options);
 
   /// Stops.

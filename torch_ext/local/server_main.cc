@@ -132,7 +132,7 @@ void add_options(CLI::App& app, Arguments& arguments) {
       ->transform(CLI::Validator(whole_number(0, "0 takes a free port", 65535), ""))
       ->capture_default_str();
   app.add_option("--host", options.host,
-                 "address to listen on; one that other machines can reach needs --api-key")
+                 "address to listen on; one that other machines can reach needs --api-key tml-...")
       ->check(host_alone())
       ->capture_default_str();
   app.add_option("--base-model", arguments.base_models,

@@ -1,16 +1,12 @@
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <optional>
 #include <thread>
 #include <vector>
 
+#include "tests/tinkex/http/deaf_port.h"
 #include "tests/tinkex/http/exchange.h"
 #include "tinkex/http/io_thread.h"
 #include "tinkex/mocks/scripted_server.h"
@@ -245,59 +241,6 @@ TEST_F(TransportTest, AConnectionThatTheServerClosedInIdlenessIsReplaced) {
   EXPECT_EQ(second.value().body, "again");
 }
 
-TEST_F(TransportTest, ASilentServerIsATimeoutThatNamesTheTimeAllowed) {
-  server_.script("POST", "/", {Reply::broken(Fault::kStall, 100, 1)});
-  HttpRequest request = post();
-  request.timeout = milliseconds(40);
-  const Error error = fetch(*io_, std::move(request)).error();
-  EXPECT_EQ(error.code(), ErrorCode::kTimeout);
-  EXPECT_TRUE(error.retryable());
-  EXPECT_FALSE(error.not_accepted());
-  EXPECT_THAT(error.message(), HasSubstr("40 ms"));
-  EXPECT_THAT(error.message(), HasSubstr("no complete reply"));
-}
-
-/// A port whose queue of connections is full, so that a further connect gets no answer.
-class DeafPort {
- public:
-  DeafPort() : listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address);
-    ::listen(listener_, 0);
-    socklen_t size = sizeof address;
-    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-    for (int& filler : fillers_) {
-      filler = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-      // Non-blocking: those beyond the queue's length stay half open.
-      (void)::connect(filler, reinterpret_cast<sockaddr*>(&address), sizeof address);
-    }
-  }
-  ~DeafPort() {
-    for (const int filler : fillers_) ::close(filler);
-    ::close(listener_);
-  }
-  std::uint16_t port() const { return port_; }
-
- private:
-  const int listener_;
-  std::array<int, 4> fillers_{-1, -1, -1, -1};
-  std::uint16_t port_ = 0;
-};
-
-TEST_F(TransportTest, AConnectThatGetsNoAnswerIsATimeoutOfARequestThatNeverLeft) {
-  const DeafPort deaf;
-  HttpRequest request = http::post("http://127.0.0.1:" + std::to_string(deaf.port()), "x");
-  request.connect_timeout = milliseconds(40);
-  const Error error = fetch(*io_, std::move(request)).error();
-  EXPECT_EQ(error.code(), ErrorCode::kTimeout);
-  EXPECT_TRUE(error.not_accepted());
-  EXPECT_THAT(error.message(), HasSubstr("no connection"));
-  EXPECT_THAT(error.message(), HasSubstr("40 ms"));
-}
-
 TEST_F(TransportTest, TheReplyLimitHoldsForAnnouncedAndUnannouncedLengths) {
   Reply chunked = Reply::json(std::string(2000, 'x'));
   chunked.chunked = true;
@@ -352,9 +295,9 @@ TEST_F(TransportTest, CancelEndsAnExchangeAndItsConnection) {
 
 // Spec T12.
 TEST_F(TransportTest, T12_AWithdrawnRequestWhoseBodyHasNotLeftWasNotAccepted) {
-  const DeafPort deaf;
+  const DeafPort deaf(/*queue_is_full=*/true);
   Transport::RequestId id = 0;
-  auto reply = start(*io_, http::post("http://127.0.0.1:" + std::to_string(deaf.port()), "x"), &id);
+  auto reply = start(*io_, http::post(deaf.url(), "x"), &id);
   io_->withdraw(id);
   const Error error = reply.get().error();
   EXPECT_EQ(error.code(), ErrorCode::kCancelled);

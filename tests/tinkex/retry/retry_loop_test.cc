@@ -1,5 +1,6 @@
 #include "tinkex/retry/retry_loop.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <new>
@@ -23,8 +24,7 @@ class RetryLoopTest : public ::testing::Test {
     request.what = "sample";
     request.limiter = limiter;
     request.wait_for_limiter = wait_for_limiter;
-    request.reply_if_done_before = reply_if_done_before;
-    request.status_if_done_before = status_if_done_before;
+    request.done_before = done_before;
     request.most_attempts_unasked = most_attempts_unasked;
     request.other_form = other_form;
     request.last_word = last_word;
@@ -36,8 +36,7 @@ class RetryLoopTest : public ::testing::Test {
   std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
   LastWordPtr last_word = std::make_shared<LastWord>();
   std::shared_ptr<RetryLoop> loop;
-  std::optional<std::string> reply_if_done_before;
-  int status_if_done_before = 409;
+  std::optional<DoneBefore> done_before;
   int most_attempts_unasked = 1'000;
   std::optional<OtherForm> other_form;
   std::optional<Result<HttpResponse>> outcome;
@@ -198,26 +197,38 @@ TEST_F(RetryLoopTest, AClosedServiceSendsNothing) {
 }
 
 TEST_F(RetryLoopTest, AConflictAfterALostReplyMeansThatTheSaveWasDone) {
-  reply_if_done_before = R"({"path":"tinker://m/weights/w"})";
+  done_before = {.reply = R"({"path":"tinker://m/weights/w"})"};
   start({.max_attempts = 3});
   world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
   world.advance(1s);
   world.reply(409, R"({"detail":"exists"})");
   ASSERT_TRUE(outcome && outcome->ok());
-  EXPECT_EQ((*outcome)->body, reply_if_done_before);
+  EXPECT_EQ((*outcome)->body, done_before->reply);
 }
 
 TEST_F(RetryLoopTest, AConflictOfTheFirstAttemptIsTheCallersMistake) {
-  reply_if_done_before = "{}";
+  done_before = {.reply = "{}"};
   start({.max_attempts = 3});
   world.reply(409, R"({"detail":"exists"})");
   ASSERT_TRUE(outcome && !outcome->ok());
   EXPECT_EQ(outcome->error().http_status(), 409);
 }
 
+TEST_F(RetryLoopTest, AConflictThatMayBeOlderThanTheLostReplyEndsTheSaveInDoubt) {
+  done_before = {.doubt = "either it was saved or it is older"};
+  start({.max_attempts = 3});
+  world.reply(503, "{}");
+  world.advance(1s);
+  world.reply(409, R"({"detail":"exists"})");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().http_status(), 409);
+  EXPECT_FALSE(outcome->error().not_accepted());
+  EXPECT_THAT(outcome->error().message(), ::testing::HasSubstr("either it was saved"));
+  EXPECT_THAT(outcome->error().message(), ::testing::HasSubstr("exists"));
+}
+
 TEST_F(RetryLoopTest, ThatNothingIsLeftAfterAnUnknownOutcomeMeansThatItWasDeleted) {
-  reply_if_done_before = "";
-  status_if_done_before = 404;
+  done_before = {.status = 404, .reply = ""};
   for (const int unknown : {0, 502}) {
     outcome.reset();
     start({.max_attempts = 3});

@@ -26,6 +26,7 @@ namespace {
 using Json = nlohmann::json;
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 HttpRequest request(const std::string& path, const std::string& body = "{}") {
@@ -291,6 +292,11 @@ TEST(LocalServerTest, OtherMachinesNeedAKey) {
   const auto open = LocalServer::start(options);
   ASSERT_FALSE(open);
   EXPECT_EQ(open.error().code(), ErrorCode::kInvalidArgument);
+  options.backend.api_key = "secret";
+  const auto of_no_use = LocalServer::start(options);
+  ASSERT_FALSE(of_no_use);
+  EXPECT_THAT(of_no_use.error().message(), HasSubstr("tml-"));
+  EXPECT_THAT(of_no_use.error().message(), Not(HasSubstr("secret")));
   options.backend.api_key = "tml-x";
   EXPECT_TRUE(LocalServer::start(options));
 }

@@ -1,0 +1,90 @@
+// How long an exchange may take.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+
+#include "tests/tinkex/http/deaf_port.h"
+#include "tests/tinkex/http/exchange.h"
+#include "tinkex/http/io_thread.h"
+#include "tinkex/mocks/scripted_server.h"
+
+namespace tinkex::http {
+namespace {
+
+using internal::IoThread;
+using mocks::Fault;
+using mocks::Reply;
+using mocks::ScriptedServer;
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+
+class TimeoutsTest : public ::testing::Test {
+ protected:
+  HttpRequest post() const { return http::post(server_.base_url() + "/x", "hi"); }
+
+  ScriptedServer server_;
+  std::shared_ptr<IoThread> io_ = IoThread::start(std::make_shared<SteadyClock>()).value();
+};
+
+TEST_F(TimeoutsTest, ASilentServerIsATimeoutThatNamesTheTimeAllowed) {
+  server_.script("POST", "/", {Reply::broken(Fault::kStall, 100, 0)});
+  HttpRequest request = post();
+  request.timeout = milliseconds(40);
+  const Error error = fetch(*io_, std::move(request)).error();
+  EXPECT_EQ(error.code(), ErrorCode::kTimeout);
+  EXPECT_TRUE(error.retryable());
+  EXPECT_FALSE(error.not_accepted());
+  EXPECT_THAT(error.message(), HasSubstr("40 ms"));
+  EXPECT_THAT(error.message(), HasSubstr("no complete reply"));
+}
+
+TEST_F(TimeoutsTest, AReplyThatKeepsComingMayTakeLongerThanTheTimeout) {
+  server_.script("POST", "/",
+                 {Reply::json(std::string(2000, 'x')).dripping(100, milliseconds(75))});
+  HttpRequest request = post();
+  request.timeout = milliseconds(1000);
+  EXPECT_EQ(fetch(*io_, std::move(request)).value().body.size(), 2000u);
+}
+
+TEST_F(TimeoutsTest, AReplyThatComesToAStandstillIsABrokenConnection) {
+  server_.script("POST", "/", {Reply::broken(Fault::kStall, 100, 7)});
+  HttpRequest request = post();
+  request.timeout = milliseconds(40);
+  const Error error = fetch(*io_, std::move(request)).error();
+  EXPECT_EQ(error.code(), ErrorCode::kConnection) << "a timeout is what holds a poll";
+  EXPECT_TRUE(error.retryable());
+  EXPECT_FALSE(error.not_accepted());
+  EXPECT_THAT(error.message(), HasSubstr("standstill after 7 bytes"));
+  EXPECT_THAT(error.message(), HasSubstr("40 ms"));
+}
+
+TEST_F(TimeoutsTest, AConnectionWhoseBytesNobodyTakesIsGivenUpBeforeTheRequestsTimeout) {
+  const DeafPort deaf(/*queue_is_full=*/false);
+  const auto io = IoThread::start(std::make_shared<SteadyClock>(),
+                                  {.unacknowledged_timeout = milliseconds(200)})
+                      .value();
+  HttpRequest request = http::post(deaf.url(), std::string(64 << 20, 'x'));
+  request.timeout = std::chrono::minutes(10);
+  const Error error = fetch(*io, std::move(request)).error();
+  EXPECT_EQ(error.code(), ErrorCode::kConnection);
+  EXPECT_TRUE(error.retryable());
+  EXPECT_FALSE(error.not_accepted());
+  io->shutdown();
+}
+
+TEST_F(TimeoutsTest, AConnectThatGetsNoAnswerIsATimeoutOfARequestThatNeverLeft) {
+  const DeafPort deaf(/*queue_is_full=*/true);
+  HttpRequest request = http::post(deaf.url(), "x");
+  request.connect_timeout = milliseconds(40);
+  const Error error = fetch(*io_, std::move(request)).error();
+  EXPECT_EQ(error.code(), ErrorCode::kTimeout);
+  EXPECT_TRUE(error.not_accepted());
+  EXPECT_THAT(error.message(), HasSubstr("no connection"));
+  EXPECT_THAT(error.message(), HasSubstr("40 ms"));
+}
+
+}  // namespace
+}  // namespace tinkex::http

@@ -4,9 +4,10 @@
 //
 // Threads. A Promise is settled from the executor (or from any thread); `get` and `wait_for` may be
 // called from any thread except one that must produce the result (a worker of the executor; a
-// thread on which a long chain of futures is being settled), where they answer kWouldDeadlock
-// instead of hanging. A continuation given to `then` runs on the executor of the future, never on
-// the I/O thread until shutdown; after it, on whichever thread settles the future.
+// thread on which a long chain of futures is being settled), where `would_deadlock` is true: there
+// `get` answers kWouldDeadlock instead of hanging, and `wait_for` returns at once. A continuation
+// given to `then` runs on the executor of the future, never on the I/O thread until shutdown; after
+// it, on whichever thread settles the future.
 //
 // A Promise that is destroyed unsettled settles its future with kCancelled ("abandoned"), so a
 // Future cannot wait for ever on a producer that is gone. result_cell.h argues the races.
@@ -47,6 +48,13 @@ struct UnwrapResult<Future<T>> {
 };
 template <>
 struct UnwrapResult<void> : UnwrapResult<Unit> {};
+
+/// The answer where waiting would never end.
+inline Error deadlock_error() {
+  return Error(ErrorCode::kWouldDeadlock,
+               "waiting on an executor thread, or inside a call that settles a long chain of "
+               "futures, would wait for itself; use then(), or wait on a thread of your own");
+}
 
 /// invoke_named() for what needs no name.
 template <class U, class Fn, class... Args>
@@ -101,13 +109,18 @@ class [[nodiscard]] Future {
 
   bool ready() const { return cell_->ready(); }
 
-  /// Waits for the result; the reference lives as long as this Future.
+  /// Whether this thread must not wait: it is one that must produce the result. get() answers
+  /// kWouldDeadlock here, and wait_for() does not wait, unless the result is there already.
+  bool would_deadlock() const noexcept {
+    if (internal::CallDepth::any_waiting()) return true;
+    return cell_->executor() != nullptr && cell_->executor()->is_worker_thread();
+  }
+
+  /// Waits for the result; the reference lives as long as this Future. Where would_deadlock() is
+  /// true the answer is kept in this Future: two threads must not call it there at once.
   const Result<T>& get() & {
     if (!cell_->ready() && would_deadlock()) {
-      deadlock_.emplace(Error(ErrorCode::kWouldDeadlock,
-                              "get() on an executor thread, or inside a call that settles a long "
-                              "chain of futures, would wait for itself; use then(), or wait on a "
-                              "thread of your own"));
+      deadlock_.emplace(internal::deadlock_error());
       return *deadlock_;
     }
     cell_->wait();
@@ -120,7 +133,8 @@ class [[nodiscard]] Future {
     return deadlock_ ? result : Result<T>(std::move(cell_->result()));
   }
 
-  /// Waits at most `timeout` of real time; true if the result is there.
+  /// Waits at most `timeout` of real time, and not at all where would_deadlock() is true: a loop
+  /// around it asks that first. True if the result is there.
   template <class Rep, class Period>
   bool wait_for(std::chrono::duration<Rep, Period> timeout) const {
     if (would_deadlock()) return cell_->ready();
@@ -164,11 +178,6 @@ class [[nodiscard]] Future {
   const std::shared_ptr<Cell>& cell() const noexcept { return cell_; }
 
  private:
-  bool would_deadlock() const noexcept {
-    if (internal::CallDepth::any_waiting()) return true;
-    return cell_->executor() != nullptr && cell_->executor()->is_worker_thread();
-  }
-
   std::shared_ptr<Cell> cell_;
   std::optional<Result<T>> deadlock_;
 };

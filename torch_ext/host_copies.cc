@@ -4,13 +4,17 @@
 
 #include <algorithm>
 
+#include "torch_ext/tensor_convert.h"
+
 namespace tinkex::torch_ext {
 
 bool HostCopies::needs(const at::Tensor& tensor) {
   if (!tensor.defined() || !tensor.is_cuda() || tensor.layout() != c10::kStrided) return false;
   // Tensors that only stand for others (fake ones, those of functorch) are left for `borrow` to
-  // refuse.
-  return tensor.has_storage() && !tensor.key_set().has(c10::DispatchKey::Python);
+  // refuse, as are nested ones, and those whose memory is gone: a copy would read what is another
+  // tensor's by now.
+  return tensor.has_storage() && !tensor.key_set().has(c10::DispatchKey::Python) &&
+         !tensor.is_nested() && fits_its_storage(tensor);
 }
 
 bool HostCopies::needs_any(const std::vector<at::Tensor>& tensors) {

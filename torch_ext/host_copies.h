@@ -11,7 +11,8 @@ namespace tinkex::torch_ext {
 /// All copies are on their way before anybody waits.
 class HostCopies {
  public:
-  /// Whether `tensor` is one that start() copies: strided, with data, on a CUDA device.
+  /// Whether `tensor` is one that start() copies: strided, with data, on a CUDA device. Any other
+  /// is for `borrow` to read or to refuse by name.
   static bool needs(const at::Tensor& tensor);
   static bool needs_any(const std::vector<at::Tensor>& tensors);
 

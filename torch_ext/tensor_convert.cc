@@ -29,15 +29,17 @@ bool is_wide_unsigned(at::ScalarType type) {
 #endif
 }
 
-/// That all elements lie in the storage: it may have been resized, as FSDP frees parameters.
+/// How far into the storage the elements reach, in bytes.
+std::size_t bytes_needed(const at::Tensor& tensor) {
+  if (tensor.numel() == 0) return 0;
+  return at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(), tensor.element_size(),
+                                          static_cast<std::size_t>(tensor.storage_offset()));
+}
+
 std::string reason_without_memory(const at::Tensor& tensor) {
-  const std::size_t needed =
-      at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(), tensor.element_size(),
-                                       static_cast<std::size_t>(tensor.storage_offset()));
-  const std::size_t there = tensor.storage().nbytes();
-  if (tensor.numel() == 0 || needed <= there) return {};
-  return "needs " + std::to_string(needed) + " bytes of a storage that has " +
-         std::to_string(there) + ": it was resized or freed";
+  if (fits_its_storage(tensor)) return {};
+  return "needs " + std::to_string(bytes_needed(tensor)) + " bytes of a storage that has " +
+         std::to_string(tensor.storage().nbytes()) + ": it was resized or freed";
 }
 
 /// Why the tensor's elements cannot be read, or an empty text.
@@ -122,8 +124,12 @@ Result<TensorData> sparse(const at::Tensor& tensor, TensorName name, Hold hold) 
   }
   Result<TensorData> values = dense(tensor.values(), name, hold);
   if (!values) return values;
-  return TensorData::sparse_csr(std::move(*values), index_vector(tensor.crow_indices()),
-                                index_vector(tensor.col_indices()), tensor.sizes().vec());
+  Result<TensorData> data =
+      TensorData::sparse_csr(std::move(*values), index_vector(tensor.crow_indices()),
+                             index_vector(tensor.col_indices()), tensor.sizes().vec());
+  // PyTorch does not check the indices of a tensor that is made unsafely, or changed in place.
+  if (!data) return std::move(data).error().with_context(name.text());
+  return data;
 }
 
 Result<TensorData> convert(const at::Tensor& tensor, TensorName name, Hold hold) {
@@ -146,6 +152,10 @@ std::string TensorName::text() const {
   std::string text(argument);
   if (index) text += "[" + std::to_string(*index) + "]";
   return text;
+}
+
+bool fits_its_storage(const at::Tensor& tensor) {
+  return bytes_needed(tensor) <= tensor.storage().nbytes();
 }
 
 std::optional<DType> to_dtype(at::ScalarType type) noexcept {

@@ -42,12 +42,17 @@ at::ScalarType to_scalar_type(DType dtype) noexcept;
 /// For errors: "float32"; of what the library cannot read PyTorch's name, such as "ComplexFloat".
 std::string dtype_name(at::ScalarType type);
 
+/// Whether all elements of a strided tensor with a storage lie in it: the storage may have been
+/// resized, as FSDP frees parameters. What does not fit must not be read, nor copied.
+bool fits_its_storage(const at::Tensor& tensor);
+
 /// The elements of `tensor`, for use while the caller keeps it alive and unchanged. This is the
 /// form for an argument of a call. A 2-D sparse CSR tensor becomes a sparse TensorData.
 /// `requires_grad` is ignored.
 ///
 /// Errors: kInvalidArgument, beginning with `name`, for an undefined tensor, one without data
-/// (meta, fake, batched by vmap), another layout, or an unsupported dtype.
+/// (meta, fake, batched by vmap), one whose storage is too small, another layout, an unsupported
+/// dtype, or indices of a sparse tensor that are none.
 Result<TensorData> borrow(const at::Tensor& tensor, TensorName name);
 Result<TensorData> borrow(at::Tensor&& tensor, TensorName name) = delete;  // would dangle
 

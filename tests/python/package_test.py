@@ -16,6 +16,7 @@ import torch
 
 import servers
 import tinkex_torch
+from tinkex_torch import _arguments
 
 MODEL = "tinkex/tiny"
 
@@ -73,6 +74,40 @@ class ClientTest(unittest.TestCase):
                 (tuple(t.to(torch.int32) for t in tokens), dict(
                     inputs, weights=[[1] * t.numel() for t in tokens]))):
             self.assertEqual(self.loss(client, some_tokens, some_inputs), expected)
+
+    def test_lists_of_numbers_keep_their_digits_whatever_the_default_dtype_is(self):
+        numbers, to_tensor = [0.1, 1 / 3, 1 + 2**-20], _arguments.to_tensor
+        expected = torch.tensor(numbers, dtype=torch.float32)
+        self.addCleanup(torch.set_default_dtype, torch.get_default_dtype())
+        for default in (torch.bfloat16, torch.float16, torch.float64, torch.float32):
+            torch.set_default_dtype(default)
+            for some in (numbers, tuple(numbers), [[number] for number in numbers]):
+                made = to_tensor(some, "weights")
+                self.assertEqual(made.dtype, torch.float32, default)
+                self.assertTrue(torch.equal(made.flatten(), expected), default)
+            for whole in ([1, 2], [[1], [2]], []):
+                self.assertEqual(to_tensor(whole, "tokens").dtype, torch.int64, default)
+            self.assertEqual(to_tensor(numpy.array(numbers), "weights").dtype, torch.float64)
+
+    def test_lists_of_tensors_that_want_a_gradient_are_refused_unless_gradients_are_off(self):
+        client = self.client()
+        tokens, inputs = batch("hello")
+        expected = self.loss(client, tokens, inputs)
+        weights = torch.ones(tokens[0].numel(), requires_grad=True)
+        rows = list(weights)
+        for lost in (rows, tuple(rows), [1.0, *weights[1:]], [[each] for each in rows],
+                     list(weights.unsqueeze(1)), [torch.nn.Parameter(each) for each in torch.ones(4)]):
+            with self.assertRaisesRegex(
+                    tinkex_torch.InvalidArgument,
+                    r"^tinkex: \[invalid_argument\] loss_fn_inputs\['weights'\]\[0\] requires a "
+                    r"gradient, but none flows through the inputs of this call; pass .detach\(\)"):
+                client.forward(tokens, dict(inputs, weights=[lost]))
+        for mode in (torch.no_grad, torch.inference_mode):
+            with mode():
+                self.assertEqual(
+                    self.loss(client, tokens, dict(inputs, weights=[rows])), expected)
+        detached = list(weights.detach())
+        self.assertEqual(self.loss(client, tokens, dict(inputs, weights=[detached])), expected)
 
     def test_rows_of_a_padded_batch_are_its_datums(self):
         client = self.client()

@@ -14,11 +14,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "tests/torch_ext/call_op.h"
 #include "tests/torch_ext/fake_connections.h"
+#include "tinkex/executor.h"
 #include "torch_ext/ops/client_classes.h"
 #include "torch_ext/ops/future_handle.h"
 #include "torch_ext/ops/reaper.h"
@@ -290,6 +292,37 @@ TEST_F(OpsTest, HandleWaitsAndMayBeAskedTwice) {
     const IValue result = method(handle, "wait");
     EXPECT_EQ(metric(result.toTupleRef().elements()[1], "loss:sum"), 6.0);
   }
+}
+
+/// Says of every thread that it is its own.
+struct EveryThread final : Executor {
+  bool post(Task task) noexcept override {
+    task();
+    return true;
+  }
+  bool is_worker_thread() const noexcept override { return true; }
+};
+
+TEST_F(OpsTest, HandleThatWouldWaitForItselfSaysSoOnEveryThread) {
+  fake_->hold = true;
+  fake_->held = Promise<ForwardBackwardOutput>(std::make_shared<EveryThread>());
+  const IValue handle = call("forward_backward_async", one_datum());
+  const auto refused = HasSubstr(
+      "tinkex: [would_deadlock] the call is under way, but cannot be waited for here: waiting on");
+  EXPECT_FALSE(method(handle, "wait_for", {0.0}).toBool());
+  EXPECT_THAT(thrown_by([&] { method(handle, "wait_for", {0.05}); }).text, refused);
+  std::vector<std::string> texts(4);
+  std::vector<std::thread> threads;
+  for (std::string& text : texts) {
+    threads.emplace_back([&handle, &text] {
+      for (int i = 0; i < 100; ++i) text = thrown_by([&] { method(handle, "wait"); }).text;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(texts, testing::Each(refused));
+  fake_->held.set(fake_->output);
+  EXPECT_TRUE(method(handle, "wait_for", {0.05}).toBool());
+  EXPECT_EQ(metric(method(handle, "wait").toTupleRef().elements()[1], "loss:sum"), 6.0);
 }
 
 TEST_F(OpsTest, CancelledHandleThrowsCancelled) {

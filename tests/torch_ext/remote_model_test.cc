@@ -11,6 +11,7 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "tests/torch_ext/remote_model_double.h"
@@ -256,6 +257,24 @@ TEST_F(RemoteModelTest, BadBatchesAreNamed) {
               HasSubstr("targets[1] has shape [1], expected [2]"));
   EXPECT_THAT(thrown_by([&] { model_->forward_list({ints({1})}, std::vector<at::Tensor>{}); }),
               HasSubstr("tokens has 1 sequences but targets has 0"));
+  EXPECT_THAT(server_->calls, IsEmpty());
+}
+
+TEST_F(RemoteModelTest, ListsAreRefusedInTheSameWordsBySendingAndByExplaining) {
+  const auto refused = [&](const at::Tensor& tokens, const at::Tensor& targets, const char* told) {
+    const std::vector<at::Tensor> all_tokens{ints({1}), tokens};
+    const std::vector<at::Tensor> all_targets{ints({2}), targets};
+    EXPECT_THAT(thrown_by([&] { model_->forward_list(all_tokens, all_targets); }), HasSubstr(told));
+    EXPECT_THAT(thrown_by([&] { (void)model_->explain_list(all_tokens, all_targets); }),
+                HasSubstr(told));
+  };
+  refused(ints({1, -5}), ints({2, 3}), "tokens[1] has -5 at element 1, expected token ids");
+  refused(ints({std::int64_t{1} << 31}), ints({2}),
+          "tokens[1] has 2147483648 at element 0, expected token ids");
+  refused(ints({1}), torch::tensor({{2, -1}}),
+          "targets[1] has -1 at element [0, 1], expected token ids, or -100 where");
+  refused(ints({1, 2}), torch::zeros({2, 0}, at::kLong),
+          "targets[1] has shape [2, 0], expected [2] or [2, K], a target after each token");
   EXPECT_THAT(server_->calls, IsEmpty());
 }
 

@@ -180,6 +180,15 @@ TEST(TensorConvertTest, SparseCsrWithInt32IndicesIsWidened) {
   EXPECT_THAT(borrow(narrow, "x").value().crow_indices(), ElementsAre(0, 1, 1, 3));
 }
 
+TEST(TensorConvertTest, SparseCsrWithAColumnThatThereIsNotIsNamed) {
+  const at::Tensor tensor = sparse_example();
+  tensor.col_indices().fill_(7);  // which PyTorch does not check
+  const Result<TensorData> result = borrow(tensor, {"weights", 3});
+  EXPECT_EQ(error_of(result), "weights[3]: sparse CSR tensor: column 7 is outside [0, 3)");
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), ErrorCode::kInvalidArgument);
+}
+
 TEST(TensorConvertTest, ErrorsBeginWithTheNameAndSayWhatIsExpected) {
   EXPECT_THAT(error_of(share(at::Tensor(), "weights[3]")),
               StartsWith("weights[3] is undefined, as a default-constructed tensor is; give"));

@@ -41,15 +41,18 @@ class Pending final : public torch::CustomClassHolder {
     return result.error().code() == ErrorCode::kCancelled ? "cancelled" : "failed";
   }
 
-  /// Blocks until the result is there; throws the error that took its place.
+  /// Blocks until the result is there; throws the error that took its place. Throws kWouldDeadlock
+  /// on a thread that must produce it, such as that of a callback of a Future.
   typename Script<T>::type wait() {
     refuse_in_child();
+    refuse_deadlock();
     const Result<T>& result = get();
     if (!result) throw_error(result.error());
     return Script<T>::from(*result);
   }
 
-  /// Waits at most so many seconds; whether the result is there.
+  /// Waits at most so many seconds; whether the result is there. Throws where wait() would, unless
+  /// `seconds` is 0: the false of one that cannot wait would be asked again at once, for ever.
   bool wait_for(double seconds) const {
     refuse_in_child();
     constexpr double kLongest = 1e9;  // about 30 years: what a steady_clock can add
@@ -59,6 +62,7 @@ class Pending final : public torch::CustomClassHolder {
                            "wait() waits without end"));
     }
     seconds = seconds > 0 ? std::min(seconds, kLongest) : 0;
+    if (seconds > 0) refuse_deadlock();
     const WaitPass pass;
     return future_.wait_for(std::chrono::duration<double>(seconds));
   }
@@ -78,6 +82,13 @@ class Pending final : public torch::CustomClassHolder {
     throw_error(Error(ErrorCode::kClosed,
                       "this handle was made before fork(), and its result arrives in the parent "
                       "process; wait for it there"));
+  }
+
+  /// Before any wait: the Future would keep its answer in itself, and others share this one.
+  void refuse_deadlock() const {
+    if (future_.ready() || !future_.would_deadlock()) return;
+    throw_error(internal::deadlock_error().with_context(
+        "the call is under way, but cannot be waited for here"));
   }
 
   Future<T> future_;

@@ -40,16 +40,30 @@ Result<Ids> read_ids(const at::Tensor& tensor, TensorName name) {
   return Ids{data->to_ints(), data->shape()};
 }
 
-/// The same, which may also be kIgnoreIndex.
+Error no_token_id(TensorName name, const Ids& ids, std::size_t element) {
+  return invalid_argument(
+      name.text() + " has " + std::to_string(ids.values[element]) + " at element " +
+      place_text(static_cast<std::int64_t>(element), ids.shape) + ", expected token ids");
+}
+
+/// That those `count` from `first` on, which will be sent, are token ids.
+Status check_token_ids(TensorName name, const Ids& ids, std::size_t first, std::size_t count) {
+  for (std::size_t i = first; i < first + count; ++i) {
+    if (!is_token_id(ids.values[i])) return no_token_id(name, ids, i);
+  }
+  return ok_status();
+}
+
+/// Ids, which may also be kIgnoreIndex.
 Result<Ids> read_targets(const at::Tensor& tensor, TensorName name) {
   Result<Ids> targets = read_ids(tensor, name);
   if (!targets) return targets;
   const auto bad = std::ranges::find_if(
       targets->values, [](std::int64_t id) { return !is_token_id(id) && id != kIgnoreIndex; });
   if (bad == targets->values.end()) return targets;
-  return invalid_argument(name.text() + " has " + std::to_string(*bad) + " at element " +
-                          place_text(bad - targets->values.begin(), targets->shape) +
-                          ", expected token ids, or " + std::to_string(kIgnoreIndex) +
+  const auto element = static_cast<std::size_t>(bad - targets->values.begin());
+  const Error error = no_token_id(name, *targets, element);
+  return invalid_argument(error.message() + ", or " + std::to_string(kIgnoreIndex) +
                           " where a position does not count");
 }
 
@@ -63,6 +77,28 @@ bool fit(const Ids& targets, const Ids& tokens) {
   const std::size_t dimensions = tokens.shape.size();
   return (targets.shape.size() == dimensions || targets.shape.size() == dimensions + 1) &&
          std::equal(tokens.shape.begin(), tokens.shape.end(), targets.shape.begin());
+}
+
+/// Sequence `i` of a list, if its tensors fit each other.
+Result<std::pair<Ids, Ids>> read_sequence(const at::Tensor& tokens, const at::Tensor& targets,
+                                          std::size_t i) {
+  Result<Ids> ids = read_ids(tokens, {"tokens", i});
+  if (!ids) return std::move(ids).error();
+  Result<Ids> wanted = read_targets(targets, {"targets", i});
+  if (!wanted) return std::move(wanted).error();
+  const std::size_t length = ids->values.size();
+  if (ids->shape.size() != 1 || length == 0) {
+    return wrong_shape({"tokens", i}, *ids, "one dimension and at least one token id");
+  }
+  if (Status checked = check_token_ids({"tokens", i}, *ids, 0, length); !checked) {
+    return std::move(checked).error();
+  }
+  if (!fit(*wanted, *ids) || wanted->values.empty()) {
+    const std::string text = std::to_string(length);
+    return wrong_shape({"targets", i}, *wanted,
+                       "[" + text + "] or [" + text + ", K], a target after each token");
+  }
+  return std::pair(*std::move(ids), *std::move(wanted));
 }
 
 /// The padded batch, if its tensors fit each other.
@@ -128,20 +164,11 @@ Result<Sequences> Sequences::from_lists(const std::vector<at::Tensor>& tokens,
   Sequences all;
   std::size_t offset = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const Result<Ids> ids = read_ids(tokens_on_host.get()[i], {"tokens", i});
-    if (!ids) return ids.error();
-    const Result<Ids> wanted = read_targets(targets_on_host.get()[i], {"targets", i});
-    if (!wanted) return wanted.error();
-    if (ids->shape.size() != 1 || ids->values.empty()) {
-      return wrong_shape({"tokens", i}, *ids, "one dimension and at least one token id");
-    }
-    if (!fit(*wanted, *ids)) {
-      const std::string length = std::to_string(ids->values.size());
-      return wrong_shape({"targets", i}, *wanted,
-                         "[" + length + "] or [" + length + ", K], a target after each token");
-    }
-    all.add(ids->values, wanted->values, wanted->shape, offset, i);
-    offset += wanted->values.size();
+    const auto sequence = read_sequence(tokens_on_host.get()[i], targets_on_host.get()[i], i);
+    if (!sequence) return sequence.error();
+    const auto& [ids, wanted] = *sequence;
+    all.add(ids.values, wanted.values, wanted.shape, offset, i);
+    offset += wanted.values.size();
   }
   all.result_shape_ = {static_cast<std::int64_t>(offset)};
   return all;
@@ -163,10 +190,8 @@ Result<Sequences> Sequences::from_padded(const at::Tensor& tokens, const at::Ten
     const std::size_t length = (end + per_token - 1) / per_token;
     if (length == 0) continue;
     const auto sent = std::span(ids.values).subspan(row * row_tokens, length);
-    if (const auto bad = std::ranges::find_if_not(sent, is_token_id); bad != sent.end()) {
-      const auto element = static_cast<std::int64_t>(row * row_tokens) + (bad - sent.begin());
-      return invalid_argument("tokens has " + std::to_string(*bad) + " at element " +
-                              place_text(element, ids.shape) + ", expected token ids");
+    if (Status checked = check_token_ids("tokens", ids, row * row_tokens, length); !checked) {
+      return std::move(checked).error();
     }
     std::vector<std::int64_t> shape(wanted.shape.begin() + 1, wanted.shape.end());
     shape.front() = static_cast<std::int64_t>(length);

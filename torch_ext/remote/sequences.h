@@ -23,7 +23,8 @@ class Sequences {
   /// of sequence 0, then all of sequence 1, ...
   ///
   /// Errors: kInvalidArgument naming argument and index, for an empty batch, lists of different
-  /// lengths, another rank or dtype, a tensor without data, targets that do not fit the tokens.
+  /// lengths, another rank or dtype, a tensor without data, what is no token id, targets that do
+  /// not fit the tokens.
   static Result<Sequences> from_lists(const std::vector<at::Tensor>& tokens,
                                       const std::vector<at::Tensor>& targets);
 

@@ -147,6 +147,16 @@ TEST(FutureTest, WaitingOnAnExecutorThreadIsRefusedInsteadOfHanging) {
   EXPECT_EQ(*waiter.get(), 3);
 }
 
+TEST(FutureTest, WhereWaitingIsRefusedCanBeAskedBeforehand) {
+  auto pool = executor();
+  Promise<int> never(pool);
+  auto waiter = never.future();
+  EXPECT_FALSE(waiter.would_deadlock());
+  auto asked = Future<int>::ready_with(0, pool).then(
+      [&waiter](Result<int>) { return waiter.would_deadlock() && !waiter.wait_for(1h); });
+  EXPECT_TRUE(*asked.get());
+}
+
 TEST(FutureTest, CancelSettlesAtOnceAndTellsTheProducer) {
   Promise<int> promise;
   bool told = false;

@@ -88,10 +88,31 @@ def check_dictionary(value: object, name: str, example: str) -> None:
                          % (name, type(value).__name__, example))
 
 
+def _from_list(value: Sequence[Any]) -> torch.Tensor:
+    """Of whole numbers int64, of others float32: the default dtype may have fewer digits."""
+    if not value:
+        return torch.empty(0, dtype=torch.int64)
+    made = torch.as_tensor(value)
+    if made.is_floating_point() and made.dtype != torch.float32:
+        return torch.as_tensor(value, dtype=torch.float32)  # from the numbers: rounded once
+    return made
+
+
+def _wants_gradient(value: Sequence[Any]) -> bool:
+    """Whether a tensor in a list, or in the lists in it, requires a gradient."""
+    kinds = set(map(type, value))  # of numbers there are one or two kinds, however long the list
+    if any(issubclass(kind, torch.Tensor) for kind in kinds):
+        if any(isinstance(each, torch.Tensor) and each.requires_grad for each in value):
+            return True
+    return any(issubclass(kind, (list, tuple)) for kind in kinds) and any(
+        _wants_gradient(each) for each in value if isinstance(each, (list, tuple)))
+
+
 def to_tensor(value: Array, name: str) -> torch.Tensor:
     """A tensor that shares its memory with ``value`` where it can: the ops copy before they return.
 
-    Raises InvalidArgument, which names the argument, for what is no array.
+    Raises InvalidArgument, which names the argument, for what is no array, and for a list of tensors
+    whose gradient would be lost: the op sees their numbers alone.
     """
     if isinstance(value, torch.Tensor):
         return value
@@ -103,14 +124,19 @@ def to_tensor(value: Array, name: str) -> torch.Tensor:
     try:
         if writeable is not None and (not writeable or min(value.strides, default=0) < 0):
             value = value.copy()  # torch cannot view such an array of numpy's
-        if isinstance(value, (list, tuple)) and not value:
-            return torch.empty(0, dtype=torch.int64)
-        return torch.as_tensor(value)
+        if not isinstance(value, (list, tuple)):
+            return torch.as_tensor(value)
+        made = _from_list(value)
     except (TypeError, ValueError, RuntimeError, OverflowError) as problem:
         told = ("%s is a %s that does not become a tensor (%s); give a tensor, a numpy array or a list "
                 "of numbers" % (name, type(value).__name__, str(problem).split("\n")[0]))
         of_that_type = writeable is not None or isinstance(value, (list, tuple))
         raise (make_error("invalid_argument", told) if of_that_type else wrong_type(told)) from None
+    if torch.is_grad_enabled() and _wants_gradient(value):  # no list holds itself here
+        raise make_error(
+            "invalid_argument", "%s requires a gradient, but none flows through the inputs of this "
+            "call; pass .detach(), or call it inside torch.no_grad()" % name)
+    return made
 
 
 def to_tensors(values: Arrays, name: str) -> list[torch.Tensor]:

@@ -79,13 +79,18 @@ class Handle(Native, Generic[T]):
         Waits ``timeout`` seconds at most, then raises TimeoutError (not ``TimedOut``, which is the
         result's own error). After that, or after Ctrl-C, the call is still under way: wait again, or
         cancel it. Holds no lock of the interpreter while it waits.
+
+        In a callback of a Future, which runs on a thread that must produce results, nothing can be
+        waited for: there it raises an Error of the code "would_deadlock", unless the result is there.
         """
         if timeout is not None:
             timeout = to_float(timeout, "timeout")
             if math.isnan(timeout):
                 raise make_error("invalid_argument", "timeout is NaN, expected seconds, or None to "
                                  "wait without end")
-        if not wait_in_slices(self.native.wait_for, timeout):
+        with translate_errors():
+            arrived = wait_in_slices(self.native.wait_for, timeout)
+        if not arrived:
             raise TimeoutError("the result of %s was not there after %g s; it is still under way: "
                                "wait again, or cancel() it" % (self._what, timeout or 0))
         return self._result()

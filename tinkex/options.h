@@ -95,7 +95,7 @@ struct ClientOptions {
   /// what the server announces.
   std::size_t max_result_bytes = std::size_t{50} << 20;
 
-  /// Until the reply begins to come; then, how long it may stand still. So of `poll_timeout`.
+  /// Until the reply's body begins to come; then, how long it may stand still. So of `poll_timeout`.
   std::chrono::milliseconds request_timeout{60'000};
   std::chrono::milliseconds connect_timeout{5'000};
   /// One long poll; the server holds it for less.

@@ -61,9 +61,10 @@ Result<HttpResponse> exchange(std::string_view reply) {
   request.url = "http://127.0.0.1/api/v1/retrieve_future";
   request.max_response_bytes = kMaxBody;
   internal::ReplyMemory memory;
+  const internal::CurlSettings settings;
   internal::CurlTransfer transfer(1, internal::CurlEasy(curl_easy_init()), std::move(request),
                                   nullptr, memory);
-  TINKEX_FUZZ_CHECK(transfer.prepare().ok());
+  TINKEX_FUZZ_CHECK(transfer.prepare(settings).ok());
   connection.install(transfer.handle());
   const CURLcode code = curl_easy_perform(transfer.handle());
   Result<HttpResponse> outcome = transfer.outcome(code);

@@ -272,7 +272,7 @@ template <class T>
 Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view request_type,
                                      std::shared_ptr<ByteBuffer> body,
                                      std::function<Result<T>(std::string_view)> parse,
-                                     const CallOptions* call, std::optional<DoneBefore> done_before,
+                                     const CallOptions* call, std::optional<SaveAs> save_as,
                                      LastWordPtr last_word) {
   if (Status here = service_->check_process(); !here.ok()) {
     return Future<T>::ready_with(std::move(here).error());
@@ -287,7 +287,7 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
       .decode = [parse = std::move(parse)](const HttpResponse& reply) { return parse(reply.body); },
       .last_word = std::move(last_word)};
   SubmissionSpec spec = single_spec(service_, std::move(result), cell);
-  spec.done_before = std::move(done_before);
+  if (save_as) spec.done_before = saved_names_.add(info_.model_id, save_as->kind, save_as->name);
   strand_->add(open(std::move(spec), cell, call), std::move(body));
   return future;
 }
@@ -309,9 +309,9 @@ Future<SaveWeightsResponse> RemoteTraining::save_state(std::string name, bool ov
     return Future<SaveWeightsResponse>::ready_with(std::move(valid).error(),
                                                    service_->runtime->executor);
   }
-  return submit_one<SaveWeightsResponse>(
-      "save_weights", "SaveWeights", api::save_weights_request(info_.model_id, name, overwrite),
-      api::parse_save_weights, &call, saved_names_.add(info_.model_id, "weights", name, overwrite));
+  return submit_one<SaveWeightsResponse>("save_weights", "SaveWeights",
+                                         api::save_weights_request(info_.model_id, name, overwrite),
+                                         api::parse_save_weights, &call, SaveAs{"weights", name});
 }
 
 Future<LoadWeightsResponse> RemoteTraining::load_state(std::string path, bool with_optimizer,
@@ -348,8 +348,7 @@ Future<SaveWeightsForSamplerResponse> RemoteTraining::save_weights_for_sampler(
   return submit_one<SaveWeightsForSamplerResponse>(
       "save_weights_for_sampler", "SaveWeightsForSampler",
       api::save_weights_for_sampler_request(info_.model_id, name, 0),
-      api::parse_save_weights_for_sampler, &call,
-      saved_names_.add(info_.model_id, "sampler_weights", name));
+      api::parse_save_weights_for_sampler, &call, SaveAs{"sampler_weights", name});
 }
 
 Future<SamplingClient> RemoteTraining::save_weights_and_get_sampling_client(

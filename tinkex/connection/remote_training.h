@@ -48,6 +48,10 @@ class RemoteTraining final : public TrainingConnection,
  private:
   using OutputCell = ResultCell<ForwardBackwardOutput>;
   struct CustomCall;
+  struct SaveAs {
+    std::string_view kind;  ///< As SavedNames::add takes it.
+    std::string name;
+  };
 
   RemoteTraining(std::shared_ptr<ServiceContext> service, ModelInfo info);
 
@@ -64,7 +68,7 @@ class RemoteTraining final : public TrainingConnection,
   Future<T> submit_one(std::string_view path, std::string_view request_type,
                        std::shared_ptr<ByteBuffer> body,
                        std::function<Result<T>(std::string_view)> parse, const CallOptions* call,
-                       std::optional<DoneBefore> done_before = std::nullopt,
+                       std::optional<SaveAs> save_as = std::nullopt,
                        LastWordPtr last_word = nullptr);
   Future<LoadWeightsResponse> submit_load(const std::string& path, bool with_optimizer,
                                           const CallOptions* call, LastWordPtr last_word);

@@ -13,13 +13,13 @@ namespace tinkex::internal {
 /// reply to a save that is repeated because an answer was lost. Thread-safe.
 class SavedNames {
  public:
-  /// A save of this name begins. Only of a new one it is certain that who has taken it is an
-  /// earlier attempt of the save: names are a model's own. Servers that do not know `overwrite`
-  /// refuse a name that they have, so with it nothing is certain.
+  /// A save of this name begins. Only of a new name it is certain that who has taken it is an
+  /// earlier attempt of the save: names are a model's own. Some servers refuse a name that they
+  /// have whatever `overwrite` says. A save that never leaves spends its name, too, which costs a
+  /// later one the certainty and nothing else.
   ///
   /// `kind` is that of the path: "weights" or "sampler_weights".
-  DoneBefore add(const std::string& model_id, std::string_view kind, const std::string& name,
-                 bool overwrite = false);
+  DoneBefore add(const std::string& model_id, std::string_view kind, const std::string& name);
 
  private:
   Mutex mutex_;

@@ -198,17 +198,17 @@ void CurlTransfer::reserve_body() {
 }
 
 // libcurl's own timeout is of the whole exchange, which would cut a large reply on a slow line,
-// time after time. The low speed limit has it look every second whether the moved end has come, and
-// is itself what libcurl documents for a standstill.
+// time after time: its end is moved instead. That it has come libcurl would notice only when
+// something else happens, but for the low speed limit, which has it look every second. The limit
+// itself is out of reach (as far as libcurl 8.20 takes it), for a slow reply is not one that stands
+// still.
 void CurlTransfer::extend_timeout() {
   const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - begun_);
-  const auto timeout = std::min(request_.timeout, kLongestTimeout);
-  const auto seconds = std::chrono::ceil<std::chrono::seconds>(timeout);
-  CURL* const easy = easy_.get();
-  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>((elapsed + timeout).count()));
-  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(seconds.count()));
+  const auto end = elapsed + std::min(request_.timeout, kLongestTimeout);
+  curl_easy_setopt(easy_.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(end.count()));
+  curl_easy_setopt(easy_.get(), CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(easy_.get(), CURLOPT_LOW_SPEED_TIME, 65'535L);
 }
 
 std::size_t CurlTransfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {
@@ -254,7 +254,7 @@ bool CurlTransfer::body_has_left() const {
 
 int CurlTransfer::on_socket(void* settings, curl_socket_t socket, curlsocktype) {
   const auto& limit = static_cast<const CurlSettings*>(settings)->unacknowledged_timeout;
-  const auto milliseconds = static_cast<unsigned>(limit.count());
+  const auto milliseconds = static_cast<unsigned>(std::min(limit, kLongestTimeout).count());
   // Without it the connection works as well, and is only given up later.
   (void)::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
   return CURL_SOCKOPT_OK;

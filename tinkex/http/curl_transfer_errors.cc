@@ -93,7 +93,7 @@ Error CurlTransfer::error_after_sending(CURLcode code, const std::string& server
       return failed(ErrorCode::kConnection,
                     server + " answered something that is not HTTP: " + cause);
     case CURLE_OPERATION_TIMEDOUT:
-      // Not the silence of a server that holds a poll.
+      // Not the silence of a server that holds a poll: that answers, if at all, in one piece.
       if (!response_.body.empty()) {
         return failed(ErrorCode::kConnection,
                       "the reply of " + server + " came to a standstill after " +

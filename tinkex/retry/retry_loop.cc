@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "tinkex/base/text.h"
 #include "tinkex/executor.h"
 #include "tinkex/future.h"
 #include "tinkex/retry/backoff.h"
@@ -27,6 +28,12 @@ bool is_refusal(int status) {
 bool tells_less(int status, int first_status) {
   if (status == 404 || status == 405 || status == 415) return true;
   return (status == 400 || status == 422) && first_status == 422;
+}
+
+/// A conflict of sequence ids, which TuFT has from an operation that failed, says nothing about
+/// what was asked for.
+bool speaks_of_a_sequence(const HttpResponse& reply) {
+  return reply.status == 409 && lower_case(reply.body).find("sequence") != std::string::npos;
 }
 
 }  // namespace
@@ -83,8 +90,9 @@ void RetryLoop::succeed(HttpResponse reply) {
 void RetryLoop::on_refusal(const HttpResponse& reply) {
   if (auto error = stopped()) return fail(*std::move(error));
   const auto& done = request_.done_before;
-  const bool may_be_done = done && reply.status == done->status && outcome_unknown_;
-  if (may_be_done && done->reply) {
+  const bool may_be_done = done && reply.status == done->status && outcome_unknown_ &&
+                           !equals_ignoring_case(reply.header("x-should-retry"), "true");
+  if (may_be_done && done->reply && !speaks_of_a_sequence(reply)) {
     HttpResponse stored;
     stored.status = 200;
     stored.headers = {{"content-type", "application/json"}};

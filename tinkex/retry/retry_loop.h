@@ -26,9 +26,11 @@ struct OtherForm {
 struct DoneBefore {
   /// 409 where a name is taken, 404 where nothing is left to delete.
   int status = 409;
-  /// The body of the reply to that attempt, which was carried out then. Absent: nobody can tell
-  /// whether it was, and the request ends with the refusal, after these words:
+  /// The body of the reply to that attempt, which was carried out then. Absent: that is not
+  /// certain.
   std::optional<std::string> reply = std::nullopt;
+  /// Where it is not certain, or the refusal is about the order of requests, the request ends with
+  /// the refusal behind these words.
   std::string doubt = {};
 };
 

@@ -77,7 +77,8 @@ Result<std::unique_ptr<LocalServer>> LocalServer::start(LocalServerOptions optio
     return invalid_argument("host " + options.host +
                             " can be reached from other machines; that needs an API key");
   }
-  if (!is_loopback(options.host) && !internal::looks_like_api_key(options.backend.api_key)) {
+  if (!is_loopback(options.host) &&
+      !internal::looks_like_api_key(options.backend.api_key.reveal())) {
     return invalid_argument(
         "the API key does not begin with \"tml-\" (or \"eyJ\"): from other "
         "machines, which can reach host " +

@@ -11,8 +11,8 @@
 
 namespace tinkex::http {
 
-/// A port that accepts no connection. The system takes them into a queue and keeps what they send,
-/// as far as it has room; if the queue is full, a further connect gets no answer.
+/// A port that accepts no connection of itself. The system takes them into a queue and keeps what
+/// they send, as far as it has room; if the queue is full, a further connect gets no answer.
 class DeafPort {
  public:
   explicit DeafPort(bool queue_is_full) : listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
@@ -37,6 +37,8 @@ class DeafPort {
     }
     ::close(listener_);
   }
+  /// The next connection that came, which is the caller's to close.
+  int take() const { return ::accept(listener_, nullptr, nullptr); }
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
 
  private:

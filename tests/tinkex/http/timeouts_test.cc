@@ -2,9 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include "tests/tinkex/http/deaf_port.h"
 #include "tests/tinkex/http/exchange.h"
@@ -21,6 +26,34 @@ using mocks::ScriptedServer;
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 
+/// Answers one request by `body`, at once but for a pause before each byte of that, until the
+/// client leaves.
+class SlowServer {
+ public:
+  SlowServer(const std::string& body, milliseconds pause)
+      : thread_([this, body, pause] { serve(body, pause); }) {}
+  ~SlowServer() { thread_.join(); }
+  std::string url() const { return port_.url(); }
+
+ private:
+  void serve(const std::string& body, milliseconds pause) {
+    pollfd client{port_.take(), POLLIN, 0};
+    std::array<char, 4096> request{};
+    (void)!::read(client.fd, request.data(), request.size());
+    const std::string head =
+        "HTTP/1.1 200 OK\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n";
+    (void)!::write(client.fd, head.data(), head.size());
+    for (const char byte : body) {
+      if (::poll(&client, 1, static_cast<int>(pause.count())) != 0) break;
+      (void)!::write(client.fd, &byte, 1);
+    }
+    ::close(client.fd);
+  }
+
+  const DeafPort port_{/*queue_is_full=*/false};
+  std::thread thread_;
+};
+
 class TimeoutsTest : public ::testing::Test {
  protected:
   HttpRequest post() const { return http::post(server_.base_url() + "/x", "hi"); }
@@ -32,12 +65,12 @@ class TimeoutsTest : public ::testing::Test {
 TEST_F(TimeoutsTest, ASilentServerIsATimeoutThatNamesTheTimeAllowed) {
   server_.script("POST", "/", {Reply::broken(Fault::kStall, 100, 0)});
   HttpRequest request = post();
-  request.timeout = milliseconds(40);
+  request.timeout = milliseconds(250);
   const Error error = fetch(*io_, std::move(request)).error();
   EXPECT_EQ(error.code(), ErrorCode::kTimeout);
   EXPECT_TRUE(error.retryable());
   EXPECT_FALSE(error.not_accepted());
-  EXPECT_THAT(error.message(), HasSubstr("40 ms"));
+  EXPECT_THAT(error.message(), HasSubstr("250 ms"));
   EXPECT_THAT(error.message(), HasSubstr("no complete reply"));
 }
 
@@ -49,16 +82,23 @@ TEST_F(TimeoutsTest, AReplyThatKeepsComingMayTakeLongerThanTheTimeout) {
   EXPECT_EQ(fetch(*io_, std::move(request)).value().body.size(), 2000u);
 }
 
+TEST_F(TimeoutsTest, AReplyOfLessThanAByteASecondIsNoStandstill) {
+  const SlowServer server("slow", milliseconds(1200));
+  HttpRequest request = http::post(server.url(), "hi");
+  request.timeout = milliseconds(2000);
+  EXPECT_EQ(fetch(*io_, std::move(request)).value().body, "slow");
+}
+
 TEST_F(TimeoutsTest, AReplyThatComesToAStandstillIsABrokenConnection) {
   server_.script("POST", "/", {Reply::broken(Fault::kStall, 100, 7)});
   HttpRequest request = post();
-  request.timeout = milliseconds(40);
+  request.timeout = milliseconds(1000);
   const Error error = fetch(*io_, std::move(request)).error();
   EXPECT_EQ(error.code(), ErrorCode::kConnection) << "a timeout is what holds a poll";
   EXPECT_TRUE(error.retryable());
   EXPECT_FALSE(error.not_accepted());
   EXPECT_THAT(error.message(), HasSubstr("standstill after 7 bytes"));
-  EXPECT_THAT(error.message(), HasSubstr("40 ms"));
+  EXPECT_THAT(error.message(), HasSubstr("1000 ms"));
 }
 
 TEST_F(TimeoutsTest, AConnectionWhoseBytesNobodyTakesIsGivenUpBeforeTheRequestsTimeout) {

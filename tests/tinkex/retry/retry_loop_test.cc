@@ -214,6 +214,29 @@ TEST_F(RetryLoopTest, AConflictOfTheFirstAttemptIsTheCallersMistake) {
   EXPECT_EQ(outcome->error().http_status(), 409);
 }
 
+TEST_F(RetryLoopTest, AConflictOfSequencesDoesNotMeanThatTheSaveWasDone) {
+  done_before = {.reply = "{}", .doubt = "nobody can tell"};
+  start({.max_attempts = 3});
+  world.reply(503, "{}");
+  world.advance(1s);
+  world.reply(409, R"({"detail":"Sequence conflict: expected 3"})");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().http_status(), 409);
+  EXPECT_THAT(outcome->error().message(), ::testing::HasSubstr("nobody can tell"));
+}
+
+TEST_F(RetryLoopTest, AConflictThatPassesIsAskedAgainEvenOfASave) {
+  done_before = {.reply = R"({"path":"tinker://m/weights/w"})"};
+  start({.max_attempts = 3});
+  world.reply(503, "{}");
+  world.advance(1s);
+  world.reply(409, R"({"detail":"in progress"})", {{"x-should-retry", "true"}});
+  world.advance(10s);
+  world.reply(200, R"({"path":"the server's"})");
+  ASSERT_TRUE(outcome && outcome->ok());
+  EXPECT_EQ((*outcome)->body, R"({"path":"the server's"})");
+}
+
 TEST_F(RetryLoopTest, AConflictThatMayBeOlderThanTheLostReplyEndsTheSaveInDoubt) {
   done_before = {.doubt = "either it was saved or it is older"};
   start({.max_attempts = 3});

@@ -1,5 +1,6 @@
 // What RemoteModel costs on top of the C++ client: the same calls on a connection that answers at
-// once, by turns. And what a loop of it on the embedded backend costs beside the engine itself.
+// once, by turns, and of a loss of autograd the same gradient. And what a loop of it on the
+// embedded backend costs beside the engine itself.
 //
 // ./bazelw run -c opt //tests/bench:remote
 // ./bazelw run -c opt //tests/bench:remote -- --model MODEL --examples 4 --tokens 32
@@ -53,6 +54,15 @@ void compare(const char* what, int calls, auto&& client, auto&& model) {
       bench::median(more) / calls);
 }
 
+/// The gradient of a loss with respect to log-probabilities, as who has the client alone takes it:
+/// what autograd and the loss itself cost is not RemoteModel's.
+at::Tensor gradient_by_hand(const ForwardBackwardOutput& output) {
+  at::Tensor logprobs = to_tensor(*find(output.loss_fn_outputs.front(), "logprobs"));
+  logprobs.requires_grad_();
+  logprobs.sum().backward();
+  return logprobs.grad();
+}
+
 void bench_calls() {
   const auto connection = std::make_shared<FakeTraining>();
   connection->output->loss_fn_outputs = {
@@ -81,8 +91,11 @@ void bench_calls() {
   compare(
       "a loss of autograd, step", 3,
       [&] {
-        client.forward(datums(), loss::kCrossEntropy).get().value();
-        client.forward_backward(datums(), loss::kCrossEntropy).get().value();
+        const auto output = client.forward(datums(), loss::kCrossEntropy).get().value();
+        const std::vector<at::Tensor> weights{gradient_by_hand(output).neg()};
+        const NamedTensorLists inputs{{"target_tokens", tokens}, {"weights", weights}};
+        const auto weighted = borrow_datums(tokens, inputs).value();
+        client.forward_backward(weighted, loss::kCrossEntropy).get().value();
         client.optim_step().get().value();
       },
       [&] {

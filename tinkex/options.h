@@ -95,7 +95,10 @@ struct ClientOptions {
   /// what the server announces.
   std::size_t max_result_bytes = std::size_t{50} << 20;
 
-  /// Until the reply's body begins to come; then, how long it may stand still. So of `poll_timeout`.
+  /// Until the reply's body begins to come; while a body passes, the request's or the reply's, how
+  /// long it may stand still. So of `poll_timeout`. A body of less than 1 KiB a second ends at
+  /// twice the time. A connection on which the server confirms nothing for this long, or for a
+  /// minute if that is more, is given up with all that is on it.
   std::chrono::milliseconds request_timeout{60'000};
   std::chrono::milliseconds connect_timeout{5'000};
   /// One long poll; the server holds it for less.

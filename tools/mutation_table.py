@@ -10,6 +10,7 @@ POLL = "//tests/tinkex/async:poll_loop_test"
 SESSION = "//tests/tinkex/async:session_poll_test"
 BATCH = "//tests/tinkex/training:parallel_batch_test"
 RETRY = "//tests/tinkex/retry:retry_loop_test"
+TIMEOUTS = "//tests/tinkex/http:timeouts_test"
 CLASSIFY = "//tests/tinkex/retry:classify_test"
 LIMITER = "//tests/tinkex/limits:rate_limiter_test"
 SLOTS = "//tests/tinkex/limits:slot_table_test"
@@ -22,6 +23,7 @@ BATCH_CC = "tinkex/training/parallel_batch.cc"
 FUTURE_H = "tinkex/future.h"
 CELL_H = "tinkex/result_cell.h"
 RETRY_CC = "tinkex/retry/retry_loop.cc"
+CURL_CC = "tinkex/http/curl_transfer.cc"
 LIMITER_CC = "tinkex/limits/rate_limiter.cc"
 SLOTS_H = "tinkex/limits/slot_table.h"
 
@@ -84,12 +86,24 @@ MUTATIONS = [
      "//tests/tinkex:training_faults_test",
      "TrainingFaultsTest.ASaveUnderANameThatMayBeOlderIsNotFoundToBeDone"),
     ("a conflict of sequences is not taken for a save that was done",
-     [(RETRY_CC, " && !speaks_of_a_sequence(reply)", "")],
-     RETRY, "RetryLoopTest.AConflictOfSequencesDoesNotMeanThatTheSaveWasDone"),
+     [(RETRY_CC, "!speaks_of_a_sequence(reply, done.name)", "!done.name.empty()")],
+     RETRY, "RetryLoopTest.AConflictThatIsNotAboutTheNameDoesNotMeanThatTheSaveWasDone"),
+    ("a proxy's page is not taken for the API's word that it was done",
+     [(RETRY_CC, "done.reply && is_in_json(reply) &&", "done.reply &&")],
+     RETRY, "RetryLoopTest.AProxysWordThatNothingIsThereDoesNotMeanThatItWasDeleted"),
     ("a reply that keeps coming is not cut",
-     [("tinkex/http/curl_transfer.cc", "    transfer.extend_timeout();\n", "")],
-     "//tests/tinkex/http:timeouts_test",
-     "TimeoutsTest.AReplyThatKeepsComingMayTakeLongerThanTheTimeout"),
+     [(CURL_CC, "    if (transfer.has_content_) transfer.extend_timeout();\n", "")],
+     TIMEOUTS, "TimeoutsTest.AReplyThatKeepsComingMayTakeLongerThanTheTimeout"),
+    ("blanks are no beginning of a reply",
+     [(CURL_CC, "transfer.has_content_ || !trim", "true || !trim")],
+     TIMEOUTS, "TimeoutsTest.AReplyOfBlanksIsNotOneThatHasBegun"),
+    ("a reply that trickles does not last for ever",
+     [(CURL_CC, "std::min(elapsed + timeout, latest)", "elapsed + timeout")],
+     TIMEOUTS, "TimeoutsTest.AReplyThatOnlyTricklesIsGivenUp"),
+    ("a body that keeps leaving is not cut",
+     [(CURL_CC, "  transfer.sent_ += bytes;\n  transfer.extend_timeout();\n",
+       "  transfer.sent_ += bytes;\n")],
+     TIMEOUTS, "TimeoutsTest.ARequestThatKeepsLeavingMayTakeLongerThanTheTimeout"),
     ("a heartbeat goes on after a 404",
      [("tinkex/session/heartbeat.cc", "reply->status == 410", "reply->status / 100 == 4")],
      "//tests/tinkex/session:heartbeat_test",

@@ -41,7 +41,14 @@ Future<T> send_call(const std::shared_ptr<const ServiceContext>& service, Call<T
   request.what = call.what;
   request.limiter = service->limiter;
   request.last_word = call.last_word;
-  if (call.gone_means_done) request.done_before = DoneBefore{.status = 404, .reply = ""};
+  if (call.gone_means_done) {
+    request.done_before = DoneBefore{
+        .status = 404,
+        .reply = "",
+        .doubt =
+            "an attempt got no answer, and this one may be a proxy's: ask again whether it is "
+            "gone"};
+  }
   auto loop = std::make_shared<RetryLoop>(service->runtime, std::move(request));
   auto cell = std::make_shared<ResultCell<T>>(service->runtime->executor,
                                               [weak = std::weak_ptr<RetryLoop>(loop)] {

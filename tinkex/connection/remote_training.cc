@@ -287,8 +287,18 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
       .decode = [parse = std::move(parse)](const HttpResponse& reply) { return parse(reply.body); },
       .last_word = std::move(last_word)};
   SubmissionSpec spec = single_spec(service_, std::move(result), cell);
-  if (save_as) spec.done_before = saved_names_.add(info_.model_id, save_as->kind, save_as->name);
-  strand_->add(open(std::move(spec), cell, call), std::move(body));
+  if (!save_as) {
+    strand_->add(open(std::move(spec), cell, call), std::move(body));
+    return future;
+  }
+  std::shared_ptr<Strand::Submission> submission;
+  {
+    // Of two threads that save under one name, the one that is certain must be sent first.
+    const MutexLock lock(save_order_);
+    spec.done_before = saved_names_.add(info_.model_id, save_as->kind, save_as->name);
+    submission = open(std::move(spec), cell, call);
+  }
+  strand_->add(submission, std::move(body));
   return future;
 }
 

@@ -100,6 +100,7 @@ class RemoteTraining final : public TrainingConnection,
   const std::shared_ptr<ServiceContext> service_;
   const ModelInfo info_;
   const std::shared_ptr<Strand> strand_;
+  Mutex save_order_;  ///< Held from the look at saved_names_ until the save has its place.
   SavedNames saved_names_;
 };
 

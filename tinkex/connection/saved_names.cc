@@ -9,6 +9,7 @@ DoneBefore SavedNames::add(const std::string& model_id, std::string_view kind,
                            const std::string& name) {
   const std::string path = "tinker://" + model_id + "/" + std::string(kind) + "/" + name;
   DoneBefore done;
+  done.name = name;
   done.doubt =
       "an attempt of this save got no answer, and nobody can tell whether it was carried "
       "out: '" +

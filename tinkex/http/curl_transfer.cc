@@ -26,6 +26,9 @@ constexpr long kUploadBuffer = 512 * 1024;
 // So that time may be added to it; libcurl counts milliseconds in 32 bits.
 constexpr std::chrono::milliseconds kLongestTimeout = std::chrono::hours(24 * 20);
 
+// Far below any line that could be worked with, far above what keeps a connection alive.
+constexpr std::size_t kLeastBytesPerSecond = 1024;
+
 std::string_view trim(std::string_view text) {
   const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
   while (!text.empty() && blank(text.front())) text.remove_prefix(1);
@@ -182,7 +185,9 @@ std::size_t CurlTransfer::on_body(char* data, std::size_t size, std::size_t coun
   try {
     if (transfer.response_.body.empty()) transfer.reserve_body();
     transfer.response_.body.append(data, bytes);
-    transfer.extend_timeout();
+    // A gateway that sends blanks while its server thinks answers nothing yet.
+    transfer.has_content_ = transfer.has_content_ || !trim(std::string_view(data, bytes)).empty();
+    if (transfer.has_content_) transfer.extend_timeout();
   } catch (...) {  // must not pass through libcurl
     transfer.too_large_ = true;
     return 0;
@@ -197,15 +202,20 @@ void CurlTransfer::reserve_body() {
   response_.body = memory_.take(std::min(static_cast<std::size_t>(announced), kMostReserved));
 }
 
-// libcurl's own timeout is of the whole exchange, which would cut a large reply on a slow line,
-// time after time: its end is moved instead. That it has come libcurl would notice only when
-// something else happens, but for the low speed limit, which has it look every second. The limit
-// itself is out of reach (as far as libcurl 8.20 takes it), for a slow reply is not one that stands
-// still.
+// libcurl's own timeout is of the whole exchange, which would cut a large body on a slow line, time
+// after time: its end is moved instead, but for a body that trickles, which would never end. That
+// it has come libcurl would notice only when something else happens, but for the low speed limit,
+// which has it look every second. The limit itself is as far away as libcurl 8.20 takes it, for a
+// slow body is not one that stands still.
 void CurlTransfer::extend_timeout() {
   const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - begun_);
-  const auto end = elapsed + std::min(request_.timeout, kLongestTimeout);
+  const auto timeout = std::min(request_.timeout, kLongestTimeout);
+  const std::chrono::milliseconds of_rate(1000 * (sent_ + response_.body.size()) /
+                                          kLeastBytesPerSecond);
+  const auto latest = 2 * timeout + of_rate;
+  is_held_to_rate_ = latest < elapsed + timeout;
+  const auto end = std::min(elapsed + timeout, latest);
   curl_easy_setopt(easy_.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(end.count()));
   curl_easy_setopt(easy_.get(), CURLOPT_LOW_SPEED_LIMIT, 1L);
   curl_easy_setopt(easy_.get(), CURLOPT_LOW_SPEED_TIME, 65'535L);
@@ -241,6 +251,7 @@ std::size_t CurlTransfer::on_read(char* buffer, std::size_t size, std::size_t co
   const std::size_t bytes = std::min(size * count, body.size() - transfer.sent_);
   std::memcpy(buffer, body.data() + transfer.sent_, bytes);
   transfer.sent_ += bytes;
+  transfer.extend_timeout();
   return bytes;
 }
 

@@ -67,7 +67,7 @@ class CurlTransfer {
   bool is_large() const noexcept;
   /// Memory for the reply's body, so that a large one is not moved while it grows.
   void reserve_body();
-  /// More of the body has come: the timeout begins anew.
+  /// More of either body has passed: the timeout begins anew.
   void extend_timeout();
   void set_trust(const std::string& ca_file);
   void set_proxy(const CurlSettings& settings);
@@ -97,7 +97,9 @@ class CurlTransfer {
   std::string header_lines_;  // each with its NUL
   std::vector<curl_slist> header_links_;
   HttpResponse response_;
-  std::size_t sent_ = 0;  // of a large body
+  std::size_t sent_ = 0;      // of a large body
+  bool has_content_ = false;  // whether anything but blanks came
+  bool is_held_to_rate_ = false;
   std::optional<long>
       sent_before_;  // bytes, when the request was about to leave for the first time
   bool repeat_refused_ = false;

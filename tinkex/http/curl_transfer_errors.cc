@@ -94,11 +94,14 @@ Error CurlTransfer::error_after_sending(CURLcode code, const std::string& server
                     server + " answered something that is not HTTP: " + cause);
     case CURLE_OPERATION_TIMEDOUT:
       // Not the silence of a server that holds a poll: that answers, if at all, in one piece.
-      if (!response_.body.empty()) {
-        return failed(ErrorCode::kConnection,
-                      "the reply of " + server + " came to a standstill after " +
-                          std::to_string(response_.body.size()) + " bytes; none came for " +
-                          std::to_string(request_.timeout.count()) + " ms");
+      if (has_content_) {
+        return failed(
+            ErrorCode::kConnection,
+            "the reply of " + server + " came to a standstill after " +
+                std::to_string(response_.body.size()) + " bytes; " +
+                (is_held_to_rate_
+                     ? "they were too few to be worth waiting for more"
+                     : "none came for " + std::to_string(request_.timeout.count()) + " ms"));
       }
       return failed(ErrorCode::kTimeout, "no complete reply from " + server + " within " +
                                              std::to_string(request_.timeout.count()) + " ms");

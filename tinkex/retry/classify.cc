@@ -121,6 +121,8 @@ std::string_view hint_for(int status, std::string_view told) {
 
 }  // namespace
 
+bool is_in_json(const HttpResponse& reply) { return parse_short(reply.body).is_object(); }
+
 std::string tidy_server_text(std::string_view text, std::span<const std::string_view> secrets) {
   const std::string_view start = text.substr(0, 2 * kMaxText);
   return printable(without_secrets(start, secrets, start.size() < text.size()), kMaxText);

@@ -33,6 +33,10 @@ std::optional<std::chrono::milliseconds> parse_retry_after(
     std::chrono::system_clock::time_point wall_clock_now = std::chrono::system_clock::now(),
     std::chrono::milliseconds cap = std::chrono::hours(1));
 
+/// Whether the body is a JSON object, as every answer of this API is: a proxy whose server is away
+/// answers with a page or a line of text.
+bool is_in_json(const HttpResponse& reply);
+
 /// A server's own words made fit for an Error: one line, of bounded length, and words that begin
 /// like a key of this API become ***, and so do `secrets`: some servers and proxies repeat the
 /// request's headers.

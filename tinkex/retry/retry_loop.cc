@@ -30,10 +30,22 @@ bool tells_less(int status, int first_status) {
   return (status == 400 || status == 422) && first_status == 422;
 }
 
-/// A conflict of sequence ids, which TuFT has from an operation that failed, says nothing about
-/// what was asked for.
-bool speaks_of_a_sequence(const HttpResponse& reply) {
-  return reply.status == 409 && lower_case(reply.body).find("sequence") != std::string::npos;
+/// Whether a 409 is about the order of requests, as TuFT's is after an operation that failed, which
+/// says nothing about what was asked for. The quoted `name` of what is made does not count.
+bool speaks_of_a_sequence(const HttpResponse& reply, const std::string& name) {
+  std::string text = lower_case(reply.body);
+  const std::string quoted = "'" + lower_case(name) + "'";
+  if (const std::size_t at = text.find(quoted); at != std::string::npos) {
+    text.erase(at, quoted.size());
+  }
+  return text.find("sequence") != std::string::npos || text.find("seq_id") != std::string::npos;
+}
+
+/// Whether a refusal after an attempt of unknown outcome says that this attempt was the one that
+/// did it.
+bool tells_of_success(const HttpResponse& reply, const DoneBefore& done) {
+  return done.reply && is_in_json(reply) &&
+         (reply.status != 409 || !speaks_of_a_sequence(reply, done.name));
 }
 
 }  // namespace
@@ -92,7 +104,7 @@ void RetryLoop::on_refusal(const HttpResponse& reply) {
   const auto& done = request_.done_before;
   const bool may_be_done = done && reply.status == done->status && outcome_unknown_ &&
                            !equals_ignoring_case(reply.header("x-should-retry"), "true");
-  if (may_be_done && done->reply && !speaks_of_a_sequence(reply)) {
+  if (may_be_done && tells_of_success(reply, *done)) {
     HttpResponse stored;
     stored.status = 200;
     stored.headers = {{"content-type", "application/json"}};

@@ -26,12 +26,14 @@ struct OtherForm {
 struct DoneBefore {
   /// 409 where a name is taken, 404 where nothing is left to delete.
   int status = 409;
-  /// The body of the reply to that attempt, which was carried out then. Absent: that is not
+  /// The body of the reply to that attempt, which the server took then. Absent: that is not
   /// certain.
   std::optional<std::string> reply = std::nullopt;
-  /// Where it is not certain, or the refusal is about the order of requests, the request ends with
-  /// the refusal behind these words.
+  /// Where it is not certain, or the refusal is about the order of requests or is no answer of this
+  /// API, the request ends with the refusal behind these words.
   std::string doubt = {};
+  /// Of what is made, if it has one: a refusal may quote it.
+  std::string name = {};
 };
 
 /// One logical request and how it may be repeated.

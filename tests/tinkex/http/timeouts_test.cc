@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -10,6 +11,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "tests/tinkex/http/deaf_port.h"
 #include "tests/tinkex/http/exchange.h"
@@ -54,6 +56,35 @@ class SlowServer {
   std::thread thread_;
 };
 
+/// Takes a request's body of `size` bytes by the MiB, with a pause before each, and answers then.
+class SlowReader {
+ public:
+  SlowReader(std::size_t size, milliseconds pause)
+      : size_(size), thread_([this, pause] { serve(pause); }) {}
+  ~SlowReader() { thread_.join(); }
+  std::string url() const { return port_.url(); }
+  std::size_t size() const { return size_; }
+
+ private:
+  void serve(milliseconds pause) {
+    pollfd client{port_.take(), 0, 0};  // asks for nothing: only an end interrupts a pause
+    std::vector<char> piece(std::size_t{1} << 20);
+    for (std::size_t taken = 0; taken < size_;) {
+      if (::poll(&client, 1, static_cast<int>(pause.count())) != 0) break;
+      const ssize_t bytes = ::recv(client.fd, piece.data(), piece.size(), MSG_WAITALL);
+      if (bytes <= 0) break;
+      taken += static_cast<std::size_t>(bytes);
+    }
+    const std::string reply = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    (void)::send(client.fd, reply.data(), reply.size(), MSG_NOSIGNAL);
+    ::close(client.fd);
+  }
+
+  const DeafPort port_{/*queue_is_full=*/false};
+  const std::size_t size_;
+  std::thread thread_;
+};
+
 class TimeoutsTest : public ::testing::Test {
  protected:
   HttpRequest post() const { return http::post(server_.base_url() + "/x", "hi"); }
@@ -85,8 +116,34 @@ TEST_F(TimeoutsTest, AReplyThatKeepsComingMayTakeLongerThanTheTimeout) {
 TEST_F(TimeoutsTest, AReplyOfLessThanAByteASecondIsNoStandstill) {
   const SlowServer server("slow", milliseconds(1200));
   HttpRequest request = http::post(server.url(), "hi");
-  request.timeout = milliseconds(2000);
+  request.timeout = milliseconds(2500);
   EXPECT_EQ(fetch(*io_, std::move(request)).value().body, "slow");
+}
+
+TEST_F(TimeoutsTest, AReplyThatOnlyTricklesIsGivenUp) {
+  const SlowServer server(std::string(1000, 'x'), milliseconds(40));
+  HttpRequest request = http::post(server.url(), "hi");
+  request.timeout = milliseconds(500);
+  const Error error = fetch(*io_, std::move(request)).error();
+  EXPECT_EQ(error.code(), ErrorCode::kConnection);
+  EXPECT_TRUE(error.retryable());
+  EXPECT_FALSE(error.not_accepted());
+  EXPECT_THAT(error.message(), HasSubstr("too few"));
+}
+
+TEST_F(TimeoutsTest, AReplyOfBlanksIsNotOneThatHasBegun) {
+  const SlowServer server(std::string(1000, ' '), milliseconds(40));
+  HttpRequest request = http::post(server.url(), "hi");
+  request.timeout = milliseconds(500);
+  const Error error = fetch(*io_, std::move(request)).error();
+  EXPECT_EQ(error.code(), ErrorCode::kTimeout) << "which is what holds a poll";
+}
+
+TEST_F(TimeoutsTest, ARequestThatKeepsLeavingMayTakeLongerThanTheTimeout) {
+  const SlowReader server(std::size_t{24} << 20, milliseconds(100));
+  HttpRequest request = http::post(server.url(), std::string(server.size(), 'x'));
+  request.timeout = milliseconds(1000);
+  EXPECT_EQ(fetch(*io_, std::move(request)).value().body, "ok");
 }
 
 TEST_F(TimeoutsTest, AReplyThatComesToAStandstillIsABrokenConnection) {

@@ -214,15 +214,30 @@ TEST_F(RetryLoopTest, AConflictOfTheFirstAttemptIsTheCallersMistake) {
   EXPECT_EQ(outcome->error().http_status(), 409);
 }
 
-TEST_F(RetryLoopTest, AConflictOfSequencesDoesNotMeanThatTheSaveWasDone) {
-  done_before = {.reply = "{}", .doubt = "nobody can tell"};
+TEST_F(RetryLoopTest, AConflictThatIsNotAboutTheNameDoesNotMeanThatTheSaveWasDone) {
+  done_before = {.reply = "{}", .doubt = "nobody can tell", .name = "c"};
+  for (const char* conflict :
+       {R"({"detail":"Sequence conflict: expected 3"})", R"({"detail":"seq_id 2 is in the past"})",
+        "<h1>409 Conflict</h1>", ""}) {
+    outcome.reset();
+    start({.max_attempts = 3});
+    world.reply(503, "{}");
+    world.advance(1s);
+    world.reply(409, conflict);
+    ASSERT_TRUE(outcome && !outcome->ok()) << conflict;
+    EXPECT_EQ(outcome->error().http_status(), 409);
+    EXPECT_THAT(outcome->error().message(), ::testing::HasSubstr("nobody can tell"));
+  }
+}
+
+TEST_F(RetryLoopTest, ANameThatIsQuotedInAConflictMakesItNotOneOfSequences) {
+  done_before = {.reply = "{}", .doubt = "nobody can tell", .name = "Sequence-tagger"};
   start({.max_attempts = 3});
   world.reply(503, "{}");
   world.advance(1s);
-  world.reply(409, R"({"detail":"Sequence conflict: expected 3"})");
-  ASSERT_TRUE(outcome && !outcome->ok());
-  EXPECT_EQ(outcome->error().http_status(), 409);
-  EXPECT_THAT(outcome->error().message(), ::testing::HasSubstr("nobody can tell"));
+  world.reply(409, R"({"detail":"Checkpoint 'Sequence-tagger' already exists for model 'm'"})");
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(outcome->ok());
 }
 
 TEST_F(RetryLoopTest, AConflictThatPassesIsAskedAgainEvenOfASave) {
@@ -273,6 +288,17 @@ TEST_F(RetryLoopTest, ThatNothingIsLeftAfterAnUnknownOutcomeMeansThatItWasDelete
     ASSERT_TRUE(outcome && !outcome->ok()) << known;
     EXPECT_EQ(outcome->error().http_status(), 404);
   }
+}
+
+TEST_F(RetryLoopTest, AProxysWordThatNothingIsThereDoesNotMeanThatItWasDeleted) {
+  done_before = {.status = 404, .reply = "", .doubt = "may be a proxy's"};
+  start({.max_attempts = 3});
+  world.reply(502, "");
+  world.advance(2s);
+  world.reply(404, "404 page not found");
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_EQ(outcome->error().http_status(), 404);
+  EXPECT_THAT(outcome->error().message(), ::testing::HasSubstr("may be a proxy's"));
 }
 
 // Spec T12.

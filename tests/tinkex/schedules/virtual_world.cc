@@ -34,9 +34,10 @@ Result<HttpResponse> received(Reply reply) {
   const auto broken = [](const char* how) {
     return Error(ErrorCode::kConnection, how).with_retryable(true);
   };
-  if (reply.fault == Fault::kStall) {
-    return Error(ErrorCode::kTimeout, "nothing more came").with_retryable(true);
+  if (reply.fault == Fault::kStall && reply.fault_after == 0) {
+    return Error(ErrorCode::kTimeout, "nothing came").with_retryable(true);
   }
+  if (reply.fault == Fault::kStall) return broken("nothing more came");
   if (reply.fault != Fault::kNone) return broken("the connection broke");
   if (reply.raw) return broken("that is not HTTP");
   return HttpResponse{reply.status, std::move(reply.headers), std::move(reply.body)};

@@ -17,7 +17,6 @@
 #include "tinkex/http/io_thread.h"
 #include "tinkex/limits/limiter_key.h"
 #include "tinkex/limits/rate_limiter_registry.h"
-#include "tinkex/retry/classify.h"
 
 namespace tinkex::internal {
 namespace {
@@ -186,8 +185,7 @@ void ServiceCore::start_config_refresh() {
                             const Result<HttpResponse>& reply) -> std::optional<milliseconds> {
     const auto context = weak.lock();
     if (!context) return std::nullopt;
-    // Older servers do not have it. A 404 without JSON may be a proxy's whose server is away.
-    if (reply.ok() && reply->status == 404 && is_in_json(*reply)) return std::nullopt;
+    // Also after a 404, which may come from a proxy whose server is away.
     if (!reply.ok() || reply->status != 200) return api::DynamicConfig{}.refresh_interval;
     const api::DynamicConfig config = api::parse_dynamic_config(reply->body);
     context->cancel_enabled.store(config.sample_cancel_enabled);

@@ -60,6 +60,22 @@ TEST_F(RemoteModelTest, PaddingIsNotSentAndHasNoGradient) {
   EXPECT_THAT(server_->trained[1].inputs["weights"], ElementsAre(-1));
 }
 
+// As gather(..., sparse_grad=true) gives it.
+TEST_F(RemoteModelTest, ASparseGradientBecomesWeightsToo) {
+  const at::Tensor p = model_->forward(torch::tensor({{1, 2, 3}}), torch::tensor({{2, -100, 8}}));
+  p.gather(1, torch::tensor({{2, 1, 2}}), /*sparse_grad=*/true).sum().backward();
+  ASSERT_EQ(server_->trained.size(), 1u);
+  EXPECT_THAT(server_->trained[0].inputs["weights"], ElementsAre(0, 0, -2));
+}
+
+TEST_F(RemoteModelTest, ASparseGradientReachesTheServersLossToo) {
+  const LossBatch batch{{ints({1, 2})}, {{"target_tokens", {ints({3, 4})}}}};
+  const at::Tensor theirs = model_->loss(loss::kCrossEntropy, batch);
+  theirs.gather(0, torch::tensor(0), /*sparse_grad=*/true).backward();
+  optimizer_.step();
+  EXPECT_THAT(server_->calls, ElementsAre("train cross_entropy 1", "step"));
+}
+
 TEST_F(RemoteModelTest, SeveralTargetsPerPositionKeepTheirShape) {
   const at::Tensor tokens = torch::tensor({{1, 2}, {3, 4}});
   const at::Tensor targets = torch::tensor({{{1, 2, 3}, {4, 5, 6}}, {{7, 8, 9}, {1, 1, 1}}});

@@ -242,8 +242,11 @@ Result<at::Tensor> Sequences::logprobs(const ForwardBackwardOutput& output) cons
 
 Status Sequences::append_weighted(const at::Tensor& gradient, std::vector<Datum>& out,
                                   std::vector<at::Tensor>& keep) const {
+  // gather(..., sparse_grad=true) and embeddings have gradients that are sparse.
+  const bool dense = gradient.layout() == c10::kStrided;
+  const at::Tensor there = dense ? gradient.detach() : gradient.detach().to_dense();
   // The weights of cross-entropy multiply -logprob.
-  at::Tensor weights = gradient.detach().to(at::kCPU, at::kFloat).neg().contiguous();
+  at::Tensor weights = there.to(at::kCPU, at::kFloat).neg().contiguous();
   float* values = weights.mutable_data_ptr<float>();
   for (const std::size_t place : ignored_) values[place] = 0;
   for (std::size_t i = 0; i < data_.size(); ++i) {

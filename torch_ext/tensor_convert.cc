@@ -117,11 +117,24 @@ std::vector<std::int64_t> index_vector(const at::Tensor& indices) {
   return {begin, begin + host.numel()};
 }
 
+/// That the parts of a sparse CSR tensor, which are tensors themselves, can be read.
+Status check_parts(const at::Tensor& tensor, TensorName name) {
+  const auto check = [&](const at::Tensor& part, const char* which) -> Status {
+    const std::string reason = reason_without_data(part);
+    if (reason.empty()) return ok_status();
+    return invalid_argument(name.text() + "." + which + "() " + reason);
+  };
+  if (Status values = check(tensor.values(), "values"); !values) return values;
+  if (Status rows = check(tensor.crow_indices(), "crow_indices"); !rows) return rows;
+  return check(tensor.col_indices(), "col_indices");
+}
+
 Result<TensorData> sparse(const at::Tensor& tensor, TensorName name, Hold hold) {
   if (tensor.dim() != 2) {
     return refused(name, "is sparse CSR with " + std::to_string(tensor.dim()) +
                              " dimensions, expected 2; use to_dense()");
   }
+  if (Status parts = check_parts(tensor, name); !parts) return std::move(parts).error();
   Result<TensorData> values = dense(tensor.values(), name, hold);
   if (!values) return values;
   Result<TensorData> data =

@@ -189,6 +189,29 @@ TEST(TensorConvertTest, SparseCsrWithAColumnThatThereIsNotIsNamed) {
   EXPECT_EQ(result.error().code(), ErrorCode::kInvalidArgument);
 }
 
+/// As FSDP frees parameters: the tensor keeps its shape, not its memory.
+void resize_storage(const at::Tensor& tensor, std::size_t bytes) {
+  tensor.storage().unsafeGetStorageImpl()->set_nbytes(bytes);
+}
+
+TEST(TensorConvertTest, SparseCsrOfWhichAPartLacksItsMemoryIsRefused) {
+  const auto refusal = [](auto part, std::size_t bytes) {
+    const at::Tensor tensor = at::sparse_csr_tensor(
+        at::tensor({0, 1, 1, 3}, at::kLong), at::tensor({1, 0, 2}, at::kLong),
+        at::tensor({5.F, 7.F, 8.F}), {3, 3}, at::TensorOptions(at::kFloat).layout(c10::kSparseCsr));
+    resize_storage(part(tensor), bytes);
+    return error_of(borrow(tensor, {"weights", 3}));
+  };
+  EXPECT_EQ(refusal([](const at::Tensor& t) { return t.values(); }, 4),
+            "weights[3].values() needs 12 bytes of a storage that has 4: it was resized or freed");
+  EXPECT_EQ(refusal([](const at::Tensor& t) { return t.crow_indices(); }, 0),
+            "weights[3].crow_indices() needs 32 bytes of a storage that has 0: it was resized or "
+            "freed");
+  EXPECT_EQ(refusal([](const at::Tensor& t) { return t.col_indices(); }, 16),
+            "weights[3].col_indices() needs 24 bytes of a storage that has 16: it was resized or "
+            "freed");
+}
+
 TEST(TensorConvertTest, ErrorsBeginWithTheNameAndSayWhatIsExpected) {
   EXPECT_THAT(error_of(share(at::Tensor(), "weights[3]")),
               StartsWith("weights[3] is undefined, as a default-constructed tensor is; give"));

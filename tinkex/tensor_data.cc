@@ -1,9 +1,11 @@
 #include "tinkex/tensor_data.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "tinkex/base/shape.h"
@@ -50,12 +52,20 @@ To convert(From value) {
 }
 
 template <class To>
-std::vector<To> converted(const TensorData& tensor) {
-  std::vector<To> out;
-  out.reserve(tensor.size());
-  visit_elements(tensor, [&out](auto values) {
-    for (const auto value : values) out.push_back(convert<To>(value));
+void convert_all(const TensorData& tensor, To* out) {
+  visit_elements(tensor, [out]<class From>(std::span<const From> values) {
+    if constexpr (std::is_same_v<From, To>) {
+      std::copy(values.begin(), values.end(), out);  // which is memmove
+    } else {
+      std::transform(values.begin(), values.end(), out, convert<To, From>);
+    }
   });
+}
+
+template <class To>
+std::vector<To> converted(const TensorData& tensor) {
+  std::vector<To> out(tensor.size());
+  convert_all(tensor, out.data());
   return out;
 }
 
@@ -183,5 +193,7 @@ std::span<const std::int64_t> TensorData::col_indices() const noexcept {
 
 std::vector<float> TensorData::to_floats() const { return converted<float>(*this); }
 std::vector<std::int64_t> TensorData::to_ints() const { return converted<std::int64_t>(*this); }
+void TensorData::copy_to(float* out) const { convert_all(*this, out); }
+void TensorData::copy_to(std::int64_t* out) const { convert_all(*this, out); }
 
 }  // namespace tinkex

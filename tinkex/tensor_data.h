@@ -83,6 +83,9 @@ class TensorData {
   /// NaN becomes 0, and what is beyond int64 its nearest end.
   std::vector<float> to_floats() const;
   std::vector<std::int64_t> to_ints() const;
+  /// The same into memory with room for size() elements.
+  void copy_to(float* out) const;
+  void copy_to(std::int64_t* out) const;
 
  private:
   struct SparseIndices {

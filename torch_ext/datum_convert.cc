@@ -1,5 +1,6 @@
 #include "torch_ext/datum_convert.h"
 
+#include <ATen/ops/from_blob.h>
 #include <c10/core/GradMode.h>
 
 #include <string>
@@ -29,6 +30,19 @@ std::string reason_for_no_ids(const at::Tensor& tensor) {
   if (c10::isIntegralType(tensor.scalar_type(), /*includeBool=*/false)) return {};
   return "has dtype " + dtype_name(tensor.scalar_type()) +
          ", expected dense integer token ids; convert it with .to(torch.int64)";
+}
+
+Status check_token_ids(const at::Tensor& tensor, TensorName name) {
+  if (const std::string reason = reason_for_no_ids(tensor); !reason.empty()) {
+    return invalid_argument(name.text() + " " + reason);
+  }
+  return check_has_data(tensor, name);
+}
+
+/// Whether `borrow` would put the elements in order before they are converted, which LibTorch does
+/// in one.
+bool is_ordered_by_copy(const at::Tensor& tensor) {
+  return tensor.is_cpu() && !tensor.is_contiguous() && to_dtype(tensor.scalar_type());
 }
 
 enum class Memory { kBorrowed, kKept };
@@ -101,8 +115,20 @@ Status check_no_gradient(const NamedTensorLists& loss_fn_inputs) {
   return ok_status();
 }
 
-Result<TensorData> borrow_token_ids(const at::Tensor& tensor, TensorName name) {
-  return read_token_ids(tensor, name, Memory::kBorrowed);
+std::size_t count_token_ids(const at::Tensor& tensor) {
+  return check_token_ids(tensor, "").ok() ? static_cast<std::size_t>(tensor.numel()) : 0;
+}
+
+Status copy_token_ids(const at::Tensor& tensor, TensorName name, std::int64_t* out) {
+  if (Status checked = check_token_ids(tensor, name); !checked) return checked;
+  if (is_ordered_by_copy(tensor)) {
+    at::from_blob(out, tensor.sizes(), at::kLong).copy_(tensor.detach());
+    return ok_status();
+  }
+  const Result<TensorData> ids = borrow(tensor, name);
+  if (!ids) return ids.error();
+  ids->copy_to(out);
+  return ok_status();
 }
 
 Result<ModelInput> borrow_prompt(const at::Tensor& tokens, TensorName name) {

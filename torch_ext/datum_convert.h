@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -34,9 +35,12 @@ Status check_no_gradient(const at::Tensor& tensor, TensorName name);
 /// The same of all loss inputs.
 Status check_no_gradient(const NamedTensorLists& loss_fn_inputs);
 
-/// Token ids of any shape: `borrow` of a dense tensor of integers, which bool are not.
-Result<TensorData> borrow_token_ids(const at::Tensor& tensor, TensorName name);
-Result<TensorData> borrow_token_ids(at::Tensor&& tensor, TensorName name) = delete;  // would dangle
+/// How many token ids a tensor of any shape holds; 0 for what `copy_token_ids` refuses.
+std::size_t count_token_ids(const at::Tensor& tensor);
+/// Puts them into memory with room for all of them, row by row, as int64: one copy, whatever their
+/// type and strides. Errors: kInvalidArgument, beginning with `name`, for what is no dense tensor
+/// of integers, which bool are not, and whatever `borrow` refuses.
+Status copy_token_ids(const at::Tensor& tensor, TensorName name, std::int64_t* out);
 
 /// A prompt: `tokens` must be a non-empty 1-D integer tensor. Borrows the tensor's memory, as
 /// `borrow` does. `name` begins the error.

@@ -146,9 +146,7 @@ Result<TensorData> sparse(const at::Tensor& tensor, TensorName name, Hold hold) 
 }
 
 Result<TensorData> convert(const at::Tensor& tensor, TensorName name, Hold hold) {
-  if (std::string reason = reason_without_data(tensor); !reason.empty()) {
-    return refused(name, reason);
-  }
+  if (Status readable = check_has_data(tensor, name); !readable) return std::move(readable).error();
   switch (tensor.layout()) {
     case c10::kStrided: return dense(tensor, name, hold);
     case c10::kSparseCsr: return sparse(tensor, name, hold);
@@ -206,6 +204,12 @@ at::ScalarType to_scalar_type(DType dtype) noexcept {
     case DType::kBool: break;
   }
   return at::kBool;
+}
+
+Status check_has_data(const at::Tensor& tensor, TensorName name) {
+  const std::string reason = reason_without_data(tensor);
+  if (reason.empty()) return ok_status();
+  return refused(name, reason);
 }
 
 Result<TensorData> borrow(const at::Tensor& tensor, TensorName name) {

@@ -46,6 +46,10 @@ std::string dtype_name(at::ScalarType type);
 /// resized, as FSDP frees parameters. What does not fit must not be read, nor copied.
 bool fits_its_storage(const at::Tensor& tensor);
 
+/// That the elements of `tensor` can be read, whatever their type. Reads none. Errors:
+/// kInvalidArgument, as those of `borrow`.
+Status check_has_data(const at::Tensor& tensor, TensorName name);
+
 /// The elements of `tensor`, for use while the caller keeps it alive and unchanged. This is the
 /// form for an argument of a call. A 2-D sparse CSR tensor becomes a sparse TensorData.
 /// `requires_grad` is ignored.

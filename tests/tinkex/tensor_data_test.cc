@@ -55,6 +55,17 @@ TEST(TensorDataTest, AViewOfMoreElementsThanCanBeCountedIsRefused) {
   }
 }
 
+TEST(TensorDataTest, ElementsAreConvertedIntoMemoryThatIsThere) {
+  const std::array<std::int32_t, 3> ids{7, -8, 9};
+  const TensorData tensor = TensorData::view(ids.data(), DType::kInt32, {3});
+  std::array<std::int64_t, 4> ints{1, 1, 1, 1};
+  std::array<float, 4> floats{1, 1, 1, 1};
+  tensor.copy_to(ints.data());
+  tensor.copy_to(floats.data());
+  EXPECT_EQ(ints, (std::array<std::int64_t, 4>{7, -8, 9, 1}));
+  EXPECT_EQ(floats, (std::array<float, 4>{7, -8, 9, 1}));
+}
+
 TEST(TensorDataTest, NumbersBeyondTheRangeBecomeItsNearestEnd) {
   const float inf = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();

@@ -2,7 +2,9 @@
 
 // Connections that remember what they are asked and answer what the test prepared.
 
+#include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +25,8 @@ class FakeTraining final : public TrainingConnection {
   Result<ForwardBackwardOutput> output = ForwardBackwardOutput{};
   Result<SamplingClient> sampler = Error(ErrorCode::kInternal, "no sampler was prepared");
   bool hold = false;
+  /// Called with the data in place of filling `seen`, if it is set.
+  std::function<void(std::span<const Datum>)> look;
 
   int calls = 0;
   std::vector<SeenDatum> seen;
@@ -39,13 +43,10 @@ class FakeTraining final : public TrainingConnection {
                                                  LossConfig settings, bool forward,
                                                  const CallOptions&) override {
     ++calls;
-    seen.clear();
-    for (const Datum& datum : data) {
-      SeenDatum copy{datum.model_input.text_tokens(), {}};
-      for (const auto& [name, tensor] : datum.loss_fn_inputs) {
-        copy.inputs[name] = tensor.to_floats();
-      }
-      seen.push_back(std::move(copy));
+    if (look) {
+      look(data);
+    } else {
+      remember(data);
     }
     loss_fn = std::move(loss);
     config = std::move(settings);
@@ -92,6 +93,17 @@ class FakeTraining final : public TrainingConnection {
   }
 
  private:
+  void remember(std::span<const Datum> data) {
+    seen.clear();
+    for (const Datum& datum : data) {
+      SeenDatum copy{datum.model_input.text_tokens(), {}};
+      for (const auto& [name, tensor] : datum.loss_fn_inputs) {
+        copy.inputs[name] = tensor.to_floats();
+      }
+      seen.push_back(std::move(copy));
+    }
+  }
+
   ModelInfo info_{"model-1", "base", "", "", true, 32};
 };
 

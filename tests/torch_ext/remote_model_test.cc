@@ -11,7 +11,11 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
+#include <variant>
 #include <vector>
 
 #include "tests/torch_ext/remote_model_double.h"
@@ -96,6 +100,47 @@ TEST_F(RemoteModelTest, TensorsMayBeOverwrittenBetweenForwardAndBackward) {
   p.sum().backward();
   EXPECT_THAT(server_->trained[0].tokens, ElementsAre(1, 2));
   EXPECT_THAT(server_->trained[0].inputs["target_tokens"], ElementsAre(3, 4));
+}
+
+TEST_F(RemoteModelTest, ViewsThatAreShiftedByAPositionAreReadByTheirStrides) {
+  const at::Tensor ids = torch::tensor({{1, 2, 3}, {4, 5, 6}});
+  for (const at::ScalarType type : {at::kLong, at::kInt}) {
+    const at::Tensor text = ids.to(type);
+    const at::Tensor p = model_->forward(text.slice(1, 0, 2), text.slice(1, 1, 3));
+    EXPECT_TRUE(at::equal(p.detach(), ids.slice(1, 1, 3).to(at::kFloat) / -8));
+    p.sum().backward();
+    ASSERT_EQ(server_->trained.size(), 2u);
+    EXPECT_THAT(server_->trained[1].tokens, ElementsAre(4, 5));
+    EXPECT_THAT(server_->trained[1].inputs["target_tokens"], ElementsAre(5, 6));
+  }
+}
+
+TEST_F(RemoteModelTest, TheIdsOfAllSequencesAreOneCopy) {
+  const auto connection = std::make_shared<FakeTraining>();
+  std::vector<const std::byte*> tokens, targets;
+  connection->look = [&](std::span<const Datum> data) {
+    for (const Datum& datum : data) {
+      tokens.push_back(std::get<EncodedTextChunk>(datum.model_input.chunks.front()).tokens.data());
+      targets.push_back(find(datum.loss_fn_inputs, "target_tokens")->data());
+    }
+  };
+  connection->output = Error(ErrorCode::kTimeout, "no answer");
+  RemoteModel model{TrainingClient(connection)};
+  const auto forward_list = [&] {
+    model->forward_list({ints({1, 2}), ints({3})}, {ints({4, 5}), ints({6})});
+  };
+  EXPECT_THAT(thrown_by(forward_list), HasSubstr("no answer"));
+  EXPECT_THAT(thrown_by([&] {
+                const at::Tensor batch = torch::tensor({{1, 2}, {3, 4}});
+                model->forward(batch, batch);
+              }),
+              HasSubstr("no answer"));
+  constexpr std::ptrdiff_t kTwoIds = 2 * sizeof(std::int64_t);
+  for (const auto& of_all : {tokens, targets}) {
+    ASSERT_EQ(of_all.size(), 4u);
+    EXPECT_EQ(of_all[1] - of_all[0], kTwoIds);
+    EXPECT_EQ(of_all[3] - of_all[2], kTwoIds);
+  }
 }
 
 TEST_F(RemoteModelTest, WithoutGradientsThereIsAForwardPassAlone) {

@@ -1,10 +1,10 @@
 #include "torch_ext/remote/sequences.h"
 
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,8 +22,39 @@ using internal::shape_text;
 
 /// Token ids as a copy, with the shape of the tensor that they are from.
 struct Ids {
-  std::vector<std::int64_t> values;
+  std::shared_ptr<const void> memory;
+  std::span<std::int64_t> values;
   std::vector<std::int64_t> shape;
+  bool some_ignored = false;  ///< Whether kIgnoreIndex is among them.
+
+  /// Those from `first` on, without a copy.
+  TensorData part(std::size_t first, std::vector<std::int64_t> of_shape) const {
+    return TensorData::share(memory, values.data() + first, DType::kInt64, std::move(of_shape));
+  }
+};
+
+/// Memory for the ids of all tensors of an argument.
+class Snapshot {
+ public:
+  explicit Snapshot(std::span<const at::Tensor> tensors) {
+    std::size_t count = 0;
+    for (const at::Tensor& tensor : tensors) count += count_token_ids(tensor);
+    memory_ = std::make_unique_for_overwrite<std::int64_t[]>(count);
+    next_ = memory_.get();
+  }
+
+  /// Of one of the tensors, each of them once.
+  Result<Ids> copy(const at::Tensor& tensor, TensorName name) {
+    const Status copied = copy_token_ids(tensor, name, next_);
+    if (!copied) return copied.error();
+    const std::span ids(next_, static_cast<std::size_t>(tensor.numel()));
+    next_ += ids.size();
+    return Ids{memory_, ids, tensor.sizes().vec(), false};
+  }
+
+ private:
+  std::shared_ptr<std::int64_t[]> memory_;
+  std::int64_t* next_ = nullptr;
 };
 
 /// Which element it is: "8", or "[1, 3]" where there are more dimensions than one.
@@ -34,12 +65,6 @@ std::string place_text(std::int64_t element, const std::vector<std::int64_t>& sh
   return shape_text(place);
 }
 
-Result<Ids> read_ids(const at::Tensor& tensor, TensorName name) {
-  const Result<TensorData> data = borrow_token_ids(tensor, name);
-  if (!data) return data.error();
-  return Ids{data->to_ints(), data->shape()};
-}
-
 Error no_token_id(TensorName name, const Ids& ids, std::size_t element) {
   return invalid_argument(
       name.text() + " has " + std::to_string(ids.values[element]) + " at element " +
@@ -48,19 +73,28 @@ Error no_token_id(TensorName name, const Ids& ids, std::size_t element) {
 
 /// That those `count` from `first` on, which will be sent, are token ids.
 Status check_token_ids(TensorName name, const Ids& ids, std::size_t first, std::size_t count) {
-  for (std::size_t i = first; i < first + count; ++i) {
-    if (!is_token_id(ids.values[i])) return no_token_id(name, ids, i);
-  }
-  return ok_status();
+  const auto sent = ids.values.subspan(first, count);
+  std::int64_t all_bits = 0;  // of ids it is one, too: that takes no branch for each
+  for (const std::int64_t id : sent) all_bits |= id;
+  if (is_token_id(all_bits)) return ok_status();
+  const auto bad = std::ranges::find_if_not(sent, is_token_id);
+  return no_token_id(name, ids, first + static_cast<std::size_t>(bad - sent.begin()));
 }
 
 /// Ids, which may also be kIgnoreIndex.
-Result<Ids> read_targets(const at::Tensor& tensor, TensorName name) {
-  Result<Ids> targets = read_ids(tensor, name);
+Result<Ids> read_targets(Snapshot& snapshot, const at::Tensor& tensor, TensorName name) {
+  Result<Ids> targets = snapshot.copy(tensor, name);
   if (!targets) return targets;
+  std::int64_t all_bits = 0;
+  std::int64_t bits_that_count = 0;
+  for (const std::int64_t id : targets->values) {
+    all_bits |= id;
+    bits_that_count |= id == kIgnoreIndex ? 0 : id;
+  }
+  targets->some_ignored = !is_token_id(all_bits);
+  if (is_token_id(bits_that_count)) return targets;
   const auto bad = std::ranges::find_if(
       targets->values, [](std::int64_t id) { return !is_token_id(id) && id != kIgnoreIndex; });
-  if (bad == targets->values.end()) return targets;
   const auto element = static_cast<std::size_t>(bad - targets->values.begin());
   const Error error = no_token_id(name, *targets, element);
   return invalid_argument(error.message() + ", or " + std::to_string(kIgnoreIndex) +
@@ -79,12 +113,18 @@ bool fit(const Ids& targets, const Ids& tokens) {
          std::equal(tokens.shape.begin(), tokens.shape.end(), targets.shape.begin());
 }
 
+/// The copies of both arguments.
+struct Snapshots {
+  Snapshot tokens;
+  Snapshot targets;
+};
+
 /// Sequence `i` of a list, if its tensors fit each other.
-Result<std::pair<Ids, Ids>> read_sequence(const at::Tensor& tokens, const at::Tensor& targets,
-                                          std::size_t i) {
-  Result<Ids> ids = read_ids(tokens, {"tokens", i});
+Result<std::pair<Ids, Ids>> read_sequence(Snapshots& snapshots, const at::Tensor& tokens,
+                                          const at::Tensor& targets, std::size_t i) {
+  Result<Ids> ids = snapshots.tokens.copy(tokens, {"tokens", i});
   if (!ids) return std::move(ids).error();
-  Result<Ids> wanted = read_targets(targets, {"targets", i});
+  Result<Ids> wanted = read_targets(snapshots.targets, targets, {"targets", i});
   if (!wanted) return std::move(wanted).error();
   const std::size_t length = ids->values.size();
   if (ids->shape.size() != 1 || length == 0) {
@@ -107,9 +147,11 @@ Result<std::pair<Ids, Ids>> read_padded(const at::Tensor& tokens, const at::Tens
   const at::Tensor tokens_on_host = copies.start(tokens);
   const at::Tensor targets_on_host = copies.start(targets);
   copies.finish();
-  Result<Ids> ids = read_ids(tokens_on_host, "tokens");
+  Snapshot token_ids(std::span(&tokens_on_host, 1));
+  Snapshot target_ids(std::span(&targets_on_host, 1));
+  Result<Ids> ids = token_ids.copy(tokens_on_host, "tokens");
   if (!ids) return std::move(ids).error();
-  Result<Ids> wanted = read_targets(targets_on_host, "targets");
+  Result<Ids> wanted = read_targets(target_ids, targets_on_host, "targets");
   if (!wanted) return std::move(wanted).error();
   if (ids->shape.size() == 1) {
     return wrong_shape("tokens", *ids,
@@ -127,21 +169,32 @@ Result<std::pair<Ids, Ids>> read_padded(const at::Tensor& tokens, const at::Tens
   return std::pair(*std::move(ids), *std::move(wanted));
 }
 
+/// How many tokens of a row are sent: those up to the last with a target that counts.
+std::size_t tokens_sent(std::span<const std::int64_t> targets, std::size_t per_token) {
+  std::size_t end = targets.size();
+  while (end > 0 && targets[end - 1] == kIgnoreIndex) --end;
+  return (end + per_token - 1) / per_token;
+}
+
 }  // namespace
 
-void Sequences::add(std::span<const std::int64_t> tokens, std::span<const std::int64_t> targets,
-                    std::vector<std::int64_t> target_shape, std::size_t offset, std::size_t row) {
-  std::vector<std::int64_t> ids(targets.begin(), targets.end());
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (ids[i] != kIgnoreIndex) continue;
-    ids[i] = 0;  // the API wants a token everywhere
-    ignored_.push_back(offset + i);
+void Sequences::take_out_ignored(std::span<std::int64_t> targets, std::size_t offset) {
+  const auto begin = targets.begin();
+  auto at = std::find(begin, targets.end(), kIgnoreIndex);
+  while (at != targets.end()) {
+    const auto counts = [](std::int64_t id) { return id != kIgnoreIndex; };
+    const auto end = std::find_if(at, targets.end(), counts);
+    std::fill(at, end, 0);  // the API wants a token everywhere
+    ignored_.push_back({offset + static_cast<std::size_t>(at - begin),
+                        offset + static_cast<std::size_t>(end - begin)});
+    at = std::find(end, targets.end(), kIgnoreIndex);
   }
+}
+
+void Sequences::add(TensorData tokens, TensorData targets, std::size_t offset, std::size_t row) {
   Datum datum;
-  datum.model_input =
-      ModelInput::from_tokens(std::vector<std::int64_t>(tokens.begin(), tokens.end()));
-  datum.loss_fn_inputs.emplace_back("target_tokens",
-                                    TensorData::from(std::move(ids), std::move(target_shape)));
+  datum.model_input = ModelInput::from_tokens(std::move(tokens));
+  datum.loss_fn_inputs.emplace_back("target_tokens", std::move(targets));
   data_.push_back(std::move(datum));
   rows_.push_back(row);
   offsets_.push_back(offset);
@@ -161,13 +214,16 @@ Result<Sequences> Sequences::from_lists(const std::vector<at::Tensor>& tokens,
   const HostTensors tokens_on_host(tokens, copies);
   const HostTensors targets_on_host(targets, copies);
   copies.finish();
+  Snapshots snapshots{Snapshot(tokens_on_host.get()), Snapshot(targets_on_host.get())};
   Sequences all;
   std::size_t offset = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const auto sequence = read_sequence(tokens_on_host.get()[i], targets_on_host.get()[i], i);
+    const auto sequence =
+        read_sequence(snapshots, tokens_on_host.get()[i], targets_on_host.get()[i], i);
     if (!sequence) return sequence.error();
     const auto& [ids, wanted] = *sequence;
-    all.add(ids.values, wanted.values, wanted.shape, offset, i);
+    if (wanted.some_ignored) all.take_out_ignored(wanted.values, offset);
+    all.add(ids.part(0, ids.shape), wanted.part(0, wanted.shape), offset, i);
     offset += wanted.values.size();
   }
   all.result_shape_ = {static_cast<std::int64_t>(offset)};
@@ -184,18 +240,20 @@ Result<Sequences> Sequences::from_padded(const at::Tensor& tokens, const at::Ten
   const std::size_t per_token = row_targets / row_tokens;
   Sequences all;
   for (std::size_t row = 0; row < rows; ++row) {
-    const auto row_of = std::span(wanted.values).subspan(row * row_targets, row_targets);
-    std::size_t end = row_targets;
-    while (end > 0 && row_of[end - 1] == kIgnoreIndex) --end;
-    const std::size_t length = (end + per_token - 1) / per_token;
+    const std::size_t offset = row * row_targets;
+    const std::size_t length = tokens_sent(wanted.values.subspan(offset, row_targets), per_token);
+    const std::size_t sent = length * per_token;
+    if (sent < row_targets) all.ignored_.push_back({offset + sent, offset + row_targets});
     if (length == 0) continue;
-    const auto sent = std::span(ids.values).subspan(row * row_tokens, length);
     if (Status checked = check_token_ids("tokens", ids, row * row_tokens, length); !checked) {
       return std::move(checked).error();
     }
+    if (wanted.some_ignored) {
+      all.take_out_ignored(wanted.values.subspan(offset, sent), offset);
+    }
     std::vector<std::int64_t> shape(wanted.shape.begin() + 1, wanted.shape.end());
     shape.front() = static_cast<std::int64_t>(length);
-    all.add(sent, row_of.first(length * per_token), std::move(shape), row * row_targets, row);
+    all.add(ids.part(row * row_tokens, {shape.front()}), wanted.part(offset, shape), offset, row);
   }
   if (all.data_.empty()) {
     return invalid_argument("targets holds nothing but " + std::to_string(kIgnoreIndex) +
@@ -220,7 +278,7 @@ Result<at::Tensor> Sequences::logprobs(const ForwardBackwardOutput& output) cons
                                          std::to_string(output.loss_fn_outputs.size()) +
                                          " sequences, expected " + std::to_string(data_.size()));
   }
-  at::Tensor all = at::zeros(result_shape_, at::kFloat);
+  at::Tensor all = at::empty(result_shape_, at::kFloat);
   float* out = all.mutable_data_ptr<float>();
   for (std::size_t i = 0; i < data_.size(); ++i) {
     const TensorData* values = find(output.loss_fn_outputs[i], "logprobs");
@@ -233,10 +291,9 @@ Result<at::Tensor> Sequences::logprobs(const ForwardBackwardOutput& output) cons
                        " for sequence " + std::to_string(rows_[i]) + ", expected " +
                        std::to_string(expected));
     }
-    const std::vector<float> floats = values->to_floats();
-    std::copy(floats.begin(), floats.end(), out + offsets_[i]);
+    values->copy_to(out + offsets_[i]);
   }
-  for (const std::size_t place : ignored_) out[place] = 0;
+  for (const Run& run : ignored_) std::fill(out + run.begin, out + run.end, 0.0F);
   return all;
 }
 
@@ -248,7 +305,7 @@ Status Sequences::append_weighted(const at::Tensor& gradient, std::vector<Datum>
   // The weights of cross-entropy multiply -logprob.
   at::Tensor weights = there.to(at::kCPU, at::kFloat).neg().contiguous();
   float* values = weights.mutable_data_ptr<float>();
-  for (const std::size_t place : ignored_) values[place] = 0;
+  for (const Run& run : ignored_) std::fill(values + run.begin, values + run.end, 0.0F);
   for (std::size_t i = 0; i < data_.size(); ++i) {
     Datum datum = data_[i];
     const TensorData& targets = datum.loss_fn_inputs.front().second;

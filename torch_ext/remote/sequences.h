@@ -10,13 +10,15 @@
 #include "tinkex/datum.h"
 #include "tinkex/error.h"
 #include "tinkex/outputs.h"
+#include "tinkex/tensor_data.h"
 
 namespace tinkex::torch_ext::remote {
 
 /// Token sequences with their targets, and where the log-probability of each target lies in the
-/// tensor that the caller gets. A copy: nothing of the caller's tensors is kept, so they may change
-/// between the forward and the backward pass, and no thread of ours drops a tensor that Python has
-/// seen. Immutable once made; thread-safe.
+/// tensor that the caller gets. The ids are copied, once, into memory that all Datums share:
+/// nothing of the caller's tensors is kept, so they may change between the forward and the backward
+/// pass, and no thread of ours drops a tensor that Python has seen. Immutable once made;
+/// thread-safe.
 class Sequences {
  public:
   /// `tokens[i]` (N_i) integers, `targets[i]` (N_i) or (N_i, K) integers. The results are flat: all
@@ -57,14 +59,23 @@ class Sequences {
  private:
   Sequences() = default;
 
-  /// `target_shape` begins with the number of tokens. `row` numbers the sequence for errors.
-  void add(std::span<const std::int64_t> tokens, std::span<const std::int64_t> targets,
-           std::vector<std::int64_t> target_shape, std::size_t offset, std::size_t row);
+  /// Results [begin, end).
+  struct Run {
+    std::size_t begin;
+    std::size_t end;
+  };
+
+  /// Puts an id wherever a target does not count, and notes the place of its result. `offset` is
+  /// where the results of these targets begin.
+  void take_out_ignored(std::span<std::int64_t> targets, std::size_t offset);
+
+  /// `row` numbers the sequence for errors.
+  void add(TensorData tokens, TensorData targets, std::size_t offset, std::size_t row);
 
   std::vector<Datum> data_;
   std::vector<std::size_t> rows_;     ///< Which sequence of the caller's a datum is.
   std::vector<std::size_t> offsets_;  ///< Where the results of a datum begin.
-  std::vector<std::size_t> ignored_;  ///< Results that do not count, among those sent.
+  std::vector<Run> ignored_;          ///< Of what does not count, or was not sent.
   std::vector<std::int64_t> result_shape_;
 };
 

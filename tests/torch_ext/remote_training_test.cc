@@ -212,6 +212,61 @@ TEST_F(RemoteTrainingTest, PaddedBatchesAndListsTrainAlike) {
   EXPECT_TRUE(at::equal(lists, padded));
 }
 
+/// K targets after each position, of which some do not count: one within a row of K, a whole row of
+/// them amid a sequence, and all but the first of its last row, so that the end of what is sent
+/// lies within a row.
+at::Tensor some_targets(std::int64_t rows, std::int64_t length, std::int64_t k) {
+  const at::Tensor targets = torch::tensor(local::testing::random_tokens(rows * length * k, 280, 5))
+                                 .view({rows, length, k});
+  targets.select(0, 0).select(0, 1).narrow(0, 1, 1).fill_(-100);
+  targets.select(0, 1).select(0, 2).fill_(-100);
+  targets.select(0, 1).narrow(0, length - 2, 1).narrow(1, 1, k - 1).fill_(-100);
+  targets.select(0, 1).narrow(0, length - 1, 1).fill_(-100);
+  return targets;
+}
+
+/// A loss of log-probabilities (rows, length, K) that is neither linear nor the same for each K.
+at::Tensor loss_of_many(const at::Tensor& logprobs, const at::Tensor& weights) {
+  const at::Tensor mixed = logprobs * weights.to(logprobs.scalar_type());
+  return -mixed.sum() + 0.02 * logprobs.pow(2).sum() - 0.1 * torch::log_sigmoid(mixed.sum(2)).sum();
+}
+
+TEST_F(RemoteTrainingTest, ManyTargetsPerPositionTrainAsAutogradDoesHere) {
+  constexpr std::int64_t kRows = 2, kLength = 6, kTargets = 3;
+  RemoteModel model(connection_, model_options());
+  // Plain gradient descent, as far as AdamW can: with so large an eps its first step is
+  // lr / eps times the gradient.
+  RemoteAdamW optimizer(model, torch::optim::AdamWOptions(1e5).eps(1e6).weight_decay(0));
+  const at::Tensor start = flat(model, "start");
+  const at::Tensor tokens =
+      torch::tensor(local::testing::random_tokens(kRows * kLength, 280, 3)).view({kRows, kLength});
+  const at::Tensor targets = some_targets(kRows, kLength, kTargets);
+  const at::Tensor weights =
+      torch::tensor(local::testing::random_floats(kRows * kLength * kTargets, -0.5F, 1.5F, 4))
+          .view(targets.sizes());
+
+  const at::Tensor p = model->forward(tokens, targets);
+  const at::Tensor remote_loss = loss_of_many(p, weights);
+  remote_loss.backward();
+  optimizer.step();
+  const at::Tensor moved = flat(model, "end") - start;
+
+  const at::Tensor here = start.clone().requires_grad_(true);
+  std::vector<at::Tensor> rows;
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    const at::Tensor of_row = tokens[row].contiguous();
+    const auto* data = of_row.const_data_ptr<std::int64_t>();
+    const at::Tensor all = reference_.logprobs(here, {data, data + kLength});
+    rows.push_back(all.gather(1, targets[row].clamp_min(0)));
+  }
+  const at::Tensor local = torch::stack(rows) * (targets != -100).to(at::kDouble);
+  const at::Tensor local_loss = loss_of_many(local, weights);
+  local_loss.backward();
+  EXPECT_LT(relative_error(p.detach().to(at::kDouble), local.detach()), 1e-4);
+  EXPECT_LT(relative_error(moved, -0.1 * here.grad()), 1e-3);
+  EXPECT_GT(moved.abs().max().item<double>(), 1e-2);
+}
+
 TEST_F(RemoteTrainingTest, HalvesOfABatchAccumulate) {
   const at::Tensor whole = after_three_steps(RemoteModel(connection_, model_options()), two_passes);
   const at::Tensor halves = after_three_steps(

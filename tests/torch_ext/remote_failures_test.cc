@@ -12,10 +12,8 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "tests/torch_ext/remote_model_double.h"
@@ -246,22 +244,6 @@ TEST_F(RemoteModelTest, ARetainedGraphSumsItsGradientTwice) {
   optimizer_.step();
   EXPECT_THAT(server_->calls, ElementsAre("forward cross_entropy 1", "train cross_entropy 1",
                                           "train cross_entropy 1", "step"));
-}
-
-TEST_F(RemoteModelTest, BackwardRunsOnSeveralThreads) {
-  std::vector<at::Tensor> sums;
-  for (int i = 0; i < 4; ++i) sums.push_back(logprobs().sum());
-  std::vector<std::thread> threads;
-  std::mutex one_at_a_time;  // the double is no server
-  for (const at::Tensor& sum : sums) {
-    threads.emplace_back([&] {
-      const std::lock_guard lock(one_at_a_time);
-      sum.backward();
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  optimizer_.step();
-  EXPECT_EQ(server_->calls.back(), "step");
 }
 
 TEST_F(RemoteModelTest, ALoadedCheckpointMakesGraphsStaleAndEndsAnyDoubt) {

@@ -9,13 +9,18 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "tests/torch_ext/remote_model_double.h"
+#include "tinkex/base/mutex.h"
+#include "tinkex/base/thread_annotations.h"
 #include "torch_ext/remote/training_state.h"
 
 namespace tinkex::torch_ext {
@@ -188,6 +193,61 @@ TEST_F(MeanwhileTest, APassThatIsLostBehindALoadThatOvertookItLeavesTheGradientU
               HasSubstr("a defect"));
   EXPECT_THAT(thrown_by([&] { optimizer_.step(); }),
               AllOf(HasSubstr("unknown what gradient"), HasSubstr("a defect")));
+}
+
+/// Answers the passes that train once as many of them as it expects are under way.
+class MeetingServer final : public Server {
+ public:
+  explicit MeetingServer(int expected) : expected_(expected) {}
+
+  Future<ForwardBackwardOutput> forward_backward(std::span<const Datum> data, std::string loss_fn,
+                                                 LossConfig config, bool forward,
+                                                 const CallOptions& options) override {
+    const internal::MutexLock lock(mutex_);
+    if (!forward) wait_for_all();
+    return Server::forward_backward(data, std::move(loss_fn), std::move(config), forward, options);
+  }
+
+  bool all_met() {
+    const internal::MutexLock lock(mutex_);
+    return met_ == expected_;
+  }
+
+ private:
+  void wait_for_all() TINKEX_REQUIRES(mutex_) {
+    ++here_;
+    somebody_came_.notify_all();
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (here_ < expected_) {
+      if (!somebody_came_.wait_until(mutex_, patience)) return;
+    }
+    ++met_;
+  }
+
+  const int expected_;
+  internal::Mutex mutex_;
+  internal::CondVar somebody_came_;
+  int here_ TINKEX_GUARDED_BY(mutex_) = 0;
+  int met_ TINKEX_GUARDED_BY(mutex_) = 0;
+};
+
+TEST(BackwardOnSeveralThreadsTest, PassesAreUnderWayAtOnceAndAllOfThemCount) {
+  constexpr int kThreads = 4;
+  const auto server = std::make_shared<MeetingServer>(kThreads);
+  RemoteModel model(TrainingClient(server), /*pipelined=*/false);
+  RemoteAdamW optimizer(model, torch::optim::AdamWOptions(1e-4));
+  std::vector<at::Tensor> sums;
+  for (int i = 0; i < kThreads; ++i) {
+    sums.push_back(model->forward_list({ints({1, 2})}, {ints({3, 4})}).front().sum());
+  }
+  std::vector<std::thread> threads;
+  for (const at::Tensor& sum : sums) threads.emplace_back([&sum] { sum.backward(); });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(server->all_met());
+  optimizer.step();  // which notices a pass that the gradient here does not show
+  EXPECT_EQ(std::count(server->calls.begin(), server->calls.end(), "train cross_entropy 1"),
+            kThreads);
+  EXPECT_EQ(server->calls.back(), "step");
 }
 
 }  // namespace

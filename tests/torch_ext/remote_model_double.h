@@ -22,7 +22,7 @@
 namespace tinkex::torch_ext {
 
 /// Gives target t the log-probability -t / 8 and remembers what it was asked.
-class Server final : public TrainingConnection {
+class Server : public TrainingConnection {
  public:
   std::vector<std::string> calls;
   std::vector<SeenDatum> trained;  ///< Of the last forward_backward.

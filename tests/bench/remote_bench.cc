@@ -6,6 +6,7 @@
 // ./bazelw run -c opt //tests/bench:remote -- --model MODEL --examples 4 --tokens 32
 
 #include <ATen/ops/arange.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -15,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/bench/encoding.h"
 #include "tests/bench/measurement.h"
 #include "tests/bench/remote_loop.h"
 #include "tests/torch_ext/fake_connections.h"
@@ -104,6 +106,55 @@ void bench_calls() {
       });
 }
 
+/// The log-probabilities of such a batch as the decoder makes them: in one block.
+ForwardBackwardOutput reply_of(std::size_t rows, std::size_t length) {
+  const auto block = std::make_shared<std::vector<float>>(rows * length, -1.0F);
+  ForwardBackwardOutput output;
+  for (std::size_t row = 0; row < rows; ++row) {
+    output.loss_fn_outputs.push_back(
+        {{"logprobs", TensorData::share(block, block->data() + row * length, DType::kFloat32,
+                                        {static_cast<std::int64_t>(length)})}});
+  }
+  return output;
+}
+
+/// Of a batch whose size costs: what RemoteModel adds to a client whose connection encodes the
+/// batch, beside a memcpy of what it keeps and gives.
+void bench_large_forward(std::int64_t rows, std::int64_t length) {
+  const auto connection = std::make_shared<FakeTraining>();
+  ByteBuffer body;
+  connection->look = [&](std::span<const Datum> data) {
+    bench::encode_all(wire::proto_codec(), bench::default_chunks(data), body);
+  };
+  connection->output = reply_of(static_cast<std::size_t>(rows), static_cast<std::size_t>(length));
+  TrainingClient client(connection);
+  RemoteModel model{TrainingClient(connection)};
+  const at::Tensor tokens = at::arange(rows * length).remainder(150'000).view({rows, length});
+  const std::vector<at::Tensor> lists = tokens.unbind();
+  const NamedTensorLists inputs{{"target_tokens", lists}};
+  const std::size_t bytes = 2 * tokens.nbytes() + tokens.nbytes() / 2;
+  std::vector<char> source(bytes, 'x');
+  std::vector<double> theirs, ours, flat, copies, more;
+  for (int round = 0; round < kRounds; ++round) {
+    theirs.push_back(bench::seconds([&] {
+      client.forward(borrow_datums(lists, inputs).value(), loss::kCrossEntropy).get().value();
+    }));
+    ours.push_back(bench::seconds([&] { model->forward(tokens, tokens); }));
+    flat.push_back(bench::seconds([&] { model->forward_list(lists, lists); }));
+    copies.push_back(bench::seconds([&] {
+      const std::vector<char> copy(source);
+      asm volatile("" : : "r"(copy.data()) : "memory");
+    }));
+    more.push_back(ours.back() - theirs.back());
+  }
+  std::printf(
+      "forward of %lld x %lld  client %6.2f ms, RemoteModel %6.2f ms (lists %6.2f ms), %+6.2f ms, "
+      "where a copy of its ids and results takes %.2f ms: %.2f times\n",
+      static_cast<long long>(rows), static_cast<long long>(length), bench::median(theirs) * 1e3,
+      bench::median(ours) * 1e3, bench::median(flat) * 1e3, bench::median(more) * 1e3,
+      bench::median(copies) * 1e3, bench::median_ratio(more, copies));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -115,6 +166,11 @@ int main(int argc, char** argv) try {
   app.add_option("--rounds", loop.rounds, "steps that are measured");
   CLI11_PARSE(app, argc, argv);
   bench_calls();
+  // Freed memory stays with the process: else the system's new pages are measured, too.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  bench_large_forward(128, 32'768);
+  bench_large_forward(2048, 400);
   bench::bench_loop(loop);
   return 0;
 } catch (const std::exception& error) {

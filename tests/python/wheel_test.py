@@ -1,7 +1,9 @@
 """The wheel: what is in it, and what its loader says where it cannot work."""
 
+import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -145,6 +147,22 @@ class WheelTest(unittest.TestCase):
         done = subprocess.run([sys.executable, "-B", "-c", program], stdout=subprocess.PIPE,
                               env=dict(os.environ, LD_LIBRARY_PATH=folder), text=True)
         self.assertEqual((done.returncode, done.stdout), (0, "hello\n"))
+
+    def test_loaded_ops_of_another_interface_are_an_import_error_that_names_the_file(self):
+        other = os.path.join(self.folder, "libnewer_tinkex.so")
+        source = "int tinkex_abi_version(void) { return %d; }" % (_native.INTERFACE + 1)
+        subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", other], input=source,
+                       text=True, check=True)
+        error = self.import_error(
+            "import ctypes, torch; ctypes.CDLL(%r); ops = torch.library.Library('tinkex', 'DEF');"
+            "ops.define('connect() -> int'); import tinkex_torch" % other)
+        self.assertRegex(error, r"^ImportError: tinkex_torch \S+ calls ops of interface %d, .* from %s, "
+                         "whose interface is %d. Import tinkex_torch before"
+                         % (_native.INTERFACE, re.escape(other), _native.INTERFACE + 1))
+
+    def test_the_package_calls_the_interface_that_its_library_has(self):
+        library = ctypes.CDLL(_native.LIBRARY, mode=os.RTLD_NOLOAD)
+        self.assertEqual(library.tinkex_abi_version(), _native.INTERFACE)
 
     def test_the_search_path_is_replaced_only_where_nothing_else_uses_its_bytes(self):
         sys.path.insert(0, "torch_ext/python")

@@ -299,5 +299,6 @@ const Registration registration;
 }  // namespace tinkex::torch_ext
 
 /// The number of the interface that the shared object offers to loaders; raised by changes to a
-/// schema that are not additions. The only symbol of ours that it exports.
+/// schema that are not additions, with INTERFACE of the Python package, which compares the two. The
+/// only symbol of ours that it exports.
 extern "C" __attribute__((visibility("default"))) int tinkex_abi_version() { return 1; }

@@ -6,13 +6,17 @@ compared before it is touched. The builder of the wheel writes ``build.json`` be
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.join(_FOLDER, "lib", "libtinkex_torch.so")
+
+# What tinkex_abi_version() of the library says whose ops this package calls.
+INTERFACE = 1
 
 # What is neither in the wheel nor part of torch.
 _SYSTEM_PACKAGES = {"libcurl.so": "libcurl4"}
@@ -77,11 +81,36 @@ def _explain(problem: str) -> str:
     return "tinkex_torch cannot load its library: " + problem
 
 
+def _mapped_libraries() -> Iterator[str]:
+    """The files of this process that may be libraries."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        paths = {line.rstrip("\n").split(maxsplit=5)[5] for line in maps if "/" in line}
+    return (path for path in sorted(paths) if ".so" in os.path.basename(path))
+
+
+def _check_interface() -> None:
+    """Raises ImportError if the ops that are there come from a file with another interface.
+
+    Those of a program that has the library linked in have no file, and nothing to compare.
+    """
+    for path in _mapped_libraries():
+        try:
+            version = ctypes.CDLL(path, mode=os.RTLD_NOLOAD).tinkex_abi_version()
+        except (OSError, AttributeError):  # no library, or none of ours
+            continue
+        if version != INTERFACE:
+            raise ImportError(
+                "tinkex_torch %s calls ops of interface %d, and this process has loaded them from %s, "
+                "whose interface is %d. Import tinkex_torch before that file is loaded, or leave "
+                "loading it out, or load one of the same version"
+                % (BUILD.version, INTERFACE, path, version))
+
+
 def load() -> None:
     """Loads the ops once; raises ImportError.
 
     Ops that are there already, from another file or from the program that Python runs in, are used:
-    a second copy in one process would abort it.
+    a second copy in one process changes nothing.
     """
     try:
         import torch
@@ -89,6 +118,7 @@ def load() -> None:
         raise ImportError("tinkex_torch needs torch %s (pip install torch==%s), and importing torch "
                           "failed: %s" % (BUILD.torch, BUILD.torch, problem)) from problem
     if hasattr(torch.ops.tinkex, "connect"):
+        _check_interface()
         return
     check_torch(str(torch.__version__), bool(torch._C._GLIBCXX_USE_CXX11_ABI))
     try:

@@ -1,5 +1,6 @@
 """Ops under torch.compile, torch.export and fake tensors."""
 
+import contextlib
 import os
 import unittest
 
@@ -86,6 +87,24 @@ class RemoteOpsUnderTracersTest(unittest.TestCase):
             self.assertEqual((values.dtype, offsets.dtype), (torch.float32, torch.int64))
             with self.assertRaisesRegex(ValueError, "2 dimensions, expected one"):
                 ops.compute_logprobs(sampler, prompt.view(1, 5))
+
+    def test_no_prompts_at_all_are_refused_as_elsewhere(self):
+        for mode in (contextlib.nullcontext(), FakeTensorMode()):
+            with mode, self.assertRaisesRegex(ValueError, "prompts is empty, expected at least one"):
+                ops.compute_logprobs_ragged(self.sampler, [])
+
+    def test_empty_lists_are_refused_by_every_op_that_takes_one(self):
+        client = ops.create_lora_training_client(self.service, self.model, 4)
+        anchor = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        calls = [lambda: ops.forward(client, [], {}),
+                 lambda: ops.forward_backward(client, [], {}),
+                 lambda: ops.sample_ragged(self.sampler, []),
+                 lambda: ops.logprobs_list(client, anchor, [], [], False),
+                 lambda: ops.loss(client, anchor, [], {}),
+                 lambda: ops.from_lists([]), lambda: ops.offsets_of([])]
+        for call in calls:
+            with FakeTensorMode(allow_non_fake_inputs=True), self.assertRaises(ValueError):
+                call()
 
     def test_other_remote_ops_refuse_fake_tensors_in_every_form(self):
         client = ops.create_lora_training_client(self.service, self.model, 4)

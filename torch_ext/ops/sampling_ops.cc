@@ -102,6 +102,8 @@ at::Tensor shape_of_logprobs(const SamplingPtr&, const at::Tensor& prompt) {
 
 std::tuple<at::Tensor, at::Tensor> shape_of_ragged_logprobs(
     const SamplingPtr&, const std::vector<at::Tensor>& prompts) {
+  // A tracer asks for the shape of what an empty list gives, too: the same error as without it.
+  if (prompts.empty()) value_or_throw(borrow_prompts(prompts, "prompts"));
   c10::SymInt total = 0;
   for (const at::Tensor& prompt : prompts) {
     check_meta_prompt(prompt);

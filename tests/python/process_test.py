@@ -178,13 +178,33 @@ class ProcessTest(unittest.TestCase):
     def test_a_service_that_is_unpickled_at_the_exit_does_not_hold_it_up(self):
         self.check(run("""
             import pickle, threading
-            saved = pickle.dumps(service)
+            begun = threading.Event()
+
+            def begin():
+                begun.set()
+
+            class Beginning:
+                def __reduce__(self):
+                    return begin, ()
+
+            saved = pickle.dumps([Beginning(), service])
             ops.stop_callbacks()  # what Python calls at its exit
-            late = threading.Thread(target=pickle.loads, args=(saved,), daemon=True)
-            late.start()
-            late.join()
+            threading.Thread(target=pickle.loads, args=(saved,), daemon=True).start()
+            begun.wait()
             print("leaving")
         """), "leaving")
+
+    def test_a_server_in_this_process_may_answer_while_a_service_is_unpickled(self):
+        self.check(run("""
+            import copy, pickle
+            sys.path.insert(0, sys.argv[2])
+            import servers
+            os.environ["TINKER_API_KEY"] = "tml-key"
+            with servers.AnsweringServer() as url:
+                first = ops.connect(url, "", "")
+                for other in (pickle.loads(pickle.dumps(first)), copy.deepcopy(first)):
+                    print(other.session_id())
+        """, os.path.dirname(os.path.abspath(__file__))), "session-1", "session-1")
 
     def test_process_may_exit_with_work_of_every_kind_in_flight(self):
         self.check(run("""

@@ -2,6 +2,7 @@
 
 #include "torch_ext/ops/python_exit.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,6 +46,24 @@ using Clock = std::chrono::steady_clock;
 TEST(PythonExitTest, WhoBeginsAWaitDuringTheExitIsGivenTheTimeToComeBack) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");  // in a process of its own
   EXPECT_EXIT(leave_while_somebody_comes_and_goes(), testing::ExitedWithCode(0), "");
+}
+
+/// Ends with 0 if Python, which starts behind the first of three calls, was asked once.
+[[noreturn]] void start_python_after_a_call() {
+  leave_python_at_its_exit();
+  void* const python = ::dlopen("tests/torch_ext/libfake_python.so", RTLD_NOW | RTLD_GLOBAL);
+  const auto runs = python == nullptr
+                        ? nullptr
+                        : reinterpret_cast<int (*)()>(::dlsym(python, "fake_python_runs"));
+  if (runs == nullptr) ::_exit(2);
+  leave_python_at_its_exit();
+  leave_python_at_its_exit();
+  ::_exit(runs() == 1 ? 0 : 1);
+}
+
+TEST(PythonExitTest, PythonThatStartsAfterTheFirstServiceIsAskedToo) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // in a process of its own
+  EXPECT_EXIT(start_python_after_a_call(), testing::ExitedWithCode(0), "");
 }
 
 /// How a child of fork ends that leaves Python; one that hangs is ended by its alarm.

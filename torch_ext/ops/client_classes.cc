@@ -9,6 +9,7 @@
 #include "torch_ext/connect.h"
 #include "torch_ext/error_bridge.h"
 #include "torch_ext/ops/python_exit.h"
+#include "torch_ext/ops/python_lock.h"
 #include "torch_ext/ops/reaper.h"
 #include "torch_ext/ops/remote_op.h"
 #include "torch_ext/ops/sampling_ops.h"
@@ -36,9 +37,10 @@ ServicePtr service_from(ServiceState state) {
   options.where = embedded ? Backend::kEmbedded : Backend::kServer;
   options.client.base_url = base_url;
   options.embedded.data_dir = data_dir;
-  // Without a WaitPass, unlike all that waits: who unpickles a Service by itself holds Python's
-  // lock meanwhile. A thread that was held back here would keep the lock, and Python could not end;
-  // and who has the lock already need not be kept from taking it.
+  // Who unpickles a Service by itself holds Python's lock, as nobody does who calls an op. Released
+  // before the pass, which may hold this thread back for good.
+  const WithoutPythonLock released;
+  const WaitPass pass;
   return c10::make_intrusive<ScriptService>(value_or_throw(connect(std::move(options))));
 }
 

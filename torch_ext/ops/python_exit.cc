@@ -1,7 +1,5 @@
 #include "torch_ext/ops/python_exit.h"
 
-#include <dlfcn.h>
-
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -13,6 +11,7 @@
 #include "tinkex/base/mutex.h"
 #include "tinkex/base/process_mark.h"
 #include "torch_ext/connect.h"
+#include "torch_ext/ops/python_lock.h"
 
 namespace tinkex::torch_ext {
 namespace {
@@ -142,11 +141,6 @@ struct ProcessExit {
   std::atomic<std::thread::id> leaving_thread;
 };
 
-template <class Function>
-Function* find(const char* name) {
-  return reinterpret_cast<Function*>(::dlsym(RTLD_DEFAULT, name));
-}
-
 }  // namespace
 
 SettlePass::SettlePass()
@@ -190,14 +184,15 @@ void close_at_python_exit(std::weak_ptr<Connection> connection) {
 
 void leave_python_at_its_exit() {
   static std::atomic<bool> asked{false};
-  if (asked.exchange(true)) return;
-  // The library does not link Python, so that C++ programs can do without it. These four have been
-  // in every Python 3; the state is an enumeration.
-  const auto initialized = find<int()>("Py_IsInitialized");
-  const auto acquire = find<int()>("PyGILState_Ensure");
-  const auto release = find<void(int)>("PyGILState_Release");
-  const auto run = find<int(const char*, void*)>("PyRun_SimpleStringFlags");
+  if (asked.load()) return;
+  // These four have been in every Python 3; the state is an enumeration.
+  const auto initialized = python_function<int()>("Py_IsInitialized");
+  const auto acquire = python_function<int()>("PyGILState_Ensure");
+  const auto release = python_function<void(int)>("PyGILState_Release");
+  const auto run = python_function<int(const char*, void*)>("PyRun_SimpleStringFlags");
+  // A program may start Python later: the next call looks again.
   if (!initialized || !acquire || !release || !run || initialized() == 0) return;
+  if (asked.exchange(true)) return;
   const int state = acquire();
   run("__import__('atexit').register(__import__('torch').ops.tinkex.stop_callbacks)", nullptr);
   release(state);

@@ -152,6 +152,15 @@ class OpsTest(unittest.TestCase):
         tokens, inputs = batch("still open")
         self.assertTrue(self.loss(client, tokens, inputs).isfinite())
 
+    def test_results_arrive_though_the_client_and_its_service_were_dropped(self):
+        def start(form):
+            sampler = ops.create_sampling_client(ops.connect(), self.model)
+            return getattr(ops, "sample" + form)(sampler, ops.encode_text("ab"), 16, 200,
+                                                 stop_tokens=[])
+
+        for form in ("_async", "_future"):
+            self.assertEqual([len(tokens) for tokens in start(form).wait()[0]], [200] * 16)
+
     def test_state_is_saved_and_loaded(self):
         client = self.client(5)
         tokens, inputs = batch("remember me")

@@ -11,6 +11,7 @@
 #include <torch/version.h>
 
 #include <cmath>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -397,15 +398,22 @@ TEST_F(OpsTest, ClientsRefuseToBePickledWithAdvice) {
   }
 }
 
-TEST_F(OpsTest, DroppedClientIsReleasedByTheReaperAndReleasesItsLease) {
+TEST_F(OpsTest, DroppedClientAndItsLeaseAreReleasedByTheReaperAlone) {
+  std::promise<void> go_on;
+  drop_later(std::shared_ptr<void>(nullptr, [&go_on](void*) { go_on.get_future().wait(); }));
   auto lease = std::make_shared<int>(0);
-  std::weak_ptr<int> watch = lease;
+  const std::weak_ptr<int> watched_lease = lease;
+  const std::weak_ptr<FakeTraining> watched = fake_;
   client_ = IValue(c10::make_intrusive<ScriptTrainingClient>(TrainingClient(fake_), lease));
   lease.reset();
-  EXPECT_FALSE(watch.expired());
+  fake_.reset();
   client_ = IValue();
+  EXPECT_FALSE(watched.expired());
+  EXPECT_FALSE(watched_lease.expired());
+  go_on.set_value();
   wait_until_dropped();
-  EXPECT_TRUE(watch.expired());
+  EXPECT_TRUE(watched.expired());
+  EXPECT_TRUE(watched_lease.expired());
 }
 
 TEST(TextOpsTest, TextBecomesBytesAndComesBack) {

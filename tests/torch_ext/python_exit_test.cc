@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -37,7 +38,7 @@ using Clock = std::chrono::steady_clock;
                  .description = "",
                  .data_dir = "",
                  .backend = {}});
-  close_at_python_exit(connection);
+  close_at_exit(connection);
   leave_python();
   if (!gone) ::_exit(1);
   ::_exit(Clock::now() - *gone >= std::chrono::milliseconds(40) ? 0 : 2);
@@ -46,6 +47,30 @@ using Clock = std::chrono::steady_clock;
 TEST(PythonExitTest, WhoBeginsAWaitDuringTheExitIsGivenTheTimeToComeBack) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");  // in a process of its own
   EXPECT_EXIT(leave_while_somebody_comes_and_goes(), testing::ExitedWithCode(0), "");
+}
+
+/// Ends with 0 if the service of a connection that is still held is closed by then.
+[[noreturn]] void exit_with_an_open_service() {
+  static std::atomic<bool> finished{false};
+  std::atexit([] { ::_exit(finished ? 0 : 1); });  // the first to be registered runs last
+  auto& tinker = *new mocks::TinkerScript;
+  tinker.server().handle("POST", mocks::TinkerScript::path("sessions/session-1/finish"),
+                         [](const auto&) {
+                           finished = true;
+                           return mocks::Reply::json("{}");
+                         });
+  const auto& connection = *new std::shared_ptr<Connection>(
+      new Connection{.service = ServiceClient::connect(tinker.options()).value(),
+                     .description = "",
+                     .data_dir = "",
+                     .backend = {}});
+  close_at_exit(connection);
+  std::exit(2);
+}
+
+TEST(PythonExitTest, ProgramWithoutPythonClosesWhatIsOpenWhenItExits) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // in a process of its own
+  EXPECT_EXIT(exit_with_an_open_service(), testing::ExitedWithCode(0), "");
 }
 
 /// Ends with 0 if Python, which starts behind the first of three calls, was asked once.

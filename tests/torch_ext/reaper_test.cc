@@ -2,11 +2,14 @@
 
 #include "torch_ext/ops/reaper.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <future>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "tests/torch_ext/fake_connections.h"
@@ -29,6 +32,24 @@ TEST(ReaperTest, ForkedChildGivesUpWhatItsParentMadeAndDropsWhatItMade) {
         _exit(2);
       },
       testing::ExitedWithCode(0), "");
+}
+
+TEST(ReaperTest, WhatADroppedObjectGivesAwayIsDroppedWithIt) {
+  std::string order;
+  std::promise<void> go_on;
+  drop_later(std::shared_ptr<void>(nullptr, [&go_on](void*) { go_on.get_future().wait(); }));
+  const auto noted = [&order](char name) {
+    return std::shared_ptr<int>(new int(0), [&order, name](const int* object) {
+      delete object;
+      order += name;
+    });
+  };
+  drop_later(std::make_pair(dropped_later(noted('a')), dropped_later(noted('b'))));
+  drop_later(noted('c'));
+  go_on.set_value();
+  wait_until_dropped();
+  EXPECT_THAT(order, testing::EndsWith("c"));
+  EXPECT_EQ(order.size(), 3u);
 }
 
 /// Makes a client with `make(lease)` in a process that has dropped nothing yet, and drops it in a

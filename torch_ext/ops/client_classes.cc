@@ -252,16 +252,22 @@ void make_traceable() {
 ScriptService::ScriptService(Connection connection)
     : connection_(std::make_shared<Connection>(std::move(connection))) {
   prepare_to_drop();
-  close_at_python_exit(connection_);
+  close_at_exit(connection_);
 }
 
 ScriptService::~ScriptService() { drop_later(std::move(connection_), process_); }
 
 ServiceClient& ScriptService::client() { return connection_->service; }
 
+std::shared_ptr<const void> ScriptService::lease() const {
+  return dropped_later(connection_, process_);
+}
+
 ScriptTrainingClient::ScriptTrainingClient(TrainingClient client, std::shared_ptr<const void> lease,
                                            ChunkLimits limits)
-    : client_(std::move(client)), lease_(std::move(lease)), limits_(limits) {
+    : client_(std::move(client)),
+      lease_(dropped_later(std::move(lease), process_)),
+      limits_(limits) {
   prepare_to_drop();
 }
 
@@ -270,7 +276,7 @@ ScriptTrainingClient::~ScriptTrainingClient() {
 }
 
 ScriptSamplingClient::ScriptSamplingClient(SamplingClient client, std::shared_ptr<const void> lease)
-    : client_(std::move(client)), lease_(std::move(lease)) {
+    : client_(std::move(client)), lease_(dropped_later(std::move(lease), process_)) {
   prepare_to_drop();
 }
 

@@ -4,8 +4,9 @@
 // SamplingClient}. A C++ program that links the ops gets a client out of an IValue with
 // `value.toCustomClass<ScriptTrainingClient>()->client()`.
 //
-// Lifetime. A client made from a service keeps the service open, so a script may drop the Service
-// and go on with the client. Destructors neither join nor wait (see reaper.h); close() does.
+// Lifetime. A client made from a service keeps the service open, and so does each call until it is
+// settled (remote_op.h): a script may drop the Service and go on with the client, and drop both and
+// wait for the result. Destructors neither join nor wait (see reaper.h); close() does.
 //
 // Pickling. A Service keeps its address and folder, never the key, and connects anew when it is
 // loaded, with the key of the environment. Clients belong to a live session and refuse.
@@ -36,8 +37,8 @@ class ScriptService final : public torch::CustomClassHolder {
 
   const Connection& connection() const { return *connection_; }
   ServiceClient& client();
-  /// What clients hold to keep the service open.
-  std::shared_ptr<const void> lease() const { return connection_; }
+  /// What clients and calls hold to keep the service open. May be dropped on any thread.
+  std::shared_ptr<const void> lease() const;
 
  private:
   const internal::ProcessMark process_;
@@ -53,6 +54,7 @@ class ScriptTrainingClient final : public torch::CustomClassHolder {
   ~ScriptTrainingClient() override;
 
   TrainingClient& client() { return client_; }
+  /// What keeps the service open. May be dropped on any thread.
   const std::shared_ptr<const void>& lease() const { return lease_; }
   const ChunkLimits& limits() const { return limits_; }
   /// For remote_model_ops.h.
@@ -73,6 +75,8 @@ class ScriptSamplingClient final : public torch::CustomClassHolder {
   ~ScriptSamplingClient() override;
 
   SamplingClient& client() { return client_; }
+  /// As that of a ScriptTrainingClient.
+  const std::shared_ptr<const void>& lease() const { return lease_; }
 
  private:
   const internal::ProcessMark process_;

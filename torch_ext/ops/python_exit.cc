@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -178,7 +179,10 @@ void leave_python() {
   if (here.waiting.was_busy()) here.waiting.pause(kWayBack);  // who has left just before
 }
 
-void close_at_python_exit(std::weak_ptr<Connection> connection) {
+void close_at_exit(std::weak_ptr<Connection> connection) {
+  static const int registered =
+      std::atexit([] { ProcessExit::of_this_process().services.close_all(); });
+  (void)registered;
   ProcessExit::of_this_process().services.add(std::move(connection));
 }
 

@@ -57,7 +57,8 @@ void leave_python();
 /// has not been asked before.
 void leave_python_at_its_exit();
 
-/// What leave_python() closes.
-void close_at_python_exit(std::weak_ptr<Connection> connection);
+/// What leave_python() closes. A process without Python closes it when it exits: calls that nobody
+/// holds any more may keep it open, and their threads must not outlive static variables.
+void close_at_exit(std::weak_ptr<Connection> connection);
 
 }  // namespace tinkex::torch_ext

@@ -21,6 +21,9 @@ using tinkex::internal::MutexLock;
 
 constexpr std::chrono::seconds kExitPatience{5};
 
+/// Whether this is the thread of a Reaper.
+thread_local bool on_reaper = false;
+
 class Reaper {
  public:
   /// That of this process: a child of fork has a thread of its own. Never destroyed: objects may
@@ -75,6 +78,7 @@ class Reaper {
   }
 
   [[noreturn]] void run() TINKEX_EXCLUDES(mutex_) {
+    on_reaper = true;
     for (;;) {
       std::shared_ptr<const void> object = next();
       object.reset();  // outside the lock: this is the part that may wait
@@ -109,12 +113,21 @@ void drop_later(std::shared_ptr<const void> object, internal::ProcessMark made_i
   try {
     if (made_in.in_forked_child()) {
       new std::shared_ptr<const void>(std::move(object));
-    } else {
+    } else if (!on_reaper) {  // who waits for what was queued waits for all of it
       Reaper::instance().add(std::move(object));
     }
   } catch (...) {
     // No thread or no memory: the object is dropped here, which may wait, but loses nothing.
   }
+}
+
+std::shared_ptr<const void> dropped_later(std::shared_ptr<const void> object,
+                                          internal::ProcessMark made_in) {
+  if (!object) return nullptr;
+  const void* const address = object.get();
+  return {address, [held = std::move(object), made_in](const void*) mutable {
+            drop_later(std::move(held), made_in);
+          }};
 }
 
 void wait_until_dropped() { Reaper::drain_if_there(std::chrono::hours(1)); }

@@ -11,7 +11,8 @@ namespace tinkex::torch_ext {
 /// dropped later calls it first. Throws if there is no memory or no thread to be had.
 void prepare_to_drop();
 
-/// Drops `object` on a thread of the library's own, soon; does not wait.
+/// Drops `object` on a thread of the library's own, soon; does not wait. What that thread drops
+/// takes along at once what it gives away itself.
 ///
 /// Why: the destructor of a script class runs wherever the last reference goes, in Python under the
 /// interpreter's lock. Dropping the last handle of a service there would join its threads, which
@@ -32,6 +33,11 @@ void drop_later(T value, internal::ProcessMark made_in = {}) noexcept {
     // Out of memory: `value` is dropped here, which may wait, but loses nothing.
   }
 }
+
+/// A pointer to `object` whose last copy may be dropped on any thread, one of the service's own
+/// included: `object` then goes to drop_later. Null if `object` is.
+std::shared_ptr<const void> dropped_later(std::shared_ptr<const void> object,
+                                          internal::ProcessMark made_in = {});
 
 /// Waits until everything queued before has been dropped. For tests.
 void wait_until_dropped();

@@ -4,7 +4,6 @@
 
 #include "torch_ext/error_bridge.h"
 #include "torch_ext/ops/python_exit.h"
-#include "torch_ext/ops/reaper.h"
 #include "torch_ext/ops/remote_op.h"
 #include "torch_ext/remote/explain.h"
 #include "torch_ext/remote/graph.h"
@@ -29,14 +28,10 @@ auto with_state(const TrainingPtr& client, const at::Tensor& anchor, bool pipeli
         "anchor was computed from other tensors, so that backward() leaves it no gradient; give "
         "the torch.nn.Parameter itself, which is kept with the client"));
   }
-  // The last of a graph may be dropped under Python's lock, which the end of a service must not be.
-  std::shared_ptr<const void> lease(
-      client->lease().get(), [held = client->lease(), here = tinkex::internal::ProcessMark()](
-                                 auto) mutable { drop_later(std::move(held), here); });
   const WaitPass pass;
   try {
     return use(std::make_shared<remote::TrainingState>(
-        client->client(), anchor, pipelined, std::move(lease), client->ledger(),
+        client->client(), anchor, pipelined, client->lease(), client->ledger(),
         [] { return std::make_shared<WaitPass>(); }));
   } catch (const Error& error) {
     throw_error(error);

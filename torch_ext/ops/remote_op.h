@@ -5,6 +5,7 @@
 #include <ATen/core/stack.h>
 #include <torch/library.h>
 
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -21,6 +22,16 @@ Future<T> unless_refused(Future<T> future) {
   const Result<T>& result = future.cell()->result();
   if (!result && result.error().code() == ErrorCode::kInvalidArgument) throw_error(result.error());
   return future;
+}
+
+/// What keeps the service of an op's first argument open; null if that has none.
+template <class First, class... Rest>
+std::shared_ptr<const void> lease_of(const First& first, const Rest&...) {
+  if constexpr (requires { first->lease(); }) {
+    return first->lease();
+  } else {
+    return nullptr;
+  }
 }
 
 /// `start` is a function that checks and converts its arguments, sends, and returns a Future<T>. It
@@ -40,7 +51,7 @@ struct RemoteOp<start, Future<T> (*)(Args...)> {
 
   static c10::intrusive_ptr<Pending<T>> async(Args... args) {
     const WaitPass pass;
-    return c10::make_intrusive<Pending<T>>(start(std::forward<Args>(args)...));
+    return c10::make_intrusive<Pending<T>>(started(std::forward<Args>(args)...));
   }
 
   /// Boxed by hand: LibTorch aborts on an unboxed kernel that returns a Future.
@@ -53,14 +64,23 @@ struct RemoteOp<start, Future<T> (*)(Args...)> {
  private:
   static Result<T> result_of(Args... args) {
     const WaitPass pass;
-    return start(std::forward<Args>(args)...).get();
+    return started(std::forward<Args>(args)...).get();
+  }
+
+  /// Keeps the service until the call is settled: its end would end the call, and who has dropped
+  /// the client, and perhaps the handle, has not asked for that.
+  static Future<T> started(Args... args) {
+    std::shared_ptr<const void> lease = lease_of(args...);
+    Future<T> future = start(std::forward<Args>(args)...);
+    if (lease) future.cell()->on_ready([lease = std::move(lease)](auto&) {});
+    return future;
   }
 
   template <std::size_t... I>
   static auto from_stack(torch::jit::Stack& stack, std::index_sequence<I...>) {
     const WaitPass pass;
     return to_ivalue_future(
-        start(torch::jit::peek(stack, I, sizeof...(I)).template to<std::decay_t<Args>>()...));
+        started(torch::jit::peek(stack, I, sizeof...(I)).template to<std::decay_t<Args>>()...));
   }
 };
 

@@ -35,14 +35,6 @@ Future<LeasedSampler> leased(Future<SamplingClient> client, const ServicePtr& se
       });
 }
 
-/// Keeps the service until `future` is settled: its end would end the call.
-template <class T>
-Future<T> held_open(Future<T> future, const ServicePtr& service) {
-  return unless_refused(std::move(future)).then([lease = service->lease()](Result<T> result) {
-    return result;
-  });
-}
-
 }  // namespace
 
 ServicePtr connect_service(const std::string& base_url, const std::string& api_key,
@@ -96,7 +88,7 @@ Future<LeasedSampler> start_create_sampling_client(const ServicePtr& service,
 }
 
 Future<Unit> start_delete_checkpoint(const ServicePtr& service, const std::string& path) {
-  return held_open(service->client().delete_checkpoint(path), service);
+  return unless_refused(service->client().delete_checkpoint(path));
 }
 
 void register_service_kernels(torch::Library& library) {

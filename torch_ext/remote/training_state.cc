@@ -24,20 +24,6 @@ double shown_by(const at::Tensor& gradient) {
   return gradient.defined() ? number(gradient) / kStandIn : 0;
 }
 
-/// Waits for `sent`, tells `end` and gives the value. On an executor thread, where nobody can wait,
-/// the call goes on and is watched; how it ends then, the caller has not heard.
-template <class T, class End>
-T wait_for(GradientLedger& ledger, Future<T> sent, const End& end) {
-  const Result<T>& result = sent.get();
-  if (!result && result.error().code() == ErrorCode::kWouldDeadlock) {
-    Error error = result.error();
-    (void)ledger.watch(std::move(sent), end, Report::kNextCall);
-    throw std::move(error).with_context("the call was sent, but cannot be waited for here");
-  }
-  end(ledger, result, Report::kCaller);
-  return std::move(sent).get().value();
-}
-
 /// Calls `touch`, which reads or writes the anchor's gradient, unless the caller has left this call
 /// to another thread and has given it up: then the gradient is his own again. Who gives it up
 /// meanwhile waits for the end of `touch`. False: it was not called.
@@ -68,6 +54,18 @@ Error frozen(const char* what) {
 at::Tensor new_anchor() {
   const c10::InferenceMode off(false);  // a tensor that is made within it never has a gradient
   return at::zeros({1}, at::kDouble).requires_grad_(true);
+}
+
+template <class T, class End>
+T TrainingState::wait_for(Future<T> sent, const End& end) {
+  const Result<T>& result = sent.get();
+  if (!result && result.error().code() == ErrorCode::kWouldDeadlock) {
+    Error error = result.error();
+    (void)watch(std::move(sent), end, Report::kNextCall);
+    throw std::move(error).with_context("the call was sent, but cannot be waited for here");
+  }
+  end(*ledger_, result, Report::kCaller);
+  return std::move(sent).get().value();
 }
 
 /// The failure may be that of a step.
@@ -122,10 +120,10 @@ void TrainingState::backward(std::span<const Datum> data, const Graphs& graphs) 
   const auto end = end_of_pass(ticket);
   // What is refused at once is told at once.
   if (pipelined_ && !sent.ready()) {
-    (void)ledger_->watch(std::move(sent), end, Report::kNextCall);
+    (void)watch(std::move(sent), end, Report::kNextCall);
     return;
   }
-  wait_for(*ledger_, std::move(sent), end);
+  wait_for(std::move(sent), end);
 }
 
 std::pair<ForwardBackwardOutput, Ticket> TrainingState::loss(std::span<const Datum> data,
@@ -138,7 +136,7 @@ std::pair<ForwardBackwardOutput, Ticket> TrainingState::loss(std::span<const Dat
   ledger_->check_known().value();
   auto [sent, ticket] = ledger_->send_pass(
       [&] { return client_.forward_backward(data, loss_fn, config); }, {.open = true});
-  return {wait_for(*ledger_, std::move(sent), end_of_pass(ticket)), ticket};
+  return {wait_for(std::move(sent), end_of_pass(ticket)), ticket};
 }
 
 Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Datum> data,
@@ -149,7 +147,7 @@ Future<ForwardBackwardOutput> TrainingState::forward_backward(std::span<const Da
   ledger_->check_known().value();
   auto [sent, ticket] =
       ledger_->send_pass([&] { return client_.forward_backward(data, loss_fn, config); }, {});
-  return ledger_->watch(std::move(sent), end_of_pass(ticket), Report::kCaller);
+  return watch(std::move(sent), end_of_pass(ticket), Report::kCaller);
 }
 
 std::optional<Ticket> TrainingState::begin_step() {
@@ -171,11 +169,11 @@ std::optional<OptimStepResponse> TrainingState::step(const AdamParams& params) {
   Future<OptimStepResponse> sent = ledger_->send_change(
       *ticket, [&] { return client_.optim_step(params); }, end);
   if (pipelined_) {
-    (void)ledger_->watch(std::move(sent), end, Report::kNextCall);
+    (void)watch(std::move(sent), end, Report::kNextCall);
     return std::nullopt;
   }
   try {
-    return wait_for(*ledger_, std::move(sent), end);
+    return wait_for(std::move(sent), end);
   } catch (const Error&) {
     restore_anchor();  // a step that was not taken leaves its gradient
     throw;
@@ -188,14 +186,13 @@ Future<OptimStepResponse> TrainingState::step_async(const AdamParams& params) {
   const auto end = end_of_step(*ticket);
   Future<OptimStepResponse> sent = ledger_->send_change(
       *ticket, [&] { return client_.optim_step(params); }, end);
-  return ledger_->watch(std::move(sent), end, Report::kCaller);
+  return watch(std::move(sent), end, Report::kCaller);
 }
 
 void TrainingState::load_state(const std::string& path, bool with_optimizer) {
   const Ticket ticket = ledger_->begin_change();
   const auto end = end_of_load(ticket);
-  wait_for(*ledger_,
-           ledger_->send_change(
+  wait_for(ledger_->send_change(
                ticket, [&] { return client_.load_state(path, with_optimizer); }, end),
            end);
   accept_server_gradient();

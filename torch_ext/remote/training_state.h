@@ -89,6 +89,23 @@ class TrainingState {
   void synchronize();
 
  private:
+  /// GradientLedger::watch() of a call that may outlive the model, and keeps its service until
+  /// then. Lets go of it before the result is told: a program may end with that.
+  template <class T, class End>
+  Future<T> watch(Future<T> sent, const End& end, Report report) {
+    const auto held = std::make_shared<std::shared_ptr<const void>>(lease_);
+    return ledger_->watch(
+        std::move(sent),
+        [end, held](GradientLedger& ledger, const auto& result, Report heard) {
+          end(ledger, result, heard);
+          held->reset();
+        },
+        report);
+  }
+  /// Waits for `sent`, tells `end` and gives the value. On an executor thread, where nobody can
+  /// wait, the call goes on and is watched; how it ends then, the caller has not heard.
+  template <class T, class End>
+  T wait_for(Future<T> sent, const End& end);
   /// Throws what an earlier call left, and if the anchor's value was changed: an optimizer of
   /// LibTorch's was given it.
   void check_before();

@@ -26,7 +26,7 @@ class Service(Native):
     """A connection to a server, or to the embedded backend in this process. Thread-safe.
 
     ``connect`` makes one. Use it in a ``with`` statement, or call ``close``; what is open when the
-    interpreter ends is closed then. Clients keep it open.
+    interpreter ends is closed then. Clients keep it open, and so does each call until it has its result.
 
     Pickling keeps the address and the folder, never the key: what is unpickled is a new connection,
     with the key of the environment.

@@ -25,11 +25,13 @@ Result<Connection> connect_to_server(ClientOptions options) {
                     .embedded = false,
                     .description = std::move(description),
                     .data_dir = {},
+                    .base_models = {},
                     .backend = {}};
 }
 
 Result<Connection> connect_to_embedded(ClientOptions client, local::BackendOptions backend) {
   const std::string data_dir = backend.data_dir.string();
+  std::vector<std::filesystem::path> base_models = backend.base_models;
   // A key of the right form, so that one in the environment, meant for a server, is not used.
   backend.api_key = "tml-embedded";
   client.api_key = backend.api_key;
@@ -48,6 +50,7 @@ Result<Connection> connect_to_embedded(ClientOptions client, local::BackendOptio
                     .embedded = true,
                     .description = "the embedded backend in this process",
                     .data_dir = data_dir,
+                    .base_models = std::move(base_models),
                     .backend = *started};
 }
 

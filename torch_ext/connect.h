@@ -1,7 +1,9 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tinkex/error.h"
 #include "tinkex/options.h"
@@ -44,6 +46,8 @@ struct Connection {
   std::string description;
   /// The embedded backend's folder as it was given; empty for a temporary one or for a server.
   std::string data_dir;
+  /// The embedded backend's models from files, as they were given.
+  std::vector<std::filesystem::path> base_models;
   /// The embedded backend, for the functions of torch_ext/adapter.h. Does not keep it.
   std::weak_ptr<local::Backend> backend;
 };

@@ -3,12 +3,14 @@
 import copy
 import inspect
 import os
+import pathlib
 import pickle
 import re
 import subprocess
 import sys
 import tempfile
 import unittest
+from typing import List
 from unittest import mock
 
 import numpy
@@ -19,6 +21,7 @@ import tinkex_torch
 from tinkex_torch import _arguments
 
 MODEL = "tinkex/tiny"
+FOLDER = pathlib.Path("tests/torch_ext/local/testdata/models/llama")
 
 
 def batch(*texts):
@@ -335,6 +338,35 @@ class ClientTest(unittest.TestCase):
         for each in (client, client.optim_step_async()):
             with self.assertRaisesRegex(tinkex_torch.InvalidArgument, "cannot be pickled"):
                 pickle.dumps(each)
+
+
+class BaseModelsTest(unittest.TestCase):
+    def test_a_model_from_a_folder_is_trained_in_this_process(self):
+        with tinkex_torch.connect_embedded(base_models=[FOLDER]) as service:
+            self.assertIn("llama", service.supported_models())
+            client = service.create_lora_training_client("llama", 4, seed=1)
+            tokens, inputs = [[5, 6, 7, 8]], {"target_tokens": [[6, 7, 8, 9]]}
+            losses = []
+            for _ in range(5):
+                losses.append(client.forward_backward(tokens, inputs).metrics["loss:sum"].item())
+                client.optim_step(1e-2)
+            self.assertLess(losses[-1], losses[0])
+            with copy.deepcopy(service) as again:
+                self.assertIn("llama", again.supported_models())
+
+    def test_scripts_and_connect_take_models_from_files_too(self):
+        @torch.jit.script
+        def models(folder: str) -> List[str]:
+            service = torch.ops.tinkex.connect("", "", "", [folder])
+            return torch.ops.tinkex.supported_models(service)
+
+        self.assertIn("llama", models(str(FOLDER)))
+        with tinkex_torch.connect(base_models=[str(FOLDER)]) as service:
+            self.assertIn("llama", service.supported_models())
+
+    def test_a_model_that_is_not_there_is_named(self):
+        with self.assertRaisesRegex(tinkex_torch.Error, "nowhere"):
+            tinkex_torch.connect(base_models=["/nowhere"])
 
 
 class SecretTest(unittest.TestCase):

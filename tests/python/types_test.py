@@ -33,6 +33,10 @@ class TypesTest(unittest.TestCase):
                    lambda: tinkex_torch.connect_embedded(3))
         self.wrong("data_dir is a float, expected a str or a path",
                    lambda: tinkex_torch.connect(data_dir=0.5))
+        for paths, told in (("a.gguf", "base_models is a str, expected a list of paths"),
+                            ([3], r"base_models\[0\] is a int, expected a str or a path")):
+            for connect in (tinkex_torch.connect, tinkex_torch.connect_embedded):
+                self.wrong(told, lambda: connect(base_models=paths))
         self.wrong("text is a bytes, expected a str", lambda: tinkex_torch.encode_text(b"bytes"))
 
     def test_training_names_values_of_another_type(self):

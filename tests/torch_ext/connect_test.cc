@@ -8,6 +8,7 @@
 
 #include "torch_ext/local/local_server.h"
 #include "torch_ext/ops/client_classes.h"
+#include "torch_ext/ops/connect_ops.h"
 #include "torch_ext/ops/service_ops.h"
 
 namespace tinkex::torch_ext {
@@ -101,11 +102,25 @@ TEST_F(ConnectTest, UnusableDataFolderIsAnIoErrorThatNamesIt) {
   EXPECT_THAT(connection.error().message(), HasSubstr("/proc/no-such-folder"));
 }
 
+TEST_F(ConnectTest, PickledServiceKeepsTheModelsFromFilesThatItHas) {
+  const std::string model = "tests/torch_ext/local/testdata/models/llama";
+  const c10::IValue service(connect_embedded("", c10::List<std::string>({model})));
+  const auto call = [&service](const std::string& method) {
+    return service.toObject()->type()->getMethod(method)({service});
+  };
+  const c10::IValue state = call("__getstate__");
+  const c10::IValue models = state.toTupleRef().elements().at(3);
+  ASSERT_EQ(models.toListRef().size(), 1u);
+  EXPECT_EQ(models.toListRef()[0].toStringRef(), model);
+  call("close");
+}
+
 TEST_F(ConnectTest, PickledServiceKeepsItsAddressAndNeverItsKey) {
   local::LocalServerOptions options;
   options.backend.api_key = "tml-very-secret";
   const auto server = local::LocalServer::start(std::move(options)).value();
-  const c10::IValue service(connect_service(server->base_url(), "tml-very-secret", ""));
+  const c10::IValue service(
+      connect_service(server->base_url(), "tml-very-secret", "", {}));
   const auto call = [&service](const std::string& method) {
     return service.toObject()->type()->getMethod(method)({service});
   };

@@ -5,9 +5,11 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "torch_ext/connect.h"
 #include "torch_ext/error_bridge.h"
+#include "torch_ext/ops/connect_ops.h"
 #include "torch_ext/ops/python_exit.h"
 #include "torch_ext/ops/python_lock.h"
 #include "torch_ext/ops/reaper.h"
@@ -21,22 +23,22 @@ namespace {
 
 using torch::arg;
 
-/// What a pickled Service remembers: embedded, base URL, folder of the embedded backend.
-using ServiceState = std::tuple<bool, std::string, std::string>;
+/// What a pickled Service remembers: embedded, base URL, folder and models of the embedded backend.
+using ServiceState = std::tuple<bool, std::string, std::string, c10::List<std::string>>;
 
 ServiceState settings_of(const ServicePtr& service) {
   const Connection& connection = service->connection();
+  c10::List<std::string> models;
+  for (const auto& path : connection.base_models) models.push_back(path.string());
   return {connection.embedded, connection.embedded ? "" : connection.service.options().base_url,
-          connection.data_dir};
+          connection.data_dir, std::move(models)};
 }
 
 ServicePtr service_from(ServiceState state) {
-  auto& [embedded, base_url, data_dir] = state;
+  auto& [embedded, base_url, data_dir, base_models] = state;
   leave_python_at_its_exit();
-  ConnectOptions options;
+  ConnectOptions options = to_connect_options(base_url, "", data_dir, base_models);
   options.where = embedded ? Backend::kEmbedded : Backend::kServer;
-  options.client.base_url = base_url;
-  options.embedded.data_dir = data_dir;
   // Who unpickles a Service by itself holds Python's lock, as nobody does who calls an op. Released
   // before the pass, which may hold this thread back for good.
   const WithoutPythonLock released;
@@ -157,7 +159,8 @@ void register_service_class(torch::Library& library) {
   using Delete = RemoteOp<&start_delete_checkpoint>;
   library.class_<ScriptService>("Service")
       .def(torch::init(&connect_service), "",
-           {arg("base_url") = "", arg("api_key") = "", arg("data_dir") = ""})
+           {arg("base_url") = "", arg("api_key") = "", arg("data_dir") = "",
+            arg("base_models") = arg::none()})
       .def("session_id", [](const ServicePtr& self) { return self->client().session_id(); })
       .def("description", [](const ServicePtr& self) { return self->connection().description; })
       .def("embedded", [](const ServicePtr& self) { return self->connection().embedded; })

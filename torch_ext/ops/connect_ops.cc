@@ -22,18 +22,23 @@ Result<ServicePtr> make_service(ConnectOptions options) {
 }  // namespace
 
 ConnectOptions to_connect_options(const std::string& base_url, const std::string& api_key,
-                                  const std::string& data_dir) {
+                                  const std::string& data_dir,
+                                  const Optional<c10::List<std::string>>& base_models) {
   ConnectOptions options;
   options.client.base_url = base_url;
   options.client.api_key = api_key;
   options.embedded.data_dir = data_dir;
+  if (!base_models) return options;
+  for (const std::string& path : base_models->vec())
+    options.embedded.base_models.emplace_back(path);
   return options;
 }
 
 Future<ServicePtr> start_connect(const std::string& base_url, const std::string& api_key,
-                                 const std::string& data_dir) {
+                                 const std::string& data_dir,
+                                 const Optional<c10::List<std::string>>& base_models) {
   leave_python_at_its_exit();
-  ConnectOptions options = to_connect_options(base_url, api_key, data_dir);
+  ConnectOptions options = to_connect_options(base_url, api_key, data_dir, base_models);
   const auto cell = std::make_shared<tinkex::internal::ResultCell<ServicePtr>>(nullptr);
   try {
     std::thread thread([cell, options = std::move(options)]() mutable {
@@ -48,11 +53,11 @@ Future<ServicePtr> start_connect(const std::string& base_url, const std::string&
   return Future<ServicePtr>(cell);
 }
 
-ServicePtr connect_embedded(const std::string& data_dir) {
+ServicePtr connect_embedded(const std::string& data_dir,
+                            const Optional<c10::List<std::string>>& base_models) {
   leave_python_at_its_exit();
-  ConnectOptions options;
+  ConnectOptions options = to_connect_options("", "", data_dir, base_models);
   options.where = Backend::kEmbedded;
-  options.embedded.data_dir = data_dir;
   const WaitPass pass;
   return value_or_throw(make_service(std::move(options)));
 }

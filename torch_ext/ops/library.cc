@@ -30,7 +30,7 @@
 #define TRAINING CLASS("TrainingClient")
 #define SAMPLING CLASS("SamplingClient")
 
-#define CONNECT "(str base_url=\"\", str api_key=\"\", str data_dir=\"\")"
+#define CONNECT "(str base_url=\"\", str api_key=\"\", str data_dir=\"\", str[]? base_models=None)"
 
 #define BATCH                                                      \
   "(" TRAINING                                                     \
@@ -90,7 +90,7 @@ constexpr const char* kRemoteOps[] = {
     "connect" CONNECT " -> " SERVICE,
     "connect_async" CONNECT " -> " CLASS("PendingService"),
     "connect_future" CONNECT " -> Future(" SERVICE ")",
-    "connect_embedded(str data_dir=\"\") -> " SERVICE,
+    "connect_embedded(str data_dir=\"\", str[]? base_models=None) -> " SERVICE,
     "supported_models(" SERVICE " service) -> str[]",
     "context_lengths(" SERVICE " service) -> Dict(str, int)",
     "create_lora_training_client" ADAPTER " -> " TRAINING,
@@ -301,4 +301,4 @@ const Registration registration;
 /// The number of the interface that the shared object offers to loaders; raised by changes to a
 /// schema that are not additions, with INTERFACE of the Python package, which compares the two. The
 /// only symbol of ours that it exports.
-extern "C" __attribute__((visibility("default"))) int tinkex_abi_version() { return 1; }
+extern "C" __attribute__((visibility("default"))) int tinkex_abi_version() { return 2; }

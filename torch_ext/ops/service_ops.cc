@@ -38,11 +38,12 @@ Future<LeasedSampler> leased(Future<SamplingClient> client, const ServicePtr& se
 }  // namespace
 
 ServicePtr connect_service(const std::string& base_url, const std::string& api_key,
-                           const std::string& data_dir) {
+                           const std::string& data_dir,
+                           const Optional<c10::List<std::string>>& base_models) {
   leave_python_at_its_exit();
   const WaitPass pass;
   return c10::make_intrusive<ScriptService>(
-      value_or_throw(connect(to_connect_options(base_url, api_key, data_dir))));
+      value_or_throw(connect(to_connect_options(base_url, api_key, data_dir, base_models))));
 }
 
 c10::List<std::string> supported_models(const ServicePtr& service) {

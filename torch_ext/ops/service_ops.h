@@ -16,9 +16,11 @@
 namespace tinkex::torch_ext {
 
 /// Blocks and throws on failure. Empty texts are filled from the environment; without a URL and a
-/// key the embedded backend is started, with `data_dir` as its folder.
+/// key the embedded backend is started, with `data_dir` as its folder and the models of
+/// `base_models` beside the built-in ones.
 ServicePtr connect_service(const std::string& base_url, const std::string& api_key,
-                           const std::string& data_dir);
+                           const std::string& data_dir,
+                           const Optional<c10::List<std::string>>& base_models);
 
 /// Both block and throw on failure.
 c10::List<std::string> supported_models(const ServicePtr& service);

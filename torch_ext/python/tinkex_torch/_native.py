@@ -16,7 +16,7 @@ _FOLDER = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.join(_FOLDER, "lib", "libtinkex_torch.so")
 
 # What tinkex_abi_version() of the library says whose ops this package calls.
-INTERFACE = 1
+INTERFACE = 2
 
 # What is neither in the wheel nor part of torch.
 _SYSTEM_PACKAGES = {"libcurl.so": "libcurl4"}

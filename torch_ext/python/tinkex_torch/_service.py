@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Sequence, TypeVar
 
 import torch
 
@@ -28,7 +28,7 @@ class Service(Native):
     ``connect`` makes one. Use it in a ``with`` statement, or call ``close``; what is open when the
     interpreter ends is closed then. Clients keep it open, and so does each call until it has its result.
 
-    Pickling keeps the address and the folder, never the key: what is unpickled is a new connection,
+    Pickling keeps the address, the folder and the models, never the key: what is unpickled is a new connection,
     with the key of the environment.
     """
 
@@ -165,8 +165,7 @@ class Service(Native):
             self.description, "closed" if self._closed else "open")
 
     def __reduce__(self) -> Any:
-        embedded, base_url, data_dir = self.native.__getstate__()[0]
-        return _connect_again, (embedded, base_url, data_dir)
+        return _connect_again, tuple(self.native.__getstate__()[0])
 
     def _close(self) -> None:
         self._closed = True
@@ -182,31 +181,40 @@ class Service(Native):
 
 
 def connect(
-    base_url: str = "", api_key: str = "", *, data_dir: str | os.PathLike[str] = ""
+    base_url: str = "",
+    api_key: str = "",
+    *,
+    data_dir: str | os.PathLike[str] = "",
+    base_models: Sequence[str | os.PathLike[str]] = (),
 ) -> Service:
     """Connects to a server, or starts an embedded backend in this process.
 
     What is empty is taken from TINKER_BASE_URL and TINKER_API_KEY. Without an address and a key in
     either place the embedded backend is used, which trains on this machine; ``data_dir`` is the
-    folder of its checkpoints, a temporary one if it is empty. With a key alone it is the hosted
+    folder of its checkpoints, a temporary one if it is empty, and ``base_models`` are models to load
+    beside the built-in ones: GGUF files or folders of Hugging Face's, each called after its folder,
+    or its file without the extension. A server has its own. With a key alone it is the hosted
     server. Waits for a few requests, and for a server that says when to ask again, as one does that
     loads its models: five minutes at most for each. Ctrl-C ends that.
 
     Raises ConnectionFailed if there is no server, Error with ``status`` if it refuses, InvalidArgument
-    for an address that is none.
+    for an address that is none, Error for a model that cannot be loaded.
     """
-    arguments = (to_text(base_url, "base_url"), to_text(api_key, "api_key"), _to_folder(data_dir))
+    arguments = (to_text(base_url, "base_url"), to_text(api_key, "api_key"),
+                 _to_path(data_dir, "data_dir"), _to_paths(base_models))
     return finish(start(torch.ops.tinkex.connect_async, Service, *arguments))
 
 
-def connect_embedded(data_dir: str | os.PathLike[str] = "") -> Service:
+def connect_embedded(
+    data_dir: str | os.PathLike[str] = "", *, base_models: Sequence[str | os.PathLike[str]] = ()
+) -> Service:
     """Starts an embedded backend in this process, whatever the environment says.
 
-    ``data_dir`` as in ``connect``.
+    ``data_dir`` and ``base_models`` as in ``connect``.
     """
-    folder = _to_folder(data_dir)
+    folder, models = _to_path(data_dir, "data_dir"), _to_paths(base_models)
     with translate_errors():
-        return Service(call_interruptibly(lambda: torch.ops.tinkex.connect_embedded(folder),
+        return Service(call_interruptibly(lambda: torch.ops.tinkex.connect_embedded(folder, models),
                                           lambda late: late.close()))
 
 
@@ -215,15 +223,21 @@ def _unload(late: Any) -> None:
     torch.ops.tinkex.unload_async(late)  # does not wait: it may be the main thread that gives up
 
 
-def _connect_again(embedded: bool, base_url: str, data_dir: str) -> Service:
+def _connect_again(embedded: bool, base_url: str, data_dir: str, models: list[str]) -> Service:
     """Unpickles a service. LibTorch's own way would hold the interpreter's lock meanwhile."""
-    return connect_embedded(data_dir) if embedded else connect(base_url)
+    return connect_embedded(data_dir, base_models=models) if embedded else connect(base_url)
 
 
-def _to_folder(data_dir: str | os.PathLike[str]) -> str:
-    if not isinstance(data_dir, (str, os.PathLike)):
-        raise wrong_type("data_dir is a %s, expected a str or a path" % type(data_dir).__name__)
-    return to_text(os.fspath(data_dir), "data_dir")
+def _to_path(path: str | os.PathLike[str], name: str) -> str:
+    if not isinstance(path, (str, os.PathLike)):
+        raise wrong_type("%s is a %s, expected a str or a path" % (name, type(path).__name__))
+    return to_text(os.fspath(path), name)
+
+
+def _to_paths(base_models: Sequence[str | os.PathLike[str]]) -> list[str]:
+    if isinstance(base_models, (str, os.PathLike)) or not isinstance(base_models, Sequence):
+        raise wrong_type("base_models is a %s, expected a list of paths" % type(base_models).__name__)
+    return [_to_path(path, "base_models[%d]" % i) for i, path in enumerate(base_models)]
 
 
 def _close_at_exit() -> None:

@@ -119,8 +119,7 @@ TEST_F(ConnectTest, PickledServiceKeepsItsAddressAndNeverItsKey) {
   local::LocalServerOptions options;
   options.backend.api_key = "tml-very-secret";
   const auto server = local::LocalServer::start(std::move(options)).value();
-  const c10::IValue service(
-      connect_service(server->base_url(), "tml-very-secret", "", {}));
+  const c10::IValue service(connect_service(server->base_url(), "tml-very-secret", "", {}));
   const auto call = [&service](const std::string& method) {
     return service.toObject()->type()->getMethod(method)({service});
   };

@@ -177,7 +177,12 @@ class ProcessTest(unittest.TestCase):
 
     def test_a_service_that_is_unpickled_at_the_exit_does_not_hold_it_up(self):
         self.check(run("""
-            import pickle, threading
+            import pickle, sys, threading
+            # A thread that PyTorch itself has take the lock as Python exits ends the process. So the
+            # other thread is not asked to give the lock, nor has PyTorch a reason to, as it has the
+            # first time: the main thread goes on when ours has left it.
+            sys.setswitchinterval(1000)
+            pickle.loads(pickle.dumps(service))
             begun = threading.Event()
 
             def begin():

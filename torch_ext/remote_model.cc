@@ -56,7 +56,8 @@ RemoteModelImpl::RemoteModelImpl(TrainingClient client, bool pipelined, ChunkLim
     : Module("RemoteModel"),
       limits_(limits),
       state_(std::make_shared<remote::TrainingState>(std::move(client), remote::new_anchor(),
-                                                     pipelined, std::move(lease))) {
+                                                     pipelined,
+                                                     remote::ServiceLease{std::move(lease)})) {
   register_parameter("anchor", state_->anchor());
 }
 

@@ -211,15 +211,24 @@ std::function<void()> RemoteTraining::aborter(
   };
 }
 
+/// Of two threads that save under one name, the one that is certain must be sent first.
+std::shared_ptr<Strand::Submission> RemoteTraining::open_save(SubmissionSpec spec,
+                                                              const SaveAs& save_as) {
+  const MutexLock lock(save_order_);
+  spec.done_before = saved_names_.add(info_.model_id, save_as.kind, save_as.name);
+  return strand_->open(std::move(spec));
+}
+
 template <class T>
 std::shared_ptr<Strand::Submission> RemoteTraining::open(SubmissionSpec spec,
                                                          const std::shared_ptr<ResultCell<T>>& cell,
-                                                         const CallOptions* call) {
+                                                         const CallOptions* call,
+                                                         const std::optional<SaveAs>& save_as) {
   const std::string what = spec.what;
   // Side by side, the number of accepted chunks does not tell which one comes next.
   const std::size_t total = spec.filler ? 1 : spec.total_chunks;
   const LastWordPtr last_word = spec.last_word;
-  auto submission = strand_->open(std::move(spec));
+  auto submission = save_as ? open_save(std::move(spec), *save_as) : strand_->open(std::move(spec));
   // Stopped before there was anything to abort.
   if (!cell->on_cancel(aborter(submission))) strand_->abort(submission, cancelled_by_caller());
   if (call == nullptr) return submission;
@@ -287,18 +296,7 @@ Future<T> RemoteTraining::submit_one(std::string_view path, std::string_view req
       .decode = [parse = std::move(parse)](const HttpResponse& reply) { return parse(reply.body); },
       .last_word = std::move(last_word)};
   SubmissionSpec spec = single_spec(service_, std::move(result), cell);
-  if (!save_as) {
-    strand_->add(open(std::move(spec), cell, call), std::move(body));
-    return future;
-  }
-  std::shared_ptr<Strand::Submission> submission;
-  {
-    // Of two threads that save under one name, the one that is certain must be sent first.
-    const MutexLock lock(save_order_);
-    spec.done_before = saved_names_.add(info_.model_id, save_as->kind, save_as->name);
-    submission = open(std::move(spec), cell, call);
-  }
-  strand_->add(submission, std::move(body));
+  strand_->add(open(std::move(spec), cell, call, save_as), std::move(body));
   return future;
 }
 

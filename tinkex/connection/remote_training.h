@@ -79,7 +79,9 @@ class RemoteTraining final : public TrainingConnection,
   template <class T>
   std::shared_ptr<Strand::Submission> open(SubmissionSpec spec,
                                            const std::shared_ptr<ResultCell<T>>& cell,
-                                           const CallOptions* call);
+                                           const CallOptions* call,
+                                           const std::optional<SaveAs>& save_as = std::nullopt);
+  std::shared_ptr<Strand::Submission> open_save(SubmissionSpec spec, const SaveAs& save_as);
 
   /// What cancelling a future means until the results are awaited: not to send the rest.
   std::function<void()> aborter(const std::shared_ptr<Strand::Submission>& submission) const;

@@ -31,7 +31,8 @@ auto with_state(const TrainingPtr& client, const at::Tensor& anchor, bool pipeli
   const WaitPass pass;
   try {
     return use(std::make_shared<remote::TrainingState>(
-        client->client(), anchor, pipelined, client->lease(), client->ledger(),
+        client->client(), anchor, pipelined,
+        remote::ServiceLease{client->lease(), /*kept_by_calls=*/true}, client->ledger(),
         [] { return std::make_shared<WaitPass>(); }));
   } catch (const Error& error) {
     throw_error(error);

@@ -29,6 +29,15 @@ struct Graphs {
   std::int64_t steps = 0;  ///< What the ledger said before the oldest was sent.
 };
 
+/// What keeps the service of a model open; null if somebody else does.
+struct ServiceLease {
+  std::shared_ptr<const void> service;
+  /// Whether calls that are under way keep it, too, when the model is dropped. Their threads may
+  /// let go of the last copy then, and the process may exit before: only for a lease whose owner
+  /// has made sure of both.
+  bool kept_by_calls = false;
+};
+
 /// A parameter for a remote model: float64, one element, 0.
 at::Tensor new_anchor();
 
@@ -44,10 +53,9 @@ at::Tensor new_anchor();
 class TrainingState {
  public:
   /// `anchor`: see new_anchor(). `pipelined`: backward passes and steps do not wait for their
-  /// results. `lease` keeps the service open. States of one model share its ledger. backward(),
+  /// results. States of one model share its ledger. backward(),
   /// which no kernel of an op is around, holds what `before_waiting` gives.
-  TrainingState(TrainingClient client, at::Tensor anchor, bool pipelined,
-                std::shared_ptr<const void> lease,
+  TrainingState(TrainingClient client, at::Tensor anchor, bool pipelined, ServiceLease lease,
                 std::shared_ptr<GradientLedger> ledger = std::make_shared<GradientLedger>(),
                 std::function<std::shared_ptr<const void>()> before_waiting = nullptr)
       : lease_(std::move(lease)),
@@ -89,11 +97,12 @@ class TrainingState {
   void synchronize();
 
  private:
-  /// GradientLedger::watch() of a call that may outlive the model, and keeps its service until
+  /// GradientLedger::watch() of a call that may outlive the model, and may keep its service until
   /// then. Lets go of it before the result is told: a program may end with that.
   template <class T, class End>
   Future<T> watch(Future<T> sent, const End& end, Report report) {
-    const auto held = std::make_shared<std::shared_ptr<const void>>(lease_);
+    const auto held = std::make_shared<std::shared_ptr<const void>>(
+        lease_.kept_by_calls ? lease_.service : nullptr);
     return ledger_->watch(
         std::move(sent),
         [end, held](GradientLedger& ledger, const auto& result, Report heard) {
@@ -114,7 +123,7 @@ class TrainingState {
   /// Makes the anchor's gradient show again what a refused step has left on the server.
   void restore_anchor();
 
-  std::shared_ptr<const void> lease_;
+  ServiceLease lease_;
   TrainingClient client_;
   const at::Tensor anchor_;
   const bool pipelined_;

@@ -21,21 +21,20 @@ Status check_counts(std::size_t datums, const NamedTensorLists& loss_fn_inputs) 
   return ok_status();
 }
 
-/// Why there are no token ids in the tensor, whatever `borrow` says of it; or an empty text.
-std::string reason_for_no_ids(const at::Tensor& tensor) {
-  if (!tensor.defined() || tensor.is_nested()) return {};
+/// That they are dense integers; the rest is for `borrow` to say.
+Status check_type_of_ids(const at::Tensor& tensor, TensorName name) {
+  if (!tensor.defined() || tensor.is_nested()) return ok_status();
   if (tensor.layout() != c10::kStrided) {
-    return "has a sparse layout, expected dense integer token ids; use to_dense()";
+    return invalid_argument(
+        name.text() + " has a sparse layout, expected dense integer token ids; use to_dense()");
   }
-  if (c10::isIntegralType(tensor.scalar_type(), /*includeBool=*/false)) return {};
-  return "has dtype " + dtype_name(tensor.scalar_type()) +
-         ", expected dense integer token ids; convert it with .to(torch.int64)";
+  if (c10::isIntegralType(tensor.scalar_type(), /*includeBool=*/false)) return ok_status();
+  return invalid_argument(name.text() + " has dtype " + dtype_name(tensor.scalar_type()) +
+                          ", expected dense integer token ids; convert it with .to(torch.int64)");
 }
 
 Status check_token_ids(const at::Tensor& tensor, TensorName name) {
-  if (const std::string reason = reason_for_no_ids(tensor); !reason.empty()) {
-    return invalid_argument(name.text() + " " + reason);
-  }
+  if (Status checked = check_type_of_ids(tensor, name); !checked) return checked;
   return check_has_data(tensor, name);
 }
 
@@ -52,9 +51,7 @@ Result<TensorData> read(const at::Tensor& tensor, TensorName name, Memory memory
 }
 
 Result<TensorData> read_token_ids(const at::Tensor& tensor, TensorName name, Memory memory) {
-  if (const std::string reason = reason_for_no_ids(tensor); !reason.empty()) {
-    return invalid_argument(name.text() + " " + reason);
-  }
+  if (Status checked = check_type_of_ids(tensor, name); !checked) return std::move(checked).error();
   return read(tensor, name, memory);
 }
 

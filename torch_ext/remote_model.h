@@ -97,8 +97,7 @@ struct LossBatch {
 
 class RemoteModelImpl final : public torch::nn::Module {
  public:
-  /// Creates a model on the connection's server; waits for it. Keeps the service open, as does each
-  /// call that does not wait until it is settled.
+  /// Creates a model on the connection's server; waits for it. Keeps the service open.
   RemoteModelImpl(const Connection& connection, RemoteModelOptions options);
   /// Goes on with a model that there is already. Its service must stay open. `pipelined` as above;
   /// `limits` are those of the service, for explain().

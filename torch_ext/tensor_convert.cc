@@ -119,10 +119,9 @@ std::vector<std::int64_t> index_vector(const at::Tensor& indices) {
 
 /// That the parts of a sparse CSR tensor, which are tensors themselves, can be read.
 Status check_parts(const at::Tensor& tensor, TensorName name) {
-  const auto check = [&](const at::Tensor& part, const char* which) -> Status {
-    const std::string reason = reason_without_data(part);
-    if (reason.empty()) return ok_status();
-    return invalid_argument(name.text() + "." + which + "() " + reason);
+  const auto check = [&](const at::Tensor& part, const char* which) {
+    const std::string label = name.text() + "." + which + "()";
+    return check_has_data(part, TensorName(std::string_view(label)));
   };
   if (Status values = check(tensor.values(), "values"); !values) return values;
   if (Status rows = check(tensor.crow_indices(), "crow_indices"); !rows) return rows;

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "torch_ext/connect.h"
 #include "torch_ext/error_bridge.h"
@@ -29,8 +30,8 @@ ConnectOptions to_connect_options(const std::string& base_url, const std::string
   options.client.api_key = api_key;
   options.embedded.data_dir = data_dir;
   if (!base_models) return options;
-  for (const std::string& path : base_models->vec())
-    options.embedded.base_models.emplace_back(path);
+  const std::vector<std::string> paths = base_models->vec();
+  options.embedded.base_models.assign(paths.begin(), paths.end());
   return options;
 }
 

@@ -53,8 +53,8 @@ at::Tensor new_anchor();
 class TrainingState {
  public:
   /// `anchor`: see new_anchor(). `pipelined`: backward passes and steps do not wait for their
-  /// results. States of one model share its ledger. backward(),
-  /// which no kernel of an op is around, holds what `before_waiting` gives.
+  /// results. States of one model share its ledger. backward(), which no kernel of an op is
+  /// around, holds what `before_waiting` gives.
   TrainingState(TrainingClient client, at::Tensor anchor, bool pipelined, ServiceLease lease,
                 std::shared_ptr<GradientLedger> ledger = std::make_shared<GradientLedger>(),
                 std::function<std::shared_ptr<const void>()> before_waiting = nullptr)

@@ -2,7 +2,6 @@
 
 // What the benchmarks of encoding share: requests of a batch chunk by chunk, and their floor.
 
-#include <chrono>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -12,13 +11,6 @@
 #include "tinkex/wire/codec.h"
 
 namespace tinkex::bench {
-
-/// What `work` takes.
-double seconds(auto&& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 /// The batch as a client cuts it by the default limits.
 std::vector<std::span<const Datum>> default_chunks(std::span<const Datum> data);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -21,6 +22,13 @@ struct Measurement {
   /// The latest heartbeat while the host held its lock, if it held one.
   std::optional<double> heartbeat_late_ms;
 };
+
+/// What `work` takes.
+double seconds(auto&& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 /// Of the middle one; of two middle ones the larger.
 double median(std::vector<double> values);

@@ -15,7 +15,7 @@ namespace {
 
 using internal::shape_text;
 
-std::size_t count_elements(const std::vector<std::int64_t>& shape) {
+std::size_t count_elements(Shape shape) {
   const std::optional<std::size_t> count = internal::element_count(shape);
   if (count) return *count;
   throw invalid_argument("TensorData: the shape " + shape_text(shape) +
@@ -23,15 +23,16 @@ std::size_t count_elements(const std::vector<std::int64_t>& shape) {
 }
 
 template <class T>
-TensorData own(std::vector<T> values, DType dtype, std::vector<std::int64_t> shape) {
-  if (shape.empty()) shape = {static_cast<std::int64_t>(values.size())};
+TensorData own(std::vector<T> values, DType dtype, Shape shape) {
+  const auto length = static_cast<std::int64_t>(values.size());
+  if (shape.empty()) shape = Shape(&length, 1);
   if (count_elements(shape) != values.size()) {
     throw invalid_argument("TensorData: the shape " + shape_text(shape) + " does not fit " +
                            std::to_string(values.size()) + " values");
   }
   auto owner = std::make_shared<const std::vector<T>>(std::move(values));
   const void* data = owner->data();
-  return TensorData::share(std::move(owner), data, dtype, std::move(shape));
+  return TensorData::share(std::move(owner), data, dtype, shape);
 }
 
 template <class To, class From>
@@ -119,36 +120,40 @@ float to_float(Float16Bits value) noexcept {
   return std::bit_cast<float>(sign | (widened << 23) | (mantissa << 13));
 }
 
-TensorData TensorData::from(std::vector<float> values, std::vector<std::int64_t> shape) {
-  return own(std::move(values), DType::kFloat32, std::move(shape));
+TensorData TensorData::from(std::vector<float> values, Shape shape) {
+  return own(std::move(values), DType::kFloat32, shape);
 }
 
-TensorData TensorData::from(std::vector<std::int64_t> values, std::vector<std::int64_t> shape) {
-  return own(std::move(values), DType::kInt64, std::move(shape));
+TensorData TensorData::from(std::vector<std::int64_t> values, Shape shape) {
+  return own(std::move(values), DType::kInt64, shape);
 }
 
-TensorData TensorData::from(std::vector<std::int32_t> values, std::vector<std::int64_t> shape) {
-  return own(std::move(values), DType::kInt32, std::move(shape));
+TensorData TensorData::from(std::vector<std::int32_t> values, Shape shape) {
+  return own(std::move(values), DType::kInt32, shape);
 }
 
-TensorData TensorData::view(const void* data, DType dtype, std::vector<std::int64_t> shape) {
-  return share(nullptr, data, dtype, std::move(shape));
+TensorData TensorData::view(const void* data, DType dtype, Shape shape) {
+  return share(nullptr, data, dtype, shape);
 }
 
 TensorData TensorData::share(std::shared_ptr<const void> owner, const void* data, DType dtype,
-                             std::vector<std::int64_t> shape) {
+                             Shape shape) {
   TensorData tensor;
   tensor.dtype_ = dtype;
   tensor.size_ = count_elements(shape);
   tensor.data_ = static_cast<const std::byte*>(data);
-  tensor.shape_ = std::move(shape);
+  if (shape.size() <= kExtents) {
+    tensor.set_extents(shape);
+  } else {
+    tensor.rank_ = 0;
+    tensor.more_ = std::make_shared<const More>(More{{shape.begin(), shape.end()}, {}, {}});
+  }
   tensor.owner_ = std::move(owner);
   return tensor;
 }
 
 Result<TensorData> TensorData::sparse_csr(TensorData values, std::vector<std::int64_t> crow_indices,
-                                          std::vector<std::int64_t> col_indices,
-                                          std::vector<std::int64_t> shape) {
+                                          std::vector<std::int64_t> col_indices, Shape shape) {
   const auto fail = [](std::string what) {
     return invalid_argument("sparse CSR tensor: " + std::move(what));
   };
@@ -177,18 +182,23 @@ Result<TensorData> TensorData::sparse_csr(TensorData values, std::vector<std::in
     }
   }
   TensorData tensor = std::move(values);
-  tensor.shape_ = std::move(shape);
-  tensor.sparse_ = std::make_shared<const SparseIndices>(
-      SparseIndices{std::move(crow_indices), std::move(col_indices)});
+  tensor.set_extents(shape);
+  tensor.more_ =
+      std::make_shared<const More>(More{{}, std::move(crow_indices), std::move(col_indices)});
   return tensor;
 }
 
+void TensorData::set_extents(Shape shape) noexcept {
+  rank_ = static_cast<std::uint8_t>(shape.size());
+  std::ranges::copy(shape, extents_.begin());
+}
+
 std::span<const std::int64_t> TensorData::crow_indices() const noexcept {
-  return sparse_ ? std::span<const std::int64_t>(sparse_->crow) : std::span<const std::int64_t>();
+  return more_ ? std::span<const std::int64_t>(more_->crow) : std::span<const std::int64_t>();
 }
 
 std::span<const std::int64_t> TensorData::col_indices() const noexcept {
-  return sparse_ ? std::span<const std::int64_t>(sparse_->col) : std::span<const std::int64_t>();
+  return more_ ? std::span<const std::int64_t>(more_->col) : std::span<const std::int64_t>();
 }
 
 std::vector<float> TensorData::to_floats() const { return converted<float>(*this); }

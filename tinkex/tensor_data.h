@@ -1,7 +1,10 @@
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -32,6 +35,19 @@ std::size_t size_of(DType dtype) noexcept;
 std::string_view to_string(DType dtype) noexcept;
 constexpr bool is_floating_point(DType dtype) noexcept { return dtype <= DType::kFloat16; }
 
+/// The extents of an array, as PyTorch's IntArrayRef: a view, so it may be an argument made from a
+/// vector, another range or a list in braces, but must not be kept longer than what it refers to.
+class Shape : public std::span<const std::int64_t> {
+ public:
+  using const_iterator = iterator;
+
+  using span::span;
+  Shape(std::initializer_list<std::int64_t> extents) noexcept
+      : span(extents.begin(), extents.size()) {}
+
+  friend bool operator==(Shape a, Shape b) noexcept { return std::ranges::equal(a, b); }
+};
+
 /// A dense array (or a 2-D sparse CSR one) with a shape: contiguous, row-major, host memory.
 ///
 /// Ownership: holds the bytes through `owner`, or only refers to them when it was made by `view`
@@ -44,31 +60,34 @@ class TensorData {
 
   /// Takes over a vector. Without a shape the array is 1-D. These three throw Error
   /// (kInvalidArgument) if the shape has a negative size or does not fit the number of values.
-  static TensorData from(std::vector<float> values, std::vector<std::int64_t> shape = {});
-  static TensorData from(std::vector<std::int64_t> values, std::vector<std::int64_t> shape = {});
-  static TensorData from(std::vector<std::int32_t> values, std::vector<std::int64_t> shape = {});
+  static TensorData from(std::vector<float> values, Shape shape = {});
+  static TensorData from(std::vector<std::int64_t> values, Shape shape = {});
+  static TensorData from(std::vector<std::int32_t> values, Shape shape = {});
 
   /// Refers to memory owned elsewhere. `shape` says how many elements there are; throws Error if it
   /// has a negative size or their number overflows.
-  static TensorData view(const void* data, DType dtype, std::vector<std::int64_t> shape);
+  static TensorData view(const void* data, DType dtype, Shape shape);
   /// The same, kept alive by `owner`.
   static TensorData share(std::shared_ptr<const void> owner, const void* data, DType dtype,
-                          std::vector<std::int64_t> shape);
+                          Shape shape);
 
   /// A 2-D sparse array of dense shape `shape`: `values` (nnz) with int64 row starts (rows + 1)
   /// and columns (nnz). Absent entries are 0.
   static Result<TensorData> sparse_csr(TensorData values, std::vector<std::int64_t> crow_indices,
-                                       std::vector<std::int64_t> col_indices,
-                                       std::vector<std::int64_t> shape);
+                                       std::vector<std::int64_t> col_indices, Shape shape);
 
   DType dtype() const noexcept { return dtype_; }
-  const std::vector<std::int64_t>& shape() const noexcept { return shape_; }
+  /// Valid as long as this object lives and is not assigned to.
+  Shape shape() const noexcept {
+    if (more_ != nullptr && !more_->extents.empty()) return more_->extents;
+    return {extents_.data(), rank_};
+  }
   /// Stored elements: product of the shape, or nnz when sparse.
   std::size_t size() const noexcept { return size_; }
   const std::byte* data() const noexcept { return data_; }
   std::size_t size_bytes() const noexcept { return size_ * size_of(dtype_); }
 
-  bool is_sparse() const noexcept { return sparse_ != nullptr; }
+  bool is_sparse() const noexcept { return more_ != nullptr && !more_->crow.empty(); }
   /// Only when is_sparse().
   std::span<const std::int64_t> crow_indices() const noexcept;
   std::span<const std::int64_t> col_indices() const noexcept;
@@ -88,17 +107,26 @@ class TensorData {
   void copy_to(std::int64_t* out) const;
 
  private:
-  struct SparseIndices {
-    std::vector<std::int64_t> crow;
+  /// A batch has thousands of arrays, nearly all with one or two extents, which therefore lie in
+  /// the object: making and dropping one allocates nothing.
+  static constexpr std::size_t kExtents = 2;
+
+  /// What few arrays have.
+  struct More {
+    std::vector<std::int64_t> extents;  ///< If there are more than kExtents.
+    std::vector<std::int64_t> crow;     ///< Of sparse ones, which have one row start at least.
     std::vector<std::int64_t> col;
   };
 
+  void set_extents(Shape shape) noexcept;
+
   DType dtype_ = DType::kFloat32;
+  std::uint8_t rank_ = 1;  ///< How many of extents_ count.
   std::size_t size_ = 0;
   const std::byte* data_ = nullptr;
-  std::vector<std::int64_t> shape_{0};
+  std::array<std::int64_t, kExtents> extents_{};
   std::shared_ptr<const void> owner_;
-  std::shared_ptr<const SparseIndices> sparse_;
+  std::shared_ptr<const More> more_;
 };
 
 /// One 16-bit pattern.

@@ -61,13 +61,13 @@ Result<std::vector<at::Tensor>> unpad(const at::Tensor& padded, const at::Tensor
   }
   if (mask.dim() != 2 || mask.scalar_type() != at::kBool) {
     return invalid_argument("mask is a tensor of " + dtype_name(mask.scalar_type()) + " " +
-                            internal::shape_text(mask.sizes().vec()) +
+                            internal::shape_text(mask.sizes()) +
                             ", expected bool [B, T], such as PaddedBatch::mask");
   }
   if (padded.dim() < 2 || padded.sizes().slice(0, 2) != mask.sizes()) {
-    return invalid_argument("padded has sizes " + internal::shape_text(padded.sizes().vec()) +
+    return invalid_argument("padded has sizes " + internal::shape_text(padded.sizes()) +
                             ", expected it to begin with those of mask, " +
-                            internal::shape_text(mask.sizes().vec()));
+                            internal::shape_text(mask.sizes()));
   }
   std::vector<at::Tensor> rows;
   for (std::int64_t i = 0; i < mask.size(0); ++i) {

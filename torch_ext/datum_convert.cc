@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "tinkex/base/prefetch.h"
+
 namespace tinkex::torch_ext {
 namespace {
 
@@ -66,20 +68,33 @@ Result<ModelInput> read_prompt(const at::Tensor& tokens, TensorName name, Memory
   return ModelInput::from_tokens(std::move(*data));
 }
 
+/// Asks for what is read of the tensors behind `now`. Their objects lie apart in memory, and a
+/// storage is found through its tensor alone: else each costs two waits, one after the other.
+void prefetch_behind(std::size_t now, const std::vector<at::Tensor>& tensors) noexcept {
+  constexpr std::size_t kStorage = 2;
+  constexpr std::size_t kObject = 2 * kStorage;
+  if (now + kObject >= tensors.size()) return;
+  internal::prefetch(tensors[now + kObject].unsafeGetTensorImpl(), sizeof(c10::TensorImpl));
+  const c10::TensorImpl* const object = tensors[now + kStorage].unsafeGetTensorImpl();
+  internal::prefetch(object->unsafe_storage().unsafeGetStorageImpl(), sizeof(c10::StorageImpl));
+}
+
 Result<std::vector<Datum>> read_datums(const std::vector<at::Tensor>& tokens, Memory of_tokens,
                                        const NamedTensorLists& loss_fn_inputs, Memory of_inputs) {
   if (Status counts = check_counts(tokens.size(), loss_fn_inputs); !counts) return counts.error();
+  std::vector<std::string> labels;
+  for (const auto& input : loss_fn_inputs) labels.push_back(loss_input(input.first));
   std::vector<Datum> datums(tokens.size());
   for (std::size_t i = 0; i < tokens.size(); ++i) {
+    prefetch_behind(i, tokens);
+    for (const auto& input : loss_fn_inputs) prefetch_behind(i, input.second);
     Result<ModelInput> prompt = read_prompt(tokens[i], {"tokens", i}, of_tokens);
     if (!prompt) return std::move(prompt).error();
     datums[i].model_input = std::move(*prompt);
     datums[i].loss_fn_inputs.reserve(loss_fn_inputs.size());
-  }
-  for (const auto& [name, list] : loss_fn_inputs) {
-    const std::string label = loss_input(name);
-    for (std::size_t i = 0; i < list.size(); ++i) {
-      Result<TensorData> data = read(list[i], {label, i}, of_inputs);
+    for (std::size_t input = 0; input < labels.size(); ++input) {
+      const auto& [name, list] = loss_fn_inputs[input];
+      Result<TensorData> data = read(list[i], {labels[input], i}, of_inputs);
       if (!data) return std::move(data).error();
       datums[i].loss_fn_inputs.emplace_back(name, std::move(*data));
     }

@@ -89,7 +89,7 @@ class Slicer {
   at::Tensor next(const TensorData& part) {
     auto slice = c10::make_intrusive<c10::TensorImpl>(c10::TensorImpl::VIEW, c10::Storage(storage_),
                                                       keys_, dtype_);
-    slice->set_sizes_contiguous(part.shape());
+    slice->set_sizes_contiguous(sizes(part));
     slice->set_storage_offset(begin_);
     begin_ += static_cast<std::int64_t>(part.size());
     return at::Tensor(std::move(slice));
@@ -116,8 +116,8 @@ std::vector<at::Tensor> to_list(const Parts& parts) {
 
 /// The shape of one row.
 std::span<const std::int64_t> trailing(const TensorData& part) {
-  const std::span<const std::int64_t> shape(part.shape());
-  return shape.empty() ? shape : shape.subspan(1);
+  const Shape shape = part.shape();
+  return shape.empty() ? std::span<const std::int64_t>() : shape.subspan(1);
 }
 
 Result<Ragged> to_ragged(std::string_view name, const Parts& parts) {

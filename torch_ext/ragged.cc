@@ -12,12 +12,12 @@ namespace {
 
 /// Rows `begin` to `end` of a dense array, which must outlive the result.
 TensorData rows_of(const TensorData& whole, std::int64_t begin, std::int64_t end) {
-  std::vector<std::int64_t> shape = whole.shape();
+  std::vector<std::int64_t> shape(whole.shape().begin(), whole.shape().end());
   const std::size_t row =
       shape[0] == 0 ? 0 : whole.size_bytes() / static_cast<std::size_t>(shape[0]);
   shape[0] = end - begin;
   return TensorData::view(whole.data() + static_cast<std::size_t>(begin) * row, whole.dtype(),
-                          std::move(shape));
+                          shape);
 }
 
 /// One row per token.

@@ -88,8 +88,7 @@ Result<TensorData> widened(const at::Tensor& tensor, TensorName name) {
                    "it, or view it as int64 if it stands for a negative number");
   }
   const void* data = wide.data_ptr();
-  std::vector<std::int64_t> shape = wide.sizes().vec();
-  return TensorData::share(keep(std::move(wide)), data, DType::kInt64, std::move(shape));
+  return TensorData::share(keep(std::move(wide)), data, DType::kInt64, tensor.sizes());
 }
 
 Result<TensorData> dense(const at::Tensor& tensor, TensorName name, Hold hold) {
@@ -101,14 +100,13 @@ Result<TensorData> dense(const at::Tensor& tensor, TensorName name, Hold hold) {
                              "float16, int64, int32, int16, int8, uint8 or bool; convert it with "
                              ".to(...)");
   }
-  std::vector<std::int64_t> shape = tensor.sizes().vec();
   if (hold == Hold::kNothing && readable_in_place(tensor)) {
-    return TensorData::view(tensor.data_ptr(), *dtype, std::move(shape));
+    return TensorData::view(tensor.data_ptr(), *dtype, tensor.sizes());
   }
   // detach: a tensor object of our own, without Python's wrapper, over the same storage.
   at::Tensor host = on_host(tensor.detach());
   const void* data = host.data_ptr();
-  return TensorData::share(keep(std::move(host)), data, *dtype, std::move(shape));
+  return TensorData::share(keep(std::move(host)), data, *dtype, tensor.sizes());
 }
 
 std::vector<std::int64_t> index_vector(const at::Tensor& indices) {
@@ -138,7 +136,7 @@ Result<TensorData> sparse(const at::Tensor& tensor, TensorName name, Hold hold) 
   if (!values) return values;
   Result<TensorData> data =
       TensorData::sparse_csr(std::move(*values), index_vector(tensor.crow_indices()),
-                             index_vector(tensor.col_indices()), tensor.sizes().vec());
+                             index_vector(tensor.col_indices()), tensor.sizes());
   // PyTorch does not check the indices of a tensor that is made unsafely, or changed in place.
   if (!data) return std::move(data).error().with_context(name.text());
   return data;
@@ -219,6 +217,11 @@ Result<TensorData> share(const at::Tensor& tensor, TensorName name) {
   return convert(tensor, name, Hold::kStorage);
 }
 
+at::IntArrayRef sizes(const TensorData& data) {
+  const Shape shape = data.shape();
+  return {shape.data(), shape.size()};
+}
+
 at::Tensor to_tensor(const TensorData& data) {
   const auto copied = [](const void* bytes, std::size_t size, at::IntArrayRef shape,
                          at::ScalarType type) {
@@ -227,7 +230,7 @@ at::Tensor to_tensor(const TensorData& data) {
     return tensor;
   };
   const at::ScalarType type = to_scalar_type(data.dtype());
-  if (!data.is_sparse()) return copied(data.data(), data.size_bytes(), data.shape(), type);
+  if (!data.is_sparse()) return copied(data.data(), data.size_bytes(), sizes(data), type);
   const auto indices = [&copied](std::span<const std::int64_t> values) {
     return copied(values.data(), values.size_bytes(), {static_cast<std::int64_t>(values.size())},
                   at::kLong);
@@ -235,7 +238,7 @@ at::Tensor to_tensor(const TensorData& data) {
   const at::Tensor values =
       copied(data.data(), data.size_bytes(), {static_cast<std::int64_t>(data.size())}, type);
   return at::sparse_csr_tensor(indices(data.crow_indices()), indices(data.col_indices()), values,
-                               data.shape(), values.options().layout(c10::kSparseCsr));
+                               sizes(data), values.options().layout(c10::kSparseCsr));
 }
 
 }  // namespace tinkex::torch_ext

@@ -64,6 +64,9 @@ Result<TensorData> borrow(at::Tensor&& tensor, TensorName name) = delete;  // wo
 /// caller must not change the elements while the Datum is in use.
 Result<TensorData> share(const at::Tensor& tensor, TensorName name);
 
+/// Its shape as LibTorch's; valid as long as `data` lives.
+at::IntArrayRef sizes(const TensorData& data);
+
 /// A new CPU tensor of the same dtype and shape (sparse CSR if the data is), with one copy.
 at::Tensor to_tensor(const TensorData& data);
 

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tinkex/error.h"
@@ -30,6 +32,43 @@ TEST(TensorDataTest, AVectorIsOneDimensionalUnlessAShapeFits) {
   EXPECT_EQ(matrix.size(), 6u);
   EXPECT_EQ(matrix.dtype(), DType::kInt64);
   EXPECT_EQ(TensorData::from(std::vector<float>{}, {0, 4}).size(), 0u);
+}
+
+TEST(TensorDataTest, AShapeOfAnyNumberOfDimensionsIsKeptByCopiesAndMoves) {
+  for (const std::vector<std::int64_t>& shape :
+       {std::vector<std::int64_t>{6}, {2, 3}, {1, 2, 3}, {3, 2, 1, 1}, {6, 0, 0, 0, 0}}) {
+    const std::vector<float> values(shape.size() < 5 ? 6 : 0, 1.0f);
+    TensorData made = TensorData::from(values, shape);
+    const TensorData copied = made;
+    EXPECT_EQ(copied.shape(), shape);
+    const TensorData moved = std::move(made);
+    EXPECT_EQ(moved.shape(), shape);
+    EXPECT_FALSE(moved.is_sparse());
+    made = TensorData::from(std::vector<float>{1, 2}, {1, 2});
+    EXPECT_EQ(made.shape(), (Shape{1, 2}));
+    EXPECT_EQ(copied.shape(), shape);
+  }
+  EXPECT_EQ(TensorData().shape(), Shape{0});
+  const float scalar = 3;
+  EXPECT_TRUE(TensorData::view(&scalar, DType::kFloat32, {}).shape().empty());
+}
+
+TEST(TensorDataTest, ASparseArrayHasTheShapeOfTheDenseOne) {
+  const TensorData made = TensorData::sparse_csr(TensorData::from(std::vector<float>{1, 2}),
+                                                 {0, 1, 1, 2}, {4, 0}, {3, 5})
+                              .value();
+  const TensorData sparse = made;
+  EXPECT_TRUE(sparse.is_sparse());
+  EXPECT_EQ(sparse.shape(), (Shape{3, 5}));
+  EXPECT_EQ(sparse.size(), 2u);
+  EXPECT_TRUE(std::ranges::equal(sparse.crow_indices(), Shape{0, 1, 1, 2}));
+  EXPECT_TRUE(std::ranges::equal(sparse.col_indices(), Shape{4, 0}));
+}
+
+TEST(TensorDataTest, ShapesAreEqualByTheirExtents) {
+  EXPECT_EQ((Shape{2, 3}), (std::vector<std::int64_t>{2, 3}));
+  EXPECT_NE((Shape{2, 3}), (Shape{3, 2}));
+  EXPECT_NE((Shape{2, 3}), (Shape{2, 3, 1}));
 }
 
 TEST(TensorDataTest, AShapeThatDoesNotFitTheValuesIsRefused) {

@@ -1,11 +1,16 @@
 #include "torch_ext/datum_convert.h"
 
 #include <ATen/ops/arange.h>
+#include <ATen/ops/eye.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
 
 #include "torch_ext/metrics_tensor.h"
 
@@ -95,6 +100,20 @@ TEST(DatumConvertTest, BadLossInputIsNamedWithItsIndex) {
   EXPECT_EQ(error_of({tokens_of(1), tokens_of(1)}, {{"weights", {at::ones({1}), at::Tensor()}}}),
             "loss_fn_inputs['weights'][1] is undefined, as a default-constructed tensor is; give "
             "one with data");
+}
+
+// Tensors are looked at ahead of their turn, those that have no storage, too.
+TEST(DatumConvertTest, InALongBatchTheFirstDatumThatCannotBeReadIsNamed) {
+  constexpr std::size_t kDatums = 12;
+  const std::vector<at::Tensor> tokens(kDatums, tokens_of(2));
+  for (const at::Tensor& bad : {at::Tensor(), at::ones({2}, at::kMeta), at::eye(2).to_sparse()}) {
+    for (std::size_t at = 0; at < kDatums; ++at) {
+      std::vector<at::Tensor> weights(kDatums, at::ones({2}));
+      std::fill(weights.begin() + static_cast<std::ptrdiff_t>(at), weights.end(), bad);
+      EXPECT_THAT(error_of(tokens, {{"weights", weights}}),
+                  StartsWith("loss_fn_inputs['weights'][" + std::to_string(at) + "] "));
+    }
+  }
 }
 
 TEST(MetricsTensorTest, MetricsAreDoublesWithoutDimensions) {

@@ -32,6 +32,7 @@ Connection connection_to(mocks::TinkerScript& tinker) {
   return {.service = ServiceClient::connect(tinker.options()).value(),
           .description = "",
           .data_dir = "",
+          .base_models = {},
           .backend = {}};
 }
 

@@ -37,6 +37,7 @@ using Clock = std::chrono::steady_clock;
       Connection{.service = ServiceClient::connect(tinker.options()).value(),
                  .description = "",
                  .data_dir = "",
+                 .base_models = {},
                  .backend = {}});
   close_at_exit(connection);
   leave_python();
@@ -63,6 +64,7 @@ TEST(PythonExitTest, WhoBeginsAWaitDuringTheExitIsGivenTheTimeToComeBack) {
       new Connection{.service = ServiceClient::connect(tinker.options()).value(),
                      .description = "",
                      .data_dir = "",
+                     .base_models = {},
                      .backend = {}});
   close_at_exit(connection);
   std::exit(2);

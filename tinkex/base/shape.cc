@@ -2,7 +2,7 @@
 
 namespace tinkex::internal {
 
-std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape) noexcept {
+std::optional<std::size_t> element_count(std::span<const std::int64_t> shape) noexcept {
   std::int64_t count = 1;
   bool empty = false;
   for (const std::int64_t extent : shape) {
@@ -14,7 +14,7 @@ std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape)
   return empty ? 0 : static_cast<std::size_t>(count);
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
+std::string shape_text(std::span<const std::int64_t> shape) {
   constexpr std::size_t kShown = 16;
   std::string text = "[";
   for (std::size_t i = 0; i < shape.size() && i < kShown; ++i) {

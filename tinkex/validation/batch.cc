@@ -96,7 +96,7 @@ class BatchCheck {
     if (loss_ != nullptr) check_target_shape(targets.shape(), prompt);
   }
 
-  void check_target_shape(const std::vector<std::int64_t>& shape, const ModelInput& prompt) {
+  void check_target_shape(Shape shape, const ModelInput& prompt) {
     const bool many = loss_->many_targets && shape.size() == 2 && shape[1] > 0;
     if (shape.size() != 1 && !many) {
       add(kTargetTokens,

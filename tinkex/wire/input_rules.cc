@@ -143,14 +143,14 @@ TensorData arrange_values(std::vector<T> values, TensorLayout layout, const std:
   }
   if (layout.shape.empty()) layout.shape = {static_cast<std::int64_t>(values.size())};
   check_fills(values.size(), layout, where);
-  if (!layout.sparse) return TensorData::from(std::move(values), std::move(layout.shape));
+  if (!layout.sparse) return TensorData::from(std::move(values), layout.shape);
   if (layout.crow_indices.size() != static_cast<std::size_t>(layout.shape[0]) + 1) {
     fail_decode(where + ": sparse tensor of shape " + shape_text(layout.shape) + " with " +
                 std::to_string(layout.crow_indices.size()) + " crow_indices, expected rows + 1");
   }
   Result<TensorData> sparse =
       TensorData::sparse_csr(TensorData::from(std::move(values)), std::move(layout.crow_indices),
-                             std::move(layout.col_indices), std::move(layout.shape));
+                             std::move(layout.col_indices), layout.shape);
   if (!sparse) fail_decode(where + ": " + sparse.error().message());
   return std::move(sparse).value();
 }
@@ -248,7 +248,7 @@ void fail_bad_token(const TensorData& tokens, std::size_t datum, std::size_t chu
                          " is outside [0, 2^31); pass ids of the model's own tokenizer");
 }
 
-std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape) noexcept {
+std::optional<std::size_t> element_count(Shape shape) noexcept {
   if (shape.size() > kMaxDimensions) return std::nullopt;
   return internal::element_count(shape);
 }

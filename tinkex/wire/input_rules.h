@@ -44,7 +44,7 @@ void check_sample_response(const SampleResponse& response);
 [[noreturn]] void fail_bad_token(const TensorData& tokens, std::size_t datum, std::size_t chunk);
 
 /// internal::element_count, which also refuses more than kMaxDimensions.
-std::optional<std::size_t> element_count(const std::vector<std::int64_t>& shape) noexcept;
+std::optional<std::size_t> element_count(Shape shape) noexcept;
 
 /// Parts of decoding that both encodings share. Each throws kDecode.
 

@@ -102,7 +102,7 @@ void write_tensor(const TensorData& tensor, DType wire, ByteBuffer& body) {
   write_string(to_string(wire), body);
   if (!tensor.shape().empty()) {
     body.append(",\"shape\":");
-    write_ints(std::span<const std::int64_t>(tensor.shape()), body);
+    write_ints(tensor.shape(), body);
   }
   if (tensor.is_sparse()) {
     body.append(",\"sparse_crow_indices\":");

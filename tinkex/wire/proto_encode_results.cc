@@ -28,8 +28,8 @@ struct Record {
 };
 
 std::span<const std::int64_t> trailing_shape(const TensorData& tensor) {
-  const std::span<const std::int64_t> shape(tensor.shape());
-  return shape.empty() ? shape : shape.subspan(1);
+  const Shape shape = tensor.shape();
+  return shape.empty() ? std::span<const std::int64_t>() : shape.subspan(1);
 }
 
 bool fits(const Record& record, const NamedTensors& datum) {

@@ -100,7 +100,7 @@ class Preparer {
       return refuse(label(kTargets) + " is " + std::string(to_string(tensor->dtype())) +
                     ", expected integer token ids");
     }
-    const std::vector<std::int64_t>& shape = tensor->shape();
+    const Shape shape = tensor->shape();
     const bool many = spec_.many_targets() && shape.size() == 2 && shape[1] > 0;
     if ((shape.size() != 1 && !many) || shape[0] != out_.length()) {
       return refuse(label(kTargets) + " has shape " + shape_text(shape) + ", expected [" +
@@ -113,7 +113,7 @@ class Preparer {
                     " has only " + std::to_string(model_.vocab_size) +
                     " tokens to choose K different targets from");
     }
-    out_.target_shape = shape;
+    out_.target_shape.assign(shape.begin(), shape.end());
     out_.columns = many ? shape[1] : 1;
     out_.targets = dense(*tensor, tensor->to_ints());
     return check_vocabulary(out_.targets, label(kTargets));

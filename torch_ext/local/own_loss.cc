@@ -62,7 +62,7 @@ class Evaluation {
   Status check_form() const {
     if (!loss_.defined()) return refuse("returned an undefined tensor, expected a scalar");
     if (loss_.numel() != 1) {
-      return refuse("returned a tensor of shape " + internal::shape_text(loss_.sizes().vec()) +
+      return refuse("returned a tensor of shape " + internal::shape_text(loss_.sizes()) +
                     ", expected a scalar; sum over the positions");
     }
     if (at::isFloatingType(loss_.scalar_type())) return ok_status();

@@ -181,18 +181,14 @@ void ServiceCore::start_config_refresh() {
   HttpRequest request =
       with_body(context_->request("client/dynamic_config"), api::client_config_request());
   request.timeout = kHeartbeatTimeout;
-  const auto on_reply = [weak = std::weak_ptr<ServiceContext>(context_)](
-                            const Result<HttpResponse>& reply) -> std::optional<milliseconds> {
-    const auto context = weak.lock();
-    if (!context) return std::nullopt;
-    // Also after a 404, which may come from a proxy whose server is away.
-    if (!reply.ok() || reply->status != 200) return api::DynamicConfig{}.refresh_interval;
-    const api::DynamicConfig config = api::parse_dynamic_config(reply->body);
-    context->cancel_enabled.store(config.sample_cancel_enabled);
-    return config.refresh_interval;
-  };
-  config_refresh_ = std::make_shared<Periodic>(context_->runtime, std::move(request), on_reply);
-  config_refresh_->start(milliseconds(0));
+  const auto apply =
+      [weak = std::weak_ptr<ServiceContext>(context_)](const api::DynamicConfig& config) {
+        if (const auto context = weak.lock()) {
+          context->cancel_enabled.store(config.sample_cancel_enabled);
+        }
+      };
+  config_refresh_ = std::make_shared<ConfigRefresh>(context_->runtime, std::move(request), apply);
+  config_refresh_->start();
 }
 
 void ServiceCore::apply_server_config(std::string_view body) {

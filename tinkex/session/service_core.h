@@ -7,8 +7,8 @@
 #include "tinkex/async/tbb_executor.h"
 #include "tinkex/base/mutex.h"
 #include "tinkex/connection/service_context.h"
+#include "tinkex/session/config_refresh.h"
 #include "tinkex/session/heartbeat.h"
-#include "tinkex/session/periodic.h"
 
 namespace tinkex::internal {
 
@@ -46,7 +46,7 @@ class ServiceCore {
   std::shared_ptr<IoThread> io_;
   std::shared_ptr<TbbExecutor> own_executor_;  // null when the caller brought one
   std::shared_ptr<Heartbeat> heartbeat_;
-  std::shared_ptr<Periodic> config_refresh_;
+  std::shared_ptr<ConfigRefresh> config_refresh_;
 
   Mutex mutex_;
   bool closed_ TINKEX_GUARDED_BY(mutex_) = false;

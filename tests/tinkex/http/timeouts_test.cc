@@ -8,6 +8,7 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -28,62 +29,61 @@ using mocks::ScriptedServer;
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 
-/// Answers one request by `body`, at once but for a pause before each byte of that, until the
-/// client leaves.
-class SlowServer {
+/// Takes one connection and serves it on a thread of its own.
+class OneConnection {
  public:
-  SlowServer(const std::string& body, milliseconds pause)
-      : thread_([this, body, pause] { serve(body, pause); }) {}
-  ~SlowServer() { thread_.join(); }
+  using Serve = std::function<void(pollfd& client)>;
+
+  explicit OneConnection(Serve serve)
+      : thread_([this, serve = std::move(serve)] {
+          pollfd client{port_.take(), POLLIN, 0};
+          serve(client);
+          ::close(client.fd);
+        }) {}
+  ~OneConnection() { thread_.join(); }
   std::string url() const { return port_.url(); }
 
  private:
-  void serve(const std::string& body, milliseconds pause) {
-    pollfd client{port_.take(), POLLIN, 0};
+  const DeafPort port_{/*queue_is_full=*/false};
+  std::thread thread_;
+};
+
+/// Whether the client does what `client` waits for within the time, or leaves.
+bool stirs_within(pollfd& client, milliseconds pause) {
+  return ::poll(&client, 1, static_cast<int>(pause.count())) != 0;
+}
+
+/// Answers one request by `body`, at once but for a pause before each byte of that, until the
+/// client leaves.
+OneConnection::Serve answer_slowly(std::string body, milliseconds pause) {
+  return [body = std::move(body), pause](pollfd& client) {
     std::array<char, 4096> request{};
     (void)!::read(client.fd, request.data(), request.size());
     const std::string head =
         "HTTP/1.1 200 OK\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n";
     (void)!::write(client.fd, head.data(), head.size());
     for (const char byte : body) {
-      if (::poll(&client, 1, static_cast<int>(pause.count())) != 0) break;
+      if (stirs_within(client, pause)) break;
       (void)!::write(client.fd, &byte, 1);
     }
-    ::close(client.fd);
-  }
-
-  const DeafPort port_{/*queue_is_full=*/false};
-  std::thread thread_;
-};
+  };
+}
 
 /// Takes a request's body of `size` bytes by the MiB, with a pause before each, and answers then.
-class SlowReader {
- public:
-  SlowReader(std::size_t size, milliseconds pause)
-      : size_(size), thread_([this, pause] { serve(pause); }) {}
-  ~SlowReader() { thread_.join(); }
-  std::string url() const { return port_.url(); }
-  std::size_t size() const { return size_; }
-
- private:
-  void serve(milliseconds pause) {
-    pollfd client{port_.take(), 0, 0};  // asks for nothing: only an end interrupts a pause
+OneConnection::Serve read_slowly(std::size_t size, milliseconds pause) {
+  return [size, pause](pollfd& client) {
+    client.events = 0;  // asks for nothing: only an end interrupts a pause
     std::vector<char> piece(std::size_t{1} << 20);
-    for (std::size_t taken = 0; taken < size_;) {
-      if (::poll(&client, 1, static_cast<int>(pause.count())) != 0) break;
+    for (std::size_t taken = 0; taken < size;) {
+      if (stirs_within(client, pause)) break;
       const ssize_t bytes = ::recv(client.fd, piece.data(), piece.size(), MSG_WAITALL);
       if (bytes <= 0) break;
       taken += static_cast<std::size_t>(bytes);
     }
     const std::string reply = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     (void)::send(client.fd, reply.data(), reply.size(), MSG_NOSIGNAL);
-    ::close(client.fd);
-  }
-
-  const DeafPort port_{/*queue_is_full=*/false};
-  const std::size_t size_;
-  std::thread thread_;
-};
+  };
+}
 
 class TimeoutsTest : public ::testing::Test {
  protected:
@@ -114,14 +114,14 @@ TEST_F(TimeoutsTest, AReplyThatKeepsComingMayTakeLongerThanTheTimeout) {
 }
 
 TEST_F(TimeoutsTest, AReplyOfLessThanAByteASecondIsNoStandstill) {
-  const SlowServer server("slow", milliseconds(1200));
+  const OneConnection server(answer_slowly("slow", milliseconds(1200)));
   HttpRequest request = http::post(server.url(), "hi");
   request.timeout = milliseconds(2500);
   EXPECT_EQ(fetch(*io_, std::move(request)).value().body, "slow");
 }
 
 TEST_F(TimeoutsTest, AReplyThatOnlyTricklesIsGivenUp) {
-  const SlowServer server(std::string(1000, 'x'), milliseconds(40));
+  const OneConnection server(answer_slowly(std::string(1000, 'x'), milliseconds(40)));
   HttpRequest request = http::post(server.url(), "hi");
   request.timeout = milliseconds(500);
   const Error error = fetch(*io_, std::move(request)).error();
@@ -132,7 +132,7 @@ TEST_F(TimeoutsTest, AReplyThatOnlyTricklesIsGivenUp) {
 }
 
 TEST_F(TimeoutsTest, AReplyOfBlanksIsNotOneThatHasBegun) {
-  const SlowServer server(std::string(1000, ' '), milliseconds(40));
+  const OneConnection server(answer_slowly(std::string(1000, ' '), milliseconds(40)));
   HttpRequest request = http::post(server.url(), "hi");
   request.timeout = milliseconds(500);
   const Error error = fetch(*io_, std::move(request)).error();
@@ -140,8 +140,9 @@ TEST_F(TimeoutsTest, AReplyOfBlanksIsNotOneThatHasBegun) {
 }
 
 TEST_F(TimeoutsTest, ARequestThatKeepsLeavingMayTakeLongerThanTheTimeout) {
-  const SlowReader server(std::size_t{24} << 20, milliseconds(100));
-  HttpRequest request = http::post(server.url(), std::string(server.size(), 'x'));
+  constexpr std::size_t kBytes = std::size_t{24} << 20;
+  const OneConnection server(read_slowly(kBytes, milliseconds(100)));
+  HttpRequest request = http::post(server.url(), std::string(kBytes, 'x'));
   request.timeout = milliseconds(1000);
   EXPECT_EQ(fetch(*io_, std::move(request)).value().body, "ok");
 }

@@ -1,16 +1,15 @@
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "tinkex/error.h"
+#include "tinkex/shape.h"
 
 namespace tinkex {
 
@@ -34,19 +33,6 @@ std::size_t size_of(DType dtype) noexcept;
 /// `float32`, `int64`, ... as the API and PyTorch spell them.
 std::string_view to_string(DType dtype) noexcept;
 constexpr bool is_floating_point(DType dtype) noexcept { return dtype <= DType::kFloat16; }
-
-/// The extents of an array, as PyTorch's IntArrayRef: a view, so it may be an argument made from a
-/// vector, another range or a list in braces, but must not be kept longer than what it refers to.
-class Shape : public std::span<const std::int64_t> {
- public:
-  using const_iterator = iterator;
-
-  using span::span;
-  Shape(std::initializer_list<std::int64_t> extents) noexcept
-      : span(extents.begin(), extents.size()) {}
-
-  friend bool operator==(Shape a, Shape b) noexcept { return std::ranges::equal(a, b); }
-};
 
 /// A dense array (or a 2-D sparse CSR one) with a shape: contiguous, row-major, host memory.
 ///
@@ -77,7 +63,7 @@ class TensorData {
                                        std::vector<std::int64_t> col_indices, Shape shape);
 
   DType dtype() const noexcept { return dtype_; }
-  /// Valid as long as this object lives and is not assigned to.
+  /// Valid as long as this object lives and is neither assigned to nor moved from.
   Shape shape() const noexcept {
     if (more_ != nullptr && !more_->extents.empty()) return more_->extents;
     return {extents_.data(), rank_};

@@ -68,15 +68,20 @@ Result<ModelInput> read_prompt(const at::Tensor& tokens, TensorName name, Memory
   return ModelInput::from_tokens(std::move(*data));
 }
 
-/// Asks for what is read of the tensors behind `now`. Their objects lie apart in memory, and a
+/// Asks for what is read of the tensors after `now`. Their objects lie apart in memory, and a
 /// storage is found through its tensor alone: else each costs two waits, one after the other.
-void prefetch_behind(std::size_t now, const std::vector<at::Tensor>& tensors) noexcept {
+void prefetch_after(std::size_t now, const std::vector<at::Tensor>& tensors) noexcept {
+  // A storage is asked for when its tensor is there. Of distances up to 16 these were the fastest
+  // on a Zen 4.
   constexpr std::size_t kStorage = 2;
   constexpr std::size_t kObject = 2 * kStorage;
-  if (now + kObject >= tensors.size()) return;
-  internal::prefetch(tensors[now + kObject].unsafeGetTensorImpl(), sizeof(c10::TensorImpl));
-  const c10::TensorImpl* const object = tensors[now + kStorage].unsafeGetTensorImpl();
-  internal::prefetch(object->unsafe_storage().unsafeGetStorageImpl(), sizeof(c10::StorageImpl));
+  if (now + kObject < tensors.size()) {
+    internal::prefetch_object(tensors[now + kObject].unsafeGetTensorImpl());
+  }
+  if (now + kStorage < tensors.size()) {
+    const c10::TensorImpl* const object = tensors[now + kStorage].unsafeGetTensorImpl();
+    internal::prefetch_object(object->unsafe_storage().unsafeGetStorageImpl());
+  }
 }
 
 Result<std::vector<Datum>> read_datums(const std::vector<at::Tensor>& tokens, Memory of_tokens,
@@ -86,8 +91,8 @@ Result<std::vector<Datum>> read_datums(const std::vector<at::Tensor>& tokens, Me
   for (const auto& input : loss_fn_inputs) labels.push_back(loss_input(input.first));
   std::vector<Datum> datums(tokens.size());
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    prefetch_behind(i, tokens);
-    for (const auto& input : loss_fn_inputs) prefetch_behind(i, input.second);
+    prefetch_after(i, tokens);
+    for (const auto& input : loss_fn_inputs) prefetch_after(i, input.second);
     Result<ModelInput> prompt = read_prompt(tokens[i], {"tokens", i}, of_tokens);
     if (!prompt) return std::move(prompt).error();
     datums[i].model_input = std::move(*prompt);

@@ -115,9 +115,10 @@ std::vector<at::Tensor> to_list(const Parts& parts) {
 }
 
 /// The shape of one row.
-std::span<const std::int64_t> trailing(const TensorData& part) {
+Shape trailing(const TensorData& part) {
   const Shape shape = part.shape();
-  return shape.empty() ? std::span<const std::int64_t>() : shape.subspan(1);
+  if (shape.empty()) return shape;
+  return shape.subspan(1);
 }
 
 Result<Ragged> to_ragged(std::string_view name, const Parts& parts) {
@@ -129,7 +130,7 @@ Result<Ragged> to_ragged(std::string_view name, const Parts& parts) {
     const TensorData& part = *parts[i];
     const bool alike = !part.is_sparse() && part.dtype() == first.dtype() &&
                        part.shape().size() == first.shape().size() &&
-                       std::ranges::equal(trailing(part), trailing(first));
+                       trailing(part) == trailing(first);
     if (!alike) {
       return Error(ErrorCode::kDecode,
                    "the server's output '" + std::string(name) + "' of datum " + std::to_string(i) +

@@ -1,5 +1,7 @@
 #include "torch_ext/ragged.h"
 
+#include <c10/util/DimVector.h>
+
 #include <cstdint>
 #include <span>
 #include <variant>
@@ -12,7 +14,7 @@ namespace {
 
 /// Rows `begin` to `end` of a dense array, which must outlive the result.
 TensorData rows_of(const TensorData& whole, std::int64_t begin, std::int64_t end) {
-  std::vector<std::int64_t> shape(whole.shape().begin(), whole.shape().end());
+  c10::DimVector shape(whole.shape().begin(), whole.shape().end());
   const std::size_t row =
       shape[0] == 0 ? 0 : whole.size_bytes() / static_cast<std::size_t>(shape[0]);
   shape[0] = end - begin;

@@ -66,6 +66,7 @@ Result<TensorData> share(const at::Tensor& tensor, TensorName name);
 
 /// Its shape as LibTorch's; valid as long as `data` lives.
 at::IntArrayRef sizes(const TensorData& data);
+at::IntArrayRef sizes(TensorData&& data) = delete;  // would dangle
 
 /// A new CPU tensor of the same dtype and shape (sparse CSR if the data is), with one copy.
 at::Tensor to_tensor(const TensorData& data);

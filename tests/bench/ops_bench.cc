@@ -184,8 +184,8 @@ void bench_sample() {
   const at::Tensor prompt = at::arange(256, at::kLong);
   const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("tinkex::sample", "");
   const auto direct = [&] {
-    const ModelInput input = ModelInput::from_tokens(
-        TensorData::view(prompt.data_ptr(), DType::kInt64, prompt.sizes().vec()));
+    const ModelInput input =
+        ModelInput::from_tokens(TensorData::view(prompt.data_ptr(), DType::kInt64, prompt.sizes()));
     if (!client.sample(input, 1, {.max_tokens = 64}).get().ok()) std::abort();
   };
   const auto through_dispatcher = [&] {

@@ -65,10 +65,30 @@ TEST(TensorDataTest, ASparseArrayHasTheShapeOfTheDenseOne) {
   EXPECT_TRUE(std::ranges::equal(sparse.col_indices(), Shape{4, 0}));
 }
 
-TEST(TensorDataTest, ShapesAreEqualByTheirExtents) {
-  EXPECT_EQ((Shape{2, 3}), (std::vector<std::int64_t>{2, 3}));
-  EXPECT_NE((Shape{2, 3}), (Shape{3, 2}));
-  EXPECT_NE((Shape{2, 3}), (Shape{2, 3, 1}));
+TEST(TensorDataTest, ASparseArrayMayHaveNoRows) {
+  const TensorData sparse =
+      TensorData::sparse_csr(TensorData::from(std::vector<float>{}), {0}, {}, {0, 5}).value();
+  EXPECT_TRUE(sparse.is_sparse());
+  EXPECT_EQ(sparse.shape(), (Shape{0, 5}));
+  EXPECT_EQ(sparse.crow_indices().size(), 1u);
+}
+
+TEST(TensorDataTest, ADenseArrayHasNoIndicesHoweverManyDimensions) {
+  for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{2}, {2, 1, 1}}) {
+    const TensorData dense = TensorData::from(std::vector<float>{1, 2}, shape);
+    EXPECT_FALSE(dense.is_sparse());
+    EXPECT_TRUE(dense.crow_indices().empty());
+    EXPECT_TRUE(dense.col_indices().empty());
+  }
+}
+
+TEST(TensorDataTest, ValuesOfManyDimensionsTakeTheShapeOfTheSparseArray) {
+  const TensorData sparse =
+      TensorData::sparse_csr(TensorData::from(std::vector<float>{1, 2}, {2, 1, 1}), {0, 2}, {0, 3},
+                             {1, 4})
+          .value();
+  EXPECT_TRUE(sparse.is_sparse());
+  EXPECT_EQ(sparse.shape(), (Shape{1, 4}));
 }
 
 TEST(TensorDataTest, AShapeThatDoesNotFitTheValuesIsRefused) {

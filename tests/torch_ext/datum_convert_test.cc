@@ -116,6 +116,16 @@ TEST(DatumConvertTest, InALongBatchTheFirstDatumThatCannotBeReadIsNamed) {
   }
 }
 
+TEST(DatumConvertTest, OfSeveralBadTensorsThatOfTheFirstDatumIsNamed) {
+  std::vector<at::Tensor> tokens(12, tokens_of(2));
+  std::fill(tokens.begin() + 3, tokens.end(), at::Tensor());
+  EXPECT_THAT(error_of(tokens, {}), StartsWith("tokens[3] is undefined"));
+  std::vector<at::Tensor> weights(12, at::ones({2}));
+  weights[1] = at::Tensor();
+  EXPECT_THAT(error_of(tokens, {{"weights", weights}}),
+              StartsWith("loss_fn_inputs['weights'][1] is undefined"));
+}
+
 TEST(MetricsTensorTest, MetricsAreDoublesWithoutDimensions) {
   const auto tensors =
       metrics_to_tensors({{"loss:sum", 0.1}, {"clock_cycle:unique", 12345678901.0}});

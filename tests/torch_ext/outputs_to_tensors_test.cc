@@ -17,7 +17,7 @@ namespace {
 using testing::HasSubstr;
 
 TensorData floats(std::vector<float> values, std::vector<std::int64_t> shape = {}) {
-  return TensorData::from(std::move(values), std::move(shape));
+  return TensorData::from(std::move(values), shape);
 }
 
 at::Tensor ints(std::vector<std::int64_t> values) { return at::tensor(values, at::kLong); }

@@ -58,6 +58,7 @@ TEST_P(EveryDType, ContiguousTensorIsReadInPlace) {
   const TensorData data = borrow(tensor, "x").value();
   EXPECT_EQ(data.dtype(), GetParam().tinkex);
   EXPECT_THAT(data.shape(), ElementsAre(2, 3));
+  EXPECT_TRUE(data.shape() == tensor.sizes());
   EXPECT_EQ(static_cast<const void*>(data.data()), tensor.data_ptr());
   EXPECT_TRUE(same_bytes(data, tensor));
 }

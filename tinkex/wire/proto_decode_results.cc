@@ -110,20 +110,34 @@ SharedValues copy_values(const PackedColumn& column, std::size_t elements,
                                          : share_values(std::move(values.ints), values.dtype);
 }
 
-std::vector<std::int64_t> datum_shape(const std::vector<std::int64_t>& trailing,
-                                      std::size_t elements, const std::string& where) {
-  const std::optional<std::size_t> row = element_count(trailing);
-  if (!row || trailing.size() == kMaxDimensions) {
-    fail_decode(where + ": impossible trailing_shape " + internal::shape_text(trailing));
+// The shapes of the datums' parts of one column.
+class PartShape {
+ public:
+  PartShape(Shape trailing, const std::string& where) : where_(where), shape_{0} {
+    const std::optional<std::size_t> row = element_count(trailing);
+    if (!row || trailing.size() == kMaxDimensions) {
+      fail_decode(where + ": impossible trailing_shape " + internal::shape_text(trailing));
+    }
+    row_ = *row;
+    shape_.insert(shape_.end(), trailing.begin(), trailing.end());
   }
-  if (*row == 0 ? elements != 0 : elements % *row != 0) {
-    fail_decode(where + ": " + std::to_string(elements) + " elements cannot have trailing_shape " +
-                internal::shape_text(trailing));
+
+  // Valid until the next one.
+  Shape of(std::size_t elements) {
+    if (row_ == 0 ? elements != 0 : elements % row_ != 0) {
+      fail_decode(where_ + ": " + std::to_string(elements) +
+                  " elements cannot have trailing_shape " +
+                  internal::shape_text(Shape(shape_).subspan(1)));
+    }
+    shape_.front() = row_ == 0 ? 0 : static_cast<std::int64_t>(elements / row_);
+    return shape_;
   }
-  std::vector<std::int64_t> shape{*row == 0 ? 0 : static_cast<std::int64_t>(elements / *row)};
-  shape.insert(shape.end(), trailing.begin(), trailing.end());
-  return shape;
-}
+
+ private:
+  const std::string& where_;
+  std::size_t row_ = 0;
+  std::vector<std::int64_t> shape_;
+};
 
 void add_column(const PackedColumn& column, std::span<NamedTensors> datums) {
   const std::string where = "loss_fn_outputs field " + internal::quoted(column.name);
@@ -133,12 +147,12 @@ void add_column(const PackedColumn& column, std::span<NamedTensors> datums) {
                 std::to_string(datums.size()) + " datums, expected one more than datums");
   }
   const SharedValues values = copy_values(column, bounds.empty() ? 0 : bounds.back(), where);
+  if (datums.empty()) return;
+  PartShape shape(column.trailing_shape, where);
   for (std::size_t i = 0; i < datums.size(); ++i) {
     const std::byte* begin = values.data + bounds[i] * size_of(values.dtype);
-    datums[i].emplace_back(
-        column.name,
-        TensorData::share(values.owner, begin, values.dtype,
-                          datum_shape(column.trailing_shape, bounds[i + 1] - bounds[i], where)));
+    datums[i].emplace_back(column.name, TensorData::share(values.owner, begin, values.dtype,
+                                                          shape.of(bounds[i + 1] - bounds[i])));
   }
 }
 

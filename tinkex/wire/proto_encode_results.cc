@@ -16,7 +16,7 @@ namespace {
 struct Column {
   std::string_view name;
   DType wire;
-  std::span<const std::int64_t> trailing_shape;
+  Shape trailing_shape;
   std::vector<std::int64_t> offsets;  ///< In bytes, one more than datums.
 };
 
@@ -27,16 +27,16 @@ struct Record {
   std::vector<Column> columns;
 };
 
-std::span<const std::int64_t> trailing_shape(const TensorData& tensor) {
+Shape trailing_shape(const TensorData& tensor) {
   const Shape shape = tensor.shape();
-  return shape.empty() ? std::span<const std::int64_t>() : shape.subspan(1);
+  if (shape.empty()) return shape;
+  return shape.subspan(1);
 }
 
 bool fits(const Record& record, const NamedTensors& datum) {
   return std::all_of(record.columns.begin(), record.columns.end(), [&datum](const Column& column) {
     const TensorData& tensor = *find(datum, column.name);
-    return wire_dtype(tensor) == column.wire &&
-           std::ranges::equal(trailing_shape(tensor), column.trailing_shape);
+    return wire_dtype(tensor) == column.wire && trailing_shape(tensor) == column.trailing_shape;
   });
 }
 

@@ -28,8 +28,8 @@ struct Ids {
   bool some_ignored = false;  ///< Whether kIgnoreIndex is among them.
 
   /// Those from `first` on, without a copy.
-  TensorData part(std::size_t first, std::vector<std::int64_t> of_shape) const {
-    return TensorData::share(memory, values.data() + first, DType::kInt64, std::move(of_shape));
+  TensorData part(std::size_t first, Shape of_shape) const {
+    return TensorData::share(memory, values.data() + first, DType::kInt64, of_shape);
   }
 };
 

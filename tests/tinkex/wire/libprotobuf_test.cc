@@ -83,7 +83,7 @@ TEST(LibprotobufReadsTest, OutputInRecordsOfOneShapeEach) {
   output.loss_fn_output_type = "cross_entropy";
   output.metrics = {{"loss:sum", -1.5}};
   const auto datum = [](std::vector<float> values, std::vector<std::int64_t> shape) {
-    return NamedTensors{{"logprobs", TensorData::from(std::move(values), std::move(shape))}};
+    return NamedTensors{{"logprobs", TensorData::from(std::move(values), shape)}};
   };
   output.loss_fn_outputs = {datum({1, 2, 3}, {3}), datum({4}, {1}), datum({5, 6}, {1, 2})};
   ByteBuffer body;

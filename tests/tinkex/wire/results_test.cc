@@ -32,7 +32,7 @@ class ResultsTest : public testing::TestWithParam<WireFormat> {
 };
 
 NamedTensors logprobs(std::vector<float> values, std::vector<std::int64_t> shape = {}) {
-  return {{"logprobs", TensorData::from(std::move(values), std::move(shape))}};
+  return {{"logprobs", TensorData::from(std::move(values), shape)}};
 }
 
 void expect_same_floats(const std::vector<float>& actual, const std::vector<float>& expected) {

@@ -77,6 +77,14 @@ class FormsTest(unittest.TestCase):
                             (values.to("meta"), r"1 dimensions on meta, and")):
             with self.assertRaisesRegex(ValueError, r"tensors\[1\] has " + told):
                 ops.from_lists([values, other])
+        for other, told in ((values.to_sparse(), "sparse layout"),
+                            (torch.nested.nested_tensor([values]), "nested tensor")):
+            with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\] tensors\[1\] .*" + told):
+                ops.from_lists([values, other])
+            with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\] values .*" + told):
+                ops.to_lists(other, torch.tensor([0, 4]))
+            with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\] padded .*" + told):
+                ops.unpad(other, torch.tensor([4]))
         self.assertEqual(ops.from_lists([torch.empty(0), values.view(2, 2)])[1].tolist(), [0, 0, 2])
 
     def test_decode_refuses_what_is_no_token_id(self):

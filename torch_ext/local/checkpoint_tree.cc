@@ -54,10 +54,17 @@ Result<fs::path> make_temporary() {
   return fs::path(pattern);
 }
 
+/// What errors say of who has locked the directory, and how to go on.
 std::string holder_of(int file) {
   char text[32] = {};
   const ssize_t length = ::pread(file, text, sizeof(text) - 1, 0);
-  return length > 0 ? " (process " + std::string(text, std::strcspn(text, "\n")) + ")" : "";
+  const std::string process(text, length > 0 ? std::strcspn(text, "\n") : 0);
+  if (process == std::to_string(::getpid())) {
+    return " of this process, which ends when the last object of its service is gone, not with "
+           "close(); drop those, or choose another directory";
+  }
+  return (process.empty() ? "" : " (process " + process + ")") +
+         std::string("; stop that one or choose another directory");
 }
 
 /// Takes the lock of the directory. It goes with the process, however that ends.
@@ -70,9 +77,8 @@ Result<int> lock_directory(const fs::path& root) {
     const std::string holder = holder_of(file);
     ::close(file);
     if (error != EWOULDBLOCK) return io_error(path, "cannot lock", error);
-    return Error(ErrorCode::kIo, "the data directory " + root.string() +
-                                     " is in use by another backend" + holder +
-                                     "; stop that one or choose another directory");
+    return Error(ErrorCode::kIo,
+                 "the data directory " + root.string() + " is in use by another backend" + holder);
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
   if (::ftruncate(file, 0) != 0 || ::pwrite(file, pid.data(), pid.size(), 0) < 0) {

@@ -60,11 +60,24 @@ std::string decode_text(const at::Tensor& tokens, bool replace) {
   return replace ? tokenizers::lossy_utf8(text) : text;
 }
 
+/// Views and at::cat know dense tensors alone, and say so in words of their own.
+void check_dense(const at::Tensor& tensor, const std::string& name) {
+  if (!tensor.defined()) return;
+  if (tensor.is_nested()) {
+    throw_error(
+        invalid_argument(name + " is a nested tensor; pass its parts as a list, see unbind()"));
+  }
+  if (tensor.layout() == c10::kStrided) return;
+  throw_error(
+      invalid_argument(name + " has a sparse layout, expected a dense one; use to_dense()"));
+}
+
 void check_rows(at::TensorList tensors) {
   if (tensors.empty()) {
     throw_error(invalid_argument("tensors is empty, expected at least one tensor"));
   }
   for (std::size_t i = 0; i < tensors.size(); ++i) {
+    check_dense(tensors[i], "tensors[" + std::to_string(i) + "]");
     if (tensors[i].defined() && tensors[i].dim() > 0) continue;
     throw_error(invalid_argument("tensors[" + std::to_string(i) +
                                  "] is undefined or has no dimensions, expected at least one"));
@@ -115,6 +128,7 @@ std::tuple<at::Tensor, at::Tensor> from_lists(at::TensorList tensors) {
 }
 
 std::vector<at::Tensor> to_lists(const at::Tensor& values, const at::Tensor& offsets) {
+  check_dense(values, "values");
   if (!values.defined() || values.dim() == 0) {
     throw_error(
         invalid_argument("values is undefined or has no dimensions, expected at least one"));
@@ -129,6 +143,7 @@ std::vector<at::Tensor> to_lists(const at::Tensor& values, const at::Tensor& off
 }
 
 std::vector<at::Tensor> unpad(const at::Tensor& padded, const at::Tensor& lengths) {
+  check_dense(padded, "padded");
   if (!padded.defined() || padded.dim() < 2) {
     throw_error(invalid_argument(
         "padded is undefined or has fewer than 2 dimensions, expected [sequences, longest, ...]"));

@@ -112,7 +112,10 @@ TEST_F(CheckpointTreeTest, SecondBackendIsKeptOutUntilTheFirstIsGone) {
   const auto second = CheckpointTree::open(root_);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code(), ErrorCode::kIo);
-  EXPECT_THAT(second.error().message(), HasSubstr("in use by another backend (process "));
+  EXPECT_THAT(second.error().message(), HasSubstr("in use by another backend of this process"));
+  std::ofstream(root_ / ".lock") << "1\n";
+  EXPECT_THAT(CheckpointTree::open(root_).error().message(),
+              HasSubstr("in use by another backend (process 1); stop that one"));
   tree.reset();
   EXPECT_TRUE(CheckpointTree::open(root_));
 }

@@ -77,8 +77,21 @@ void retrieve_future(Service& service, const Call& call, const Responder& respon
   });
 }
 
+/// Ends a sample that is not done. A training operation goes on: it changes the model whether
+/// somebody waits for it or not. To call off what is over, or gone, is no error.
+Reply cancel_future(Service& service, const Call& call) {
+  JsonFields in(call.body);
+  const std::string id = in.string("request_id");
+  if (!in.ok()) return unprocessable(in.error());
+  service.futures().give_up(id);
+  return json_reply({{"request_id", id}, {"type", "cancel_future"}});
+}
+
 }  // namespace
 
-std::vector<Route> future_routes() { return {{"POST", "retrieve_future", retrieve_future}}; }
+std::vector<Route> future_routes() {
+  return {{"POST", "retrieve_future", retrieve_future},
+          {"POST", "cancel_future", immediate(cancel_future)}};
+}
 
 }  // namespace tinkex::torch_ext::local

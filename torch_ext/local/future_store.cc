@@ -65,6 +65,18 @@ void FutureStore::settle(const std::string& id, OperationResult result) {
   deliver(std::move(polls), shared);
 }
 
+void FutureStore::give_up(const std::string& id) {
+  const internal::MutexLock lock(mutex_);
+  const auto found = entries_.find(id);
+  if (found != entries_.end()) found->second.given_up->store(true);
+}
+
+std::shared_ptr<const std::atomic<bool>> FutureStore::given_up(const std::string& id) const {
+  const internal::MutexLock lock(mutex_);
+  const auto found = entries_.find(id);
+  return found != entries_.end() ? found->second.given_up : nullptr;
+}
+
 FutureStore::Polls FutureStore::settle_locked(const std::string& id, Entry& entry, Result result) {
   entry.bytes = bytes_of(*result);
   entry.result = std::move(result);

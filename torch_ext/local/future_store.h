@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -44,6 +45,10 @@ class FutureStore : public std::enable_shared_from_this<FutureStore> {
   std::string open(std::string session_id);
   /// Gives the result to everyone who waits. Only the first counts.
   void settle(const std::string& id, OperationResult result);
+  /// Nobody waits for its result any more: who computes it may stop, and settles it then.
+  void give_up(const std::string& id);
+  /// Whether that was said, for whoever computes the result. Null if the future is gone.
+  std::shared_ptr<const std::atomic<bool>> given_up(const std::string& id) const;
   /// Answers now, or when the result comes, or after poll_hold: exactly once.
   void poll(const std::string& id, Waiter waiter);
   /// Forgets a session's futures; those that wait get `reason`.
@@ -62,6 +67,7 @@ class FutureStore : public std::enable_shared_from_this<FutureStore> {
     Result result;
     std::size_t bytes = 0;
     std::unordered_map<std::uint64_t, Poll> polls;
+    std::shared_ptr<std::atomic<bool>> given_up = std::make_shared<std::atomic<bool>>(false);
   };
   using Polls = std::unordered_map<std::uint64_t, Poll>;
 
@@ -75,7 +81,7 @@ class FutureStore : public std::enable_shared_from_this<FutureStore> {
 
   const Options options_;
   const std::string prefix_;
-  internal::Mutex mutex_;
+  mutable internal::Mutex mutex_;
   std::uint64_t opened_ TINKEX_GUARDED_BY(mutex_) = 0;
   std::uint64_t last_poll_ TINKEX_GUARDED_BY(mutex_) = 0;
   std::unordered_map<std::string, Entry> entries_ TINKEX_GUARDED_BY(mutex_);

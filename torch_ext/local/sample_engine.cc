@@ -29,6 +29,7 @@ struct SampleEngine::Request {
   SamplePlan plan;
   TokenPicker picker;
   const std::atomic<bool>* cancelled;
+  std::shared_ptr<const std::atomic<bool>> given_up;
   Done done;
   std::shared_ptr<const KvCache> prompt = nullptr;
   at::Tensor first = {};  ///< Log-probabilities of the first new token; undefined before prefill.
@@ -37,7 +38,10 @@ struct SampleEngine::Request {
   SampleResponse response = {};
 
   bool is_cancelled() const {
-    return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);
+    const auto is_set = [](const std::atomic<bool>* flag) {
+      return flag != nullptr && flag->load(std::memory_order_relaxed);
+    };
+    return is_set(cancelled) || is_set(given_up.get());
   }
 };
 
@@ -64,15 +68,16 @@ SampleEngine::SampleEngine(std::shared_ptr<const BaseModel> model,
 
 SampleEngine::~SampleEngine() = default;
 
-void SampleEngine::add(SampleRequest request, const std::atomic<bool>* cancelled, Done done) {
+void SampleEngine::add(SampleRequest request, const std::atomic<bool>* cancelled, Done done,
+                       std::shared_ptr<const std::atomic<bool>> given_up) {
   if (adapter_ != nullptr) {
     if (const Status fits = adapter_->check_fits(*model_); !fits) return done(fits.error());
   }
   Result<SamplePlan> plan = SamplePlan::of(request, model_->config());
   if (!plan) return done(plan.error());
   const TokenPicker picker(request.params);
-  auto added = std::make_shared<Request>(
-      Request{std::move(request), *std::move(plan), picker, cancelled, std::move(done)});
+  auto added = std::make_shared<Request>(Request{std::move(request), *std::move(plan), picker,
+                                                 cancelled, std::move(given_up), std::move(done)});
   added->response.sequences.resize(static_cast<std::size_t>(added->wanted.num_samples));
   requests_.push_back(std::move(added));
 }

@@ -41,9 +41,11 @@ class SampleEngine {
   SampleEngine(const SampleEngine&) = delete;
   SampleEngine& operator=(const SampleEngine&) = delete;
 
-  /// A request that cannot be served is answered at once. `cancelled` may be null and must outlive
-  /// the request; once it is true the next step answers kCancelled.
-  void add(SampleRequest request, const std::atomic<bool>* cancelled, Done done);
+  /// A request that cannot be served is answered at once. Once `cancelled`, which must outlive the
+  /// request and is for all of a session, or `given_up`, which is its own, is true, the next step
+  /// answers kCancelled; both may be null.
+  void add(SampleRequest request, const std::atomic<bool>* cancelled, Done done,
+           std::shared_ptr<const std::atomic<bool>> given_up = nullptr);
 
   /// Whether every request was answered.
   bool idle() const { return requests_.empty(); }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +22,7 @@ class SampleInbox {
   struct Sample {
     std::string request_id;
     SampleRequest request;
+    std::shared_ptr<const std::atomic<bool>> given_up;  ///< See FutureStore::give_up; may be null.
   };
 
   /// True if the caller must start serving.

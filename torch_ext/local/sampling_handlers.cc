@@ -131,7 +131,8 @@ void begin_sample(Service& service, const std::shared_ptr<SamplingSession>& samp
     if (sampler->engine == nullptr) {
       sampler->engine = std::make_unique<SampleEngine>(sampler->model, sampler->adapter);
     }
-    sampler->engine->add(std::move(sample.request), &sampler->cancelled, finish);
+    sampler->engine->add(std::move(sample.request), &sampler->cancelled, finish,
+                         std::move(sample.given_up));
     return ok_status();
   });
   if (!ready) finish(ready.error());
@@ -192,7 +193,8 @@ Reply asample(Service& service, const Call& call) {
   if (repeated) {
     service.finish_sample();
   } else {
-    post_sample(service, sampler, {request_id, std::move(wanted.request)});
+    post_sample(service, sampler,
+                {request_id, std::move(wanted.request), service.futures().given_up(request_id)});
   }
   return accepted(request_id, num_samples);
 }

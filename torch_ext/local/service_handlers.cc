@@ -30,7 +30,7 @@ Reply client_config(Service&, const Call& call) {
 }
 
 Reply dynamic_config(Service&, const Call&) {
-  return json_reply({{"refresh_interval_sec", 300}, {"sample_cancel_enabled", false}});
+  return json_reply({{"refresh_interval_sec", 300}, {"sample_cancel_enabled", true}});
 }
 
 Reply capabilities(Service& service, const Call&) {

@@ -59,6 +59,30 @@ TEST_F(SamplingApiTest, SequenceIdsAreGivenAtOnceAndComeBackInOrder) {
   EXPECT_LT(result["prompt_logprobs"][1].get<double>(), 0);
 }
 
+TEST_F(SamplingApiTest, ASampleThatIsCalledOffEndsAndTheNextOneIsServed) {
+  const std::string sampler = api_.sampler(session_, 0, {{"base_model", kNano}});
+  Json much = sample_body(sampler, 1);
+  much["num_samples"] = 4096;
+  much["sampling_params"]["max_tokens"] = 100;
+  const Json accepted = api_.post("asample", much);
+  const Json waiting = api_.post("asample", sample_body(sampler, 2));
+  api_.post("cancel_future", {{"request_id", accepted["request_id"]}});
+  const Json result = api_.result(accepted["request_id"]);
+  ASSERT_TRUE(result.contains("error")) << "it was computed to its end";
+  EXPECT_THAT(result["error"].get<std::string>(), HasSubstr("cancelled"));
+  EXPECT_EQ(api_.result(waiting["request_id"])["sequences"].size(), 2u);
+  api_.post("cancel_future", {{"request_id", waiting["request_id"]}});  // Over: nothing changes.
+  EXPECT_EQ(api_.result(waiting["request_id"])["sequences"].size(), 2u);
+  api_.post("cancel_future", {{"request_id", "unknown"}});
+}
+
+TEST_F(SamplingApiTest, AStepThatIsCalledOffIsMade) {
+  const std::string model = api_.model(session_);
+  const Json accepted = api_.post("forward_backward", backward_body(model, 1));
+  api_.post("cancel_future", {{"request_id", accepted["request_id"]}});
+  EXPECT_TRUE(api_.result(accepted["request_id"]).contains("loss_fn_outputs"));
+}
+
 TEST_F(SamplingApiTest, ProtobufResultCarriesTheSequenceIds) {
   const std::string sampler = api_.sampler(session_, 0, {{"base_model", kNano}});
   const Json accepted = api_.post("asample", sample_body(sampler, 1));

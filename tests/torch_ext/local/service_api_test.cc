@@ -21,6 +21,7 @@ const std::vector<std::string> kPosts = {"client/config",
                                          "session_heartbeat",
                                          "sessions/x/finish",
                                          "telemetry",
+                                         "cancel_future",
                                          "create_model",
                                          "get_info",
                                          "unload_model",
@@ -171,8 +172,9 @@ TEST(ServiceApiTest, TellsWhatAClientNeedsBeforeItBegins) {
   const Json config = api.post("client/config", {{"sdk_version", "0.38.0"}});
   EXPECT_FALSE(config["pjwt_auth_enabled"].get<bool>());
   EXPECT_EQ(config["fwdbwd_max_chunk_len"], 1024);
-  EXPECT_TRUE(api.post("client/dynamic_config", {{"sdk_version", "0.38.0"}})
-                  .contains("refresh_interval_sec"));
+  const Json dynamic = api.post("client/dynamic_config", {{"sdk_version", "0.38.0"}});
+  EXPECT_TRUE(dynamic.contains("refresh_interval_sec"));
+  EXPECT_TRUE(dynamic["sample_cancel_enabled"].get<bool>());
   EXPECT_EQ(api.post("telemetry", {{"events", Json::array()}}), Json({{"status", "accepted"}}));
   const Json models = api.get("get_server_capabilities")["supported_models"];
   ASSERT_FALSE(models.empty());

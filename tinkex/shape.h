@@ -15,6 +15,8 @@ namespace tinkex {
 ///
 /// Ownership: none. What it refers to must outlive it, so it is for arguments and for a look at
 /// TensorData::shape(); `std::vector<std::int64_t>(shape.begin(), shape.end())` keeps the extents.
+/// A variable of this type, or of `auto`, must not be made from a list in braces, nor from the
+/// shape() of a TensorData that ends with the statement.
 class Shape : public std::span<const std::int64_t> {
  public:
   /// That of std::span comes with C++23; libraries for containers ask for it, such as GoogleMock.
@@ -24,6 +26,9 @@ class Shape : public std::span<const std::int64_t> {
   Shape(std::span<const std::int64_t> extents) noexcept : span(extents) {}  // NOLINT(*-explicit-*)
   Shape(std::initializer_list<std::int64_t> extents) noexcept
       : span(extents.begin(), extents.size()) {}
+
+  /// The shape of one element of the first dimension; empty where there is none.
+  Shape trailing() const noexcept { return empty() ? *this : Shape(subspan(1)); }
 
   /// By the extents, with any contiguous range of them.
   template <class Extents>

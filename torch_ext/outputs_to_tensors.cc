@@ -114,15 +114,9 @@ std::vector<at::Tensor> to_list(const Parts& parts) {
   return list;
 }
 
-/// The shape of one row.
-Shape trailing(const TensorData& part) {
-  const Shape shape = part.shape();
-  if (shape.empty()) return shape;
-  return shape.subspan(1);
-}
-
 Result<Ragged> to_ragged(std::string_view name, const Parts& parts) {
   const TensorData& first = *parts.front();
+  const Shape row = first.shape().trailing();
   std::vector<std::int64_t> lengths;
   lengths.reserve(parts.size());
   std::int64_t rows = 0;
@@ -130,7 +124,7 @@ Result<Ragged> to_ragged(std::string_view name, const Parts& parts) {
     const TensorData& part = *parts[i];
     const bool alike = !part.is_sparse() && part.dtype() == first.dtype() &&
                        part.shape().size() == first.shape().size() &&
-                       trailing(part) == trailing(first);
+                       part.shape().trailing() == row;
     if (!alike) {
       return Error(ErrorCode::kDecode,
                    "the server's output '" + std::string(name) + "' of datum " + std::to_string(i) +
@@ -142,7 +136,7 @@ Result<Ragged> to_ragged(std::string_view name, const Parts& parts) {
     rows += lengths.back();
   }
   std::vector<std::int64_t> shape{rows};
-  shape.insert(shape.end(), trailing(first).begin(), trailing(first).end());
+  shape.insert(shape.end(), row.begin(), row.end());
   return Ragged{joined(parts).view(shape), offsets_of_lengths(lengths)};
 }
 

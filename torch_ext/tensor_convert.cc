@@ -52,7 +52,7 @@ std::string reason_without_data(const at::Tensor& tensor) {
            "while they trace); give a tensor with data, and call remote operations outside of the "
            "traced function";
   }
-  if (tensor.is_nested()) return "is a nested tensor; pass its parts as a list, see unbind()";
+  if (tensor.is_nested()) return kNestedTensor;
   const bool has_storage = tensor.has_storage() || tensor.layout() == c10::kSparseCsr;
   if (tensor.layout() == c10::kStrided && !has_storage) {
     return "holds no data of its own (is it batched by vmap, or inside a functorch transform?)";

@@ -42,6 +42,10 @@ at::ScalarType to_scalar_type(DType dtype) noexcept;
 /// For errors: "float32"; of what the library cannot read PyTorch's name, such as "ComplexFloat".
 std::string dtype_name(at::ScalarType type);
 
+/// What errors say of a nested tensor, behind its name.
+inline constexpr char kNestedTensor[] =
+    "is a nested tensor; pass its parts as a list, see unbind()";
+
 /// Whether all elements of a strided tensor with a storage lie in it: the storage may have been
 /// resized, as FSDP frees parameters. What does not fit must not be read, nor copied.
 bool fits_its_storage(const at::Tensor& tensor);

@@ -252,6 +252,10 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(first.stop_reasons, ["length"] * 3)
         stopped = sampler.sample(prompt, max_tokens=5, seed=7, stop_tokens=[first.tokens[0][1]])
         self.assertEqual(stopped.stop_reasons, ["stop"])
+        for told, stops in ((r"stop_tokens\[1\] is -1, ", {"stop_tokens": [1, -1]}),
+                            (r"stop\[1\]: .* not empty", {"stop": ["a", ""], "stop_tokens": [1]})):
+            with self.assertRaisesRegex(tinkex_torch.InvalidArgument, told):
+                sampler.sample(prompt, **stops)
         sampler.close()
         with self.assertRaises(tinkex_torch.Closed):
             sampler.sample(prompt)

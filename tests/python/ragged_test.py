@@ -77,7 +77,8 @@ class FormsTest(unittest.TestCase):
                             (values.to("meta"), r"1 dimensions on meta, and")):
             with self.assertRaisesRegex(ValueError, r"tensors\[1\] has " + told):
                 ops.from_lists([values, other])
-        for other, told in ((values.to_sparse(), "sparse layout"),
+        for other, told in ((values.to_sparse(), "the layout Sparse"),
+                            (values.view(2, 2).to_sparse_csr(), "the layout SparseCsr"),
                             (torch.nested.nested_tensor([values]), "nested tensor")):
             with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\] tensors\[1\] .*" + told):
                 ops.from_lists([values, other])
@@ -86,6 +87,10 @@ class FormsTest(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, r"^tinkex: \[invalid_argument\] padded .*" + told):
                 ops.unpad(other, torch.tensor([4]))
         self.assertEqual(ops.from_lists([torch.empty(0), values.view(2, 2)])[1].tolist(), [0, 0, 2])
+        freed = torch.ones(1 << 20)
+        freed.untyped_storage().resize_(0)
+        with self.assertRaisesRegex(ValueError, r"tensors\[1\] needs 4194304 bytes of a storage"):
+            ops.from_lists([values, freed])
 
     def test_decode_refuses_what_is_no_token_id(self):
         for wrong in (-1, 2**31):

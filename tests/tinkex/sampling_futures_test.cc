@@ -86,6 +86,35 @@ TEST_F(SamplingFuturesTest, T12_ACancelledSampleIsCalledOffWhereTheServerWantsTo
             tinker.operations("asample").back().request_id);
 }
 
+// Spec T12. Only the answer to the submission names what is called off.
+TEST_F(SamplingFuturesTest, T12_ASampleThatIsCancelledBeforeItsSubmissionIsAnsweredIsCalledOff) {
+  connect("{}", R"({"sample_cancel_enabled":true})");
+  ASSERT_TRUE(client->sample(prompt).get().ok());
+  tinker.plan("asample", {.submit_gate = gate});
+  auto lost = client->sample(prompt);
+  ASSERT_TRUE(wait_for_requests(2, "asample"));
+  const std::size_t polls = count("retrieve_future");
+  lost.cancel();
+  EXPECT_EQ(lost.get().error().code(), ErrorCode::kCancelled);
+  gate->open();
+  ASSERT_TRUE(wait_for_requests(1, "cancel_future"));
+  EXPECT_EQ(json::parse(requests("cancel_future").front().body)["request_id"],
+            tinker.operations("asample").back().request_id);
+  EXPECT_EQ(count("retrieve_future"), polls) << "nobody asks for its result";
+}
+
+// Spec T12.
+TEST_F(SamplingFuturesTest, T12_ALostOrRefusedCancelIsToldAgain) {
+  connect("{}", R"({"sample_cancel_enabled":true})");
+  ASSERT_TRUE(client->sample(prompt).get().ok());
+  script("cancel_future", {Reply::json("{}", 502), Reply::json("{}", 429)});
+  tinker.plan("asample", held_by(gate));
+  auto lost = client->sample(prompt);
+  ASSERT_TRUE(wait_for_requests(2, "retrieve_future"));
+  lost.cancel();
+  EXPECT_TRUE(wait_for_requests(3, "cancel_future"));
+}
+
 // Spec T12.
 TEST_F(SamplingFuturesTest, T12_AServerThatDoesNotOfferItIsNotTold) {
   connect("{}", "{}");

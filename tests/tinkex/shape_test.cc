@@ -42,6 +42,12 @@ TEST(ShapeTest, ItIsEqualByItsExtentsToWhateverHoldsSome) {
   EXPECT_NE(shape, (Shape{2, 3, 1}));
 }
 
+TEST(ShapeTest, TrailingIsTheShapeOfOneElementOfTheFirstDimension) {
+  EXPECT_EQ(Shape({2, 3, 4}).trailing(), (Shape{3, 4}));
+  EXPECT_EQ(Shape({2}).trailing(), Shape{});
+  EXPECT_EQ(Shape{}.trailing(), Shape{});
+}
+
 TEST(ShapeTest, AnIteratorOutlivesTheView) {
   static_assert(std::ranges::view<Shape> && std::ranges::borrowed_range<Shape>);
   const TensorData tensor = TensorData::from(std::vector<float>(6), {2, 3});

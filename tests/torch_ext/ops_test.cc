@@ -157,7 +157,7 @@ TEST_F(OpsTest, SamplePassesItsSettingsAndReturnsTensorsAndStopReasons) {
   EXPECT_EQ(sampling_fake_->params.top_k, 10);
   EXPECT_EQ(sampling_fake_->params.top_p, 0.9);
   EXPECT_THAT(sampling_fake_->params.stop.value(),
-              ElementsAre(SamplingParams::Stop(std::int64_t{257}), SamplingParams::Stop("\n")));
+              ElementsAre(SamplingParams::Stop("\n"), SamplingParams::Stop(std::int64_t{257})));
   const auto& parts = result.toTupleRef().elements();
   EXPECT_TRUE(at::equal(parts[0].toTensorVector().at(0), tokens_of({7, 8})));
   EXPECT_TRUE(at::equal(parts[1].toTensorVector().at(0), at::tensor({-0.5f, -0.25f})));

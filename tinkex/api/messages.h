@@ -53,7 +53,8 @@ struct DynamicConfig {
   std::chrono::milliseconds refresh_interval{300'000};
   bool sample_cancel_enabled = false;
 };
-DynamicConfig parse_dynamic_config(std::string_view body);
+/// Absent if it is none, as the page of a proxy.
+std::optional<DynamicConfig> parse_dynamic_config(std::string_view body);
 
 Body create_session_request(const ClientOptions& options);
 Result<std::string> parse_session_id(std::string_view body);

@@ -62,10 +62,10 @@ ServerConfig parse_client_config(std::string_view body) {
   return config;
 }
 
-DynamicConfig parse_dynamic_config(std::string_view body) {
+std::optional<DynamicConfig> parse_dynamic_config(std::string_view body) {
   DynamicConfig config;
   const Result<ReplyJson> json = parse_object(body, "client/dynamic_config");
-  if (!json.ok()) return config;
+  if (!json.ok()) return std::nullopt;
   if (const auto seconds = positive(*json, "refresh_interval_sec")) {
     config.refresh_interval = std::chrono::seconds(std::min<std::size_t>(*seconds, 86'400));
   }

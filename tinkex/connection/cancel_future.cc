@@ -9,6 +9,8 @@ namespace tinkex::internal {
 namespace {
 
 constexpr std::chrono::milliseconds kCancelTimeout{30'000};
+// Against a lost connection or a busy server. One that is away is no longer computing, either.
+constexpr int kMostAttempts = 3;
 
 }  // namespace
 
@@ -19,7 +21,7 @@ void tell_cancelled(const std::shared_ptr<const ServiceContext>& service,
   request.http = service->request("cancel_future");
   request.http.timeout = kCancelTimeout;
   request.http.body = api::cancel_future_request(request_id);
-  request.retry.max_attempts = 1;
+  request.retry.max_attempts = kMostAttempts;
   request.what = "cancel_future";
   request.limiter = service->limiter;
   auto loop = std::make_shared<RetryLoop>(service->runtime, std::move(request));

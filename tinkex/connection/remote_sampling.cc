@@ -41,6 +41,7 @@ RetryableRequest submission_of(const ServiceContext& service,
   request.limiter = std::move(limiter);
   request.wait_for_limiter = true;
   request.last_word = std::move(last_word);
+  request.withdraw_in_doubt = true;
   return request;
 }
 
@@ -74,6 +75,7 @@ void on_submitted(const std::shared_ptr<const ServiceContext>& service,
     cell->set(std::move(accepted).error());
     return;
   }
+  if (cell->was_ended()) return tell_cancelled(service, accepted->request_id);
   const ResultSpec<SampleResponse> spec{
       .what = "sample",
       .request_type = "Sample",
@@ -127,10 +129,13 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
   const LastWordPtr last_word = last_word_for(*service, call);
   auto submission = std::make_shared<RetryLoop>(
       service->runtime, submission_of(*service, *std::move(body), entry->limiter, last_word));
-  auto cell = std::make_shared<Cell>(service->runtime->executor,
-                                     [weak = std::weak_ptr<RetryLoop>(submission)] {
-                                       if (auto loop = weak.lock()) loop->cancel();
-                                     });
+  auto cell = std::make_shared<Cell>(
+      service->runtime->executor, [weak = std::weak_ptr<RetryLoop>(submission), service] {
+        const auto loop = weak.lock();
+        if (!loop) return;
+        // Only the reply to a submission that is on the wire names what the server can call off.
+        service->cancel_enabled.load() ? loop->withdraw() : loop->cancel();
+      });
   arm_deadline(*service, cell, call, "sample", last_word);
   submission->start(
       [service, futures = entry->futures, cell, last_word](Result<HttpResponse> reply) {

@@ -54,6 +54,8 @@ struct RetryableRequest {
   std::optional<OtherForm> other_form = std::nullopt;
   /// Told why the request is repeated or held back. May be null.
   LastWordPtr last_word = nullptr;
+  /// Whether withdraw() ends it between two attempts in any case.
+  bool withdraw_in_doubt = false;
 };
 
 /// Sends a request until it succeeds, is refused for good, or the budget in count and time is
@@ -61,7 +63,8 @@ struct RetryableRequest {
 /// `classify.h` says what is worth repeating.
 ///
 /// withdraw() ends it unless some attempt may have been carried out: then it goes on to learn
-/// which.
+/// which. With `withdraw_in_doubt` it only waits for the reply to an attempt that is on the wire:
+/// what nobody wants any more is not sent once more.
 ///
 /// The final error is not_accepted() only if no attempt can have been taken by the server.
 class RetryLoop final : public StepChain {
@@ -75,7 +78,9 @@ class RetryLoop final : public StepChain {
   void start(Done done);
 
  private:
-  bool may_withdraw() const noexcept override { return !outcome_unknown_.load(); }
+  bool may_withdraw() const noexcept override {
+    return request_.withdraw_in_doubt || !outcome_unknown_.load();
+  }
   void attempt();
   void on_reply(Result<HttpResponse> reply);
   void on_refusal(const HttpResponse& reply);

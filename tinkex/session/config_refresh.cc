@@ -1,5 +1,7 @@
 #include "tinkex/session/config_refresh.h"
 
+#include <optional>
+
 namespace tinkex::internal {
 
 void ConfigRefresh::start() { wait(runtime().clock->now(), std::chrono::milliseconds(0)); }
@@ -15,12 +17,10 @@ void ConfigRefresh::ask() {
   auto self = std::static_pointer_cast<ConfigRefresh>(shared_from_this());
   exchange(request_, [self, begun](Result<HttpResponse> reply) {
     if (self->stopped()) return;
-    api::DynamicConfig config;
-    if (reply.ok() && reply->status == 200) {
-      config = api::parse_dynamic_config(reply->body);
-      self->apply_(config);
-    }
-    self->wait(begun, config.refresh_interval);
+    std::optional<api::DynamicConfig> config;
+    if (reply.ok() && reply->status == 200) config = api::parse_dynamic_config(reply->body);
+    if (config) self->apply_(*config);
+    self->wait(begun, config.value_or(api::DynamicConfig()).refresh_interval);
   });
 }
 

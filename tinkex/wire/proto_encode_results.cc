@@ -27,23 +27,17 @@ struct Record {
   std::vector<Column> columns;
 };
 
-Shape trailing_shape(const TensorData& tensor) {
-  const Shape shape = tensor.shape();
-  if (shape.empty()) return shape;
-  return shape.subspan(1);
-}
-
 bool fits(const Record& record, const NamedTensors& datum) {
   return std::all_of(record.columns.begin(), record.columns.end(), [&datum](const Column& column) {
     const TensorData& tensor = *find(datum, column.name);
-    return wire_dtype(tensor) == column.wire && trailing_shape(tensor) == column.trailing_shape;
+    return wire_dtype(tensor) == column.wire && tensor.shape().trailing() == column.trailing_shape;
   });
 }
 
 Record start_record(std::size_t first, const NamedTensors& datum) {
   Record record{first, 0, {}};
   for (const auto& [name, tensor] : datum) {
-    record.columns.push_back({name, wire_dtype(tensor), trailing_shape(tensor), {0}});
+    record.columns.push_back({name, wire_dtype(tensor), tensor.shape().trailing(), {0}});
   }
   return record;
 }

@@ -9,12 +9,13 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "tinkex/validate.h"
 #include "torch_ext/local/file_io.h"
+#include "torch_ext/local/random_id.h"
 
 namespace tinkex::torch_ext::local {
 namespace {
@@ -54,15 +55,23 @@ Result<fs::path> make_temporary() {
   return fs::path(pattern);
 }
 
+/// What the lock file says of its holder: the number of the process, and something of its own.
+/// Containers that share a directory give the same number to several processes.
+std::string process_mark() {
+  static const std::string nonce = random_id();
+  return std::to_string(::getpid()) + " " + nonce + "\n";
+}
+
 /// What errors say of who has locked the directory, and how to go on.
 std::string holder_of(int file) {
-  char text[32] = {};
-  const ssize_t length = ::pread(file, text, sizeof(text) - 1, 0);
-  const std::string process(text, length > 0 ? std::strcspn(text, "\n") : 0);
-  if (process == std::to_string(::getpid())) {
+  char text[128] = {};
+  const ssize_t length = ::pread(file, text, sizeof(text), 0);
+  const std::string_view mark(text, length > 0 ? static_cast<std::size_t>(length) : 0);
+  if (mark == process_mark()) {
     return " of this process, which ends when the last object of its service is gone, not with "
            "close(); drop those, or choose another directory";
   }
+  const std::string process(mark.substr(0, mark.find_first_not_of("0123456789")));
   return (process.empty() ? "" : " (process " + process + ")") +
          std::string("; stop that one or choose another directory");
 }
@@ -80,8 +89,8 @@ Result<int> lock_directory(const fs::path& root) {
     return Error(ErrorCode::kIo,
                  "the data directory " + root.string() + " is in use by another backend" + holder);
   }
-  const std::string pid = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(file, 0) != 0 || ::pwrite(file, pid.data(), pid.size(), 0) < 0) {
+  const std::string mark = process_mark();
+  if (::ftruncate(file, 0) != 0 || ::pwrite(file, mark.data(), mark.size(), 0) < 0) {
     const int error = errno;
     ::close(file);
     return io_error(path, "cannot write", error);

@@ -118,11 +118,12 @@ at::Tensor embed(const BaseModel& model, const at::Tensor& tokens) {
 
 at::Tensor decoder_forward(const BaseModel& model, const AdapterViews& adapter,
                            const at::Tensor& tokens, std::int64_t length, DecoderRecord* record,
-                           KvCache* cache) {
+                           KvCache* cache, const std::function<bool()>& cancelled) {
   at::Tensor x = embed(model, tokens);
   const std::size_t layers = model.layers().size();
   if (record != nullptr) record->resize(layers);
   for (std::size_t i = 0; i < layers; ++i) {
+    if (cancelled && cancelled()) return {};
     const LayerPass pass{model, i, adapter.layers[i], length, cache};
     LayerRecord passing;
     LayerRecord& r = record != nullptr ? (*record)[i] : passing;

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "torch_ext/local/attention.h"
@@ -35,10 +36,11 @@ at::Tensor embed(const BaseModel& model, const at::Tensor& tokens);
 /// the end of a row changes nothing before it.
 ///
 /// `record`, if not null, receives what decoder_backward needs; `cache`, if not null, the keys and
-/// values of a single sequence, for which it has room.
+/// values of a single sequence, for which it has room. `cancelled`, if not empty, is asked before
+/// each layer: once it is true, an undefined tensor is returned.
 at::Tensor decoder_forward(const BaseModel& model, const AdapterViews& adapter,
                            const at::Tensor& tokens, std::int64_t length, DecoderRecord* record,
-                           KvCache* cache);
+                           KvCache* cache, const std::function<bool()>& cancelled = {});
 
 /// Adds to `gradient` the gradients of the adapters, given that of the residual stream, which is
 /// used up.

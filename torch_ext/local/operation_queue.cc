@@ -16,11 +16,12 @@ std::string place_of(std::int64_t seq_id) {
 }
 
 Error poisoned(std::int64_t failed_seq_id, OperationKind kind) {
-  const std::string remedy = kind == OperationKind::kOptimStep
-                                 ? std::string(kStepEnded) + "; send the whole batch again"
-                                 : "call optim_step, which fails as well and ends that step (of a "
-                                   "RemoteModel accept_server_gradient(), then step()), then send "
-                                   "the whole batch again";
+  const std::string remedy =
+      kind == OperationKind::kOptimStep
+          ? std::string(kStepEnded) + "; send the whole batch again"
+          : "call optim_step, which fails as well and ends that step (of the "
+            "RemoteModel whose call failed accept_server_gradient(), then "
+            "step()), then send the whole batch again";
   return Error(ErrorCode::kRequestFailed, "an earlier forward_backward of this step failed (" +
                                               place_of(failed_seq_id) +
                                               "), so its gradients were dropped; " + remedy)

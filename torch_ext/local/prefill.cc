@@ -26,8 +26,8 @@ void score_position(const T* logprobs, std::int64_t vocab, std::int64_t token, s
 }
 
 Status score_prompt(const BaseModel& model, const AdapterViews& adapter, const SamplePlan& plan,
-                    std::int64_t top, const at::Tensor& stream, const std::atomic<bool>* cancelled,
-                    SampleResponse& response) {
+                    std::int64_t top, const at::Tensor& stream,
+                    const std::function<bool()>& cancelled, SampleResponse& response) {
   response.prompt_logprobs.push_back(std::numeric_limits<float>::quiet_NaN());
   if (top > 0) response.topk_prompt_logprobs.emplace_back();
   if (plan.prompt_length() == 1) return ok_status();
@@ -40,27 +40,28 @@ Status score_prompt(const BaseModel& model, const AdapterViews& adapter, const S
             score_position(values, model.config().vocab_size, next, top, response);
           });
         }
-        if (cancelled != nullptr && cancelled->load()) return sample_cancelled();
-        return ok_status();
+        return cancelled() ? Status(sample_cancelled()) : ok_status();
       });
 }
 
 }  // namespace
 
 Error sample_cancelled() {
-  return {ErrorCode::kCancelled, "sampling was cancelled before it finished"};
+  return Error(ErrorCode::kCancelled, "sampling was cancelled before it finished")
+      .with_category(ErrorCategory::kUser);
 }
 
 Result<Prefilled> prefill(const BaseModel& model, const AdapterViews& adapter,
                           const SamplePlan& plan, const SampleOptions& options,
-                          const std::atomic<bool>* cancelled, SampleResponse& response) {
+                          const std::function<bool()>& cancelled, SampleResponse& response) {
   const std::int64_t length = plan.prompt_length();
   const SingleThread threads(!worth_threads(model.config(), length));
   ScratchPool pool;
   const ScratchScope scope(pool);
   auto cache = std::make_shared<KvCache>(model.config(), length, model.compute_dtype());
-  const at::Tensor stream =
-      decoder_forward(model, adapter, token_tensor(plan.prompt), length, nullptr, cache.get());
+  const at::Tensor stream = decoder_forward(model, adapter, token_tensor(plan.prompt), length,
+                                            nullptr, cache.get(), cancelled);
+  if (!stream.defined()) return sample_cancelled();
   if (options.prompt_logprobs || options.topk_prompt_logprobs > 0) {
     Status scored = score_prompt(model, adapter, plan, options.topk_prompt_logprobs, stream,
                                  cancelled, response);

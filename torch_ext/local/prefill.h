@@ -2,7 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <atomic>
+#include <functional>
 #include <memory>
 
 #include "tinkex/error.h"
@@ -21,10 +21,11 @@ struct Prefilled {
 };
 
 /// Reads the plan's prompt. Leaves its log-probabilities in `response`, where `options` ask for
-/// them. kCancelled once `cancelled`, which may be null, is true.
+/// them. kCancelled soon after `cancelled` has become true; it is asked before each layer and after
+/// each part of the log-probabilities.
 Result<Prefilled> prefill(const BaseModel& model, const AdapterViews& adapter,
                           const SamplePlan& plan, const SampleOptions& options,
-                          const std::atomic<bool>* cancelled, SampleResponse& response);
+                          const std::function<bool()>& cancelled, SampleResponse& response);
 
 /// What a sample that was given up ends with.
 Error sample_cancelled();

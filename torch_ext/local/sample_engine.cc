@@ -135,8 +135,9 @@ bool SampleEngine::has_room(const Request& request) const {
 
 Status SampleEngine::begin(const std::shared_ptr<Request>& request) {
   if (!request->first.defined()) {
-    Result<Prefilled> read = prefill(*model_, views_, request->plan, request->wanted.options,
-                                     request->cancelled, request->response);
+    Result<Prefilled> read = prefill(
+        *model_, views_, request->plan, request->wanted.options,
+        [&request] { return request->is_cancelled(); }, request->response);
     if (!read) return read.error();
     request->prompt = std::move(read->cache);
     request->first = request->picker.logprobs(read->logits);

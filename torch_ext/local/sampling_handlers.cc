@@ -124,6 +124,7 @@ void begin_sample(Service& service, const std::shared_ptr<SamplingSession>& samp
     }
     service.futures().settle(request_id, OperationOutput(*std::move(response)));
   };
+  if (sample.given_up != nullptr && sample.given_up->load()) return finish(sample_cancelled());
   const Status ready = guarded([&]() -> Status {
     if (sampler->model == nullptr) {  // A sample that names its weights instead of a session.
       if (Status loaded = service.load_sampler(*sampler); !loaded) return loaded;

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "tinkex/base/token_id.h"
 #include "tinkex/validate.h"
 #include "torch_ext/datum_convert.h"
 #include "torch_ext/error_bridge.h"
@@ -17,15 +18,23 @@ namespace {
 
 using Stops = std::vector<SamplingParams::Stop>;
 
+/// Texts come first, so that the core's errors count them as the caller does.
 std::optional<Stops> to_stops(const Optional<c10::List<std::int64_t>>& stop_tokens,
                               const Optional<c10::List<std::string>>& stop) {
   if (!stop_tokens && !stop) return std::nullopt;
   Stops stops;
-  if (stop_tokens) {
-    for (const std::int64_t token : *stop_tokens) stops.emplace_back(token);
-  }
   if (stop) {
     for (const std::string& text : *stop) stops.emplace_back(text);
+  }
+  if (!stop_tokens) return stops;
+  for (std::size_t i = 0; i < stop_tokens->size(); ++i) {
+    const std::int64_t token = stop_tokens->get(i);
+    if (!internal::is_token_id(token)) {
+      throw_error(invalid_argument("stop_tokens[" + std::to_string(i) + "] is " +
+                                   std::to_string(token) +
+                                   ", expected a token id in [0, 2147483648)"));
+    }
+    stops.emplace_back(token);
   }
   return stops;
 }

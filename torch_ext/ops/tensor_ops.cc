@@ -60,16 +60,14 @@ std::string decode_text(const at::Tensor& tokens, bool replace) {
   return replace ? tokenizers::lossy_utf8(text) : text;
 }
 
-/// Views and at::cat know dense tensors alone, and say so in words of their own.
-void check_dense(const at::Tensor& tensor, const std::string& name) {
-  if (!tensor.defined()) return;
-  if (tensor.is_nested()) {
-    throw_error(
-        invalid_argument(name + " is a nested tensor; pass its parts as a list, see unbind()"));
-  }
-  if (tensor.layout() == c10::kStrided) return;
+/// What takes values and offsets reads dense rows; PyTorch's own refusals come later, or never.
+void check_dense(const at::Tensor& tensor, TensorName name) {
+  if (!tensor.defined() || (!tensor.is_nested() && tensor.layout() == c10::kStrided)) return;
   throw_error(
-      invalid_argument(name + " has a sparse layout, expected a dense one; use to_dense()"));
+      invalid_argument(name.text() + " " +
+                       (tensor.is_nested() ? kNestedTensor
+                                           : "has the layout " + c10::str(tensor.layout()) +
+                                                 ", expected a dense one; use to_dense()")));
 }
 
 void check_rows(at::TensorList tensors) {
@@ -77,7 +75,7 @@ void check_rows(at::TensorList tensors) {
     throw_error(invalid_argument("tensors is empty, expected at least one tensor"));
   }
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    check_dense(tensors[i], "tensors[" + std::to_string(i) + "]");
+    check_dense(tensors[i], {"tensors", i});
     if (tensors[i].defined() && tensors[i].dim() > 0) continue;
     throw_error(invalid_argument("tensors[" + std::to_string(i) +
                                  "] is undefined or has no dimensions, expected at least one"));
@@ -118,9 +116,22 @@ void check_alike(at::TensorList tensors) {
   }
 }
 
+/// at::cat reads what was freed. The tensors of a tracer hold nothing that it could read.
+void check_not_freed(at::TensorList tensors) {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const at::Tensor& tensor = tensors[i];
+    const bool traced = tensor.is_meta() || tensor.key_set().has(c10::DispatchKey::Python);
+    if (traced || !tensor.has_storage()) continue;
+    if (const Status status = check_has_data(tensor, {"tensors", i}); !status) {
+      throw_error(status.error());
+    }
+  }
+}
+
 std::tuple<at::Tensor, at::Tensor> from_lists(at::TensorList tensors) {
   check_rows(tensors);
   check_alike(tensors);
+  check_not_freed(tensors);
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("tinkex::offsets_of", "")
                              .typed<at::Tensor(at::TensorList)>();

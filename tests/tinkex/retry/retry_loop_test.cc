@@ -28,11 +28,13 @@ class RetryLoopTest : public ::testing::Test {
     request.most_attempts_unasked = most_attempts_unasked;
     request.other_form = other_form;
     request.last_word = last_word;
+    request.withdraw_in_doubt = withdraw_in_doubt;
     loop = std::make_shared<RetryLoop>(world.runtime, std::move(request));
     loop->start([this](Result<HttpResponse> reply) { outcome = std::move(reply); });
   }
 
   ManualRuntime world;
+  bool withdraw_in_doubt = false;
   std::shared_ptr<RateLimiter> limiter = std::make_shared<RateLimiter>();
   LastWordPtr last_word = std::make_shared<LastWord>();
   std::shared_ptr<RetryLoop> loop;
@@ -328,6 +330,19 @@ TEST_F(RetryLoopTest, T12_WithdrawnAfterALostReplyItGoesOnToLearnWhatBecameOfIt)
   world.reply(200, "{}");
   ASSERT_TRUE(outcome);
   EXPECT_TRUE(outcome->ok());
+}
+
+// Spec T12.
+TEST_F(RetryLoopTest, T12_WhatMayBeWithdrawnInDoubtIsNotSentAgain) {
+  withdraw_in_doubt = true;
+  start({.max_attempts = 5});
+  loop->withdraw();
+  EXPECT_EQ(world.transport->open(), 1u) << "the reply to what is on the wire is waited for";
+  world.fail(Error(ErrorCode::kConnection, "reset").with_retryable(true));
+  world.advance(600s);
+  ASSERT_TRUE(outcome && !outcome->ok());
+  EXPECT_FALSE(outcome->error().not_accepted());
+  EXPECT_EQ(world.transport->sent(), 1u);
 }
 
 // Spec T12.

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -113,9 +114,15 @@ TEST_F(CheckpointTreeTest, SecondBackendIsKeptOutUntilTheFirstIsGone) {
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code(), ErrorCode::kIo);
   EXPECT_THAT(second.error().message(), HasSubstr("in use by another backend of this process"));
-  std::ofstream(root_ / ".lock") << "1\n";
-  EXPECT_THAT(CheckpointTree::open(root_).error().message(),
-              HasSubstr("in use by another backend (process 1); stop that one"));
+  const auto told = [this](const std::string& holder) {
+    std::ofstream(root_ / ".lock") << holder;
+    return CheckpointTree::open(root_).error().message();
+  };
+  EXPECT_THAT(told("1\n"), HasSubstr("in use by another backend (process 1); stop that one"));
+  const std::string own = std::to_string(::getpid());
+  EXPECT_THAT(told(own + " 0123456789abcdef\n"), HasSubstr("(process " + own + "); stop that one"))
+      << "it may be one of another container";
+  EXPECT_THAT(told("\x1b[2J"), HasSubstr("in use by another backend; stop that one"));
   tree.reset();
   EXPECT_TRUE(CheckpointTree::open(root_));
 }

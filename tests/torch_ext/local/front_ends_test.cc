@@ -214,6 +214,25 @@ TEST(ClientOfTheBackendTest, WhatFailsUntilAFolderIsMendedIsAskedForOnce) {
   std::filesystem::remove_all(root);
 }
 
+// Spec T12.
+TEST(ClientOfTheBackendTest, T12_ASampleThatIsCancelledAtOnceIsNotComputed) {
+  const auto counting =
+      std::make_shared<CountingTransport>(start_embedded_backend().value(), "cancel_future");
+  ClientOptions options;
+  options.base_url = kEmbeddedBaseUrl;
+  options.api_key = "tml-x";
+  options.transport = counting;
+  auto service = ServiceClient::connect(std::move(options)).value();
+  auto client = service.create_sampling_client("tinkex/nano", std::nullopt).get().value();
+  const ModelInput prompt = ModelInput::from_tokens({1, 2, 3});
+  ASSERT_TRUE(
+      client.sample(prompt, 1, {.max_tokens = 1}).get().ok());  // The configuration is there.
+  auto much = client.sample(prompt, 4096, {.max_tokens = 1'000});
+  much.cancel();
+  EXPECT_TRUE(client.sample(prompt, 1, {.max_tokens = 1}).get().ok());
+  EXPECT_EQ(counting->count(), 1);
+}
+
 /// One exchange on a fresh connection that the server closes; what came back, whole.
 std::string round_trip(const LocalServer& server, const std::string& text) {
   const std::string& url = server.base_url();

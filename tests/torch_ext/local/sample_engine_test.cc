@@ -17,6 +17,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
+bool never() { return false; }
+
 class SampleEngineTest : public ::testing::Test {
  protected:
   /// Prompts of 1 to 8 tokens, 1 to 40 to draw, at temperatures of 0 to 1.5.
@@ -33,13 +35,17 @@ class SampleEngineTest : public ::testing::Test {
   }
   /// Puts `request` into the engine; its answer comes to answers_[n].
   void add(SampleEngine& engine, const SampleRequest& request,
-           const std::atomic<bool>* cancelled = nullptr) {
+           const std::atomic<bool>* cancelled = nullptr,
+           std::shared_ptr<const std::atomic<bool>> given_up = nullptr) {
     const std::size_t n = answers_.size();
     answers_.emplace_back();
-    engine.add(request, cancelled, [this, n](Result<SampleResponse> answer) {
-      EXPECT_FALSE(answers_[n]) << "answered twice";
-      answers_[n].emplace(std::move(answer));
-    });
+    engine.add(
+        request, cancelled,
+        [this, n](Result<SampleResponse> answer) {
+          EXPECT_FALSE(answers_[n]) << "answered twice";
+          answers_[n].emplace(std::move(answer));
+        },
+        std::move(given_up));
   }
   static void run(SampleEngine& engine) {
     while (!engine.idle()) engine.step();
@@ -126,6 +132,46 @@ TEST_F(SampleEngineTest, CancelledRequestEndsAndTheOthersGoOn) {
   expect_equal(answers_[0]->value(), sample(model_, adapter_, request(8), nullptr).value(), 0);
 }
 
+TEST_F(SampleEngineTest, RequestThatIsGivenUpChangesNoBitOfItsNeighbours) {
+  SampleEngine engine(model_, adapter_);
+  const auto given_up = std::make_shared<std::atomic<bool>>(false);
+  add(engine, request(8));
+  add(engine, request(9), nullptr, given_up);
+  add(engine, request(10));
+  for (int i = 0; i < 6; ++i) engine.step();
+  ASSERT_FALSE(answers_[1]);
+  given_up->store(true);
+  engine.step();
+  ASSERT_TRUE(answers_[1]);
+  EXPECT_EQ(answers_[1]->error().code(), ErrorCode::kCancelled);
+  run(engine);
+  for (const int number : {8, 10}) {
+    const auto n = static_cast<std::size_t>(number - 8);
+    expect_equal(answers_[n]->value(), sample(model_, adapter_, request(number), nullptr).value(),
+                 n);
+  }
+}
+
+TEST_F(SampleEngineTest, APromptThatIsCancelledIsNotReadToItsEnd) {
+  const SamplePlan plan = SamplePlan::of(request(3), model_->config()).value();
+  const auto views =
+      AdapterViews::of(&adapter_->layout(), adapter_->flat(), model_->config().num_hidden_layers);
+  SampleOptions options;
+  options.prompt_logprobs = true;
+  const std::int64_t layers = model_->config().num_hidden_layers;
+  // Before each layer, and after the one part of the log-probabilities.
+  for (std::int64_t answered = 0; answered <= layers; ++answered) {
+    std::int64_t asked = 0;
+    SampleResponse response;
+    const auto read = prefill(
+        *model_, views, plan, options, [&] { return asked++ == answered; }, response);
+    ASSERT_FALSE(read) << answered;
+    EXPECT_EQ(read.error().code(), ErrorCode::kCancelled);
+    EXPECT_EQ(asked, answered + 1);
+    EXPECT_EQ(response.prompt_logprobs.empty(), answered < layers);
+  }
+}
+
 TEST_F(SampleEngineTest, ImpossibleRequestIsAnsweredAtOnceAndTheOthersGoOn) {
   SampleEngine engine(model_, adapter_);
   add(engine, request(8));
@@ -171,7 +217,7 @@ TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeTheBits) {
       AdapterViews::of(&adapter->layout(), adapter->flat(), config.num_hidden_layers);
   const SamplePlan plan = SamplePlan::of(request(3), config).value();
   SampleResponse response;
-  const Prefilled read = prefill(*model, views, plan, {}, nullptr, response).value();
+  const Prefilled read = prefill(*model, views, plan, {}, never, response).value();
   const auto logits = [&](int threads, std::int64_t count) {
     const Threads limit(threads);
     std::vector<SequenceCache> caches(static_cast<std::size_t>(count),
@@ -201,7 +247,7 @@ TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeWhatIsReadInAPrompt) {
   options.prompt_logprobs = true;
   const auto on = [&](int threads, SampleResponse& response) {
     const Threads limit(threads);
-    return prefill(*model, views, plan, options, nullptr, response).value();
+    return prefill(*model, views, plan, options, never, response).value();
   };
   SampleResponse first;
   const Prefilled one = on(1, first);

@@ -70,6 +70,7 @@ TEST_F(SamplingApiTest, ASampleThatIsCalledOffEndsAndTheNextOneIsServed) {
   const Json result = api_.result(accepted["request_id"]);
   ASSERT_TRUE(result.contains("error")) << "it was computed to its end";
   EXPECT_THAT(result["error"].get<std::string>(), HasSubstr("cancelled"));
+  EXPECT_EQ(result["category"], "user");
   EXPECT_EQ(api_.result(waiting["request_id"])["sequences"].size(), 2u);
   api_.post("cancel_future", {{"request_id", waiting["request_id"]}});  // Over: nothing changes.
   EXPECT_EQ(api_.result(waiting["request_id"])["sequences"].size(), 2u);

@@ -15,7 +15,7 @@ def encode_text(text: str) -> torch.Tensor:
 
 
 def decode_text(tokens: Array, errors: str = "replace") -> str:
-    """The text of token ids; special tokens give none.
+    """The text of token ids; those beyond the bytes, such as special tokens, give none.
 
     A sample may end within a character. ``errors`` says what becomes of bytes that are no UTF-8, as
     in ``bytes.decode``.

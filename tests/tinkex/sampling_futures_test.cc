@@ -45,6 +45,14 @@ class SamplingFuturesTest : public testing::ScriptedServiceTest {
     client.emplace(*std::move(made));
   }
 
+  /// Makes one sample.
+  void connect_to_a_server_that_calls_off() {
+    connect("{}", R"({"sample_cancel_enabled":true})");
+    ASSERT_TRUE(wait_for_requests(1, "client/dynamic_config"));
+    // The reply to the configuration travels too; a sample that comes back is behind it.
+    ASSERT_TRUE(client->sample(prompt).get().ok());
+  }
+
   /// Lets the server answer for all samples at once. It reports every sample that was submitted.
   void offer_retrieve_futures() {
     // The server outlives the members of this class.
@@ -73,10 +81,7 @@ class SamplingFuturesTest : public testing::ScriptedServiceTest {
 
 // Spec T12.
 TEST_F(SamplingFuturesTest, T12_ACancelledSampleIsCalledOffWhereTheServerWantsToKnow) {
-  connect("{}", R"({"sample_cancel_enabled":true})");
-  ASSERT_TRUE(wait_for_requests(1, "client/dynamic_config"));
-  // The reply to the configuration travels too; a sample that comes back is behind it.
-  ASSERT_TRUE(client->sample(prompt).get().ok());
+  connect_to_a_server_that_calls_off();
   tinker.plan("asample", held_by(gate));
   auto lost = client->sample(prompt);
   ASSERT_TRUE(wait_for_requests(2, "retrieve_future"));
@@ -88,8 +93,7 @@ TEST_F(SamplingFuturesTest, T12_ACancelledSampleIsCalledOffWhereTheServerWantsTo
 
 // Spec T12. Only the answer to the submission names what is called off.
 TEST_F(SamplingFuturesTest, T12_ASampleThatIsCancelledBeforeItsSubmissionIsAnsweredIsCalledOff) {
-  connect("{}", R"({"sample_cancel_enabled":true})");
-  ASSERT_TRUE(client->sample(prompt).get().ok());
+  connect_to_a_server_that_calls_off();
   tinker.plan("asample", {.submit_gate = gate});
   auto lost = client->sample(prompt);
   ASSERT_TRUE(wait_for_requests(2, "asample"));
@@ -105,8 +109,7 @@ TEST_F(SamplingFuturesTest, T12_ASampleThatIsCancelledBeforeItsSubmissionIsAnswe
 
 // Spec T12.
 TEST_F(SamplingFuturesTest, T12_ALostOrRefusedCancelIsToldAgain) {
-  connect("{}", R"({"sample_cancel_enabled":true})");
-  ASSERT_TRUE(client->sample(prompt).get().ok());
+  connect_to_a_server_that_calls_off();
   script("cancel_future", {Reply::json("{}", 502), Reply::json("{}", 429)});
   tinker.plan("asample", held_by(gate));
   auto lost = client->sample(prompt);

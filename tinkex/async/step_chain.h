@@ -35,8 +35,8 @@ class StepChain : public std::enable_shared_from_this<StepChain> {
   /// Ends the chain early: its `finish` runs with kCancelled, on the executor. Thread-safe.
   void cancel() noexcept;
 
-  /// Ends the chain early only if the server then certainly took nothing; otherwise it goes on.
-  /// Thread-safe.
+  /// Ends the chain early where may_withdraw() lets it, but breaks off no exchange whose body has
+  /// left in full (Transport::withdraw). Thread-safe.
   void withdraw() noexcept;
 
  protected:

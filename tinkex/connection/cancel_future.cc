@@ -9,7 +9,7 @@ namespace tinkex::internal {
 namespace {
 
 constexpr std::chrono::milliseconds kCancelTimeout{30'000};
-// Against a lost connection or a busy server. One that is away is no longer computing, either.
+// Against a lost connection or a busy server; all within that time, as others wait to be told of.
 constexpr int kMostAttempts = 3;
 
 }  // namespace
@@ -22,6 +22,7 @@ void tell_cancelled(const std::shared_ptr<const ServiceContext>& service,
   request.http.timeout = kCancelTimeout;
   request.http.body = api::cancel_future_request(request_id);
   request.retry.max_attempts = kMostAttempts;
+  request.retry.max_elapsed = kCancelTimeout;
   request.what = "cancel_future";
   request.limiter = service->limiter;
   auto loop = std::make_shared<RetryLoop>(service->runtime, std::move(request));

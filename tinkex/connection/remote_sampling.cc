@@ -14,6 +14,8 @@ namespace {
 
 using Cell = ResultCell<SampleResponse>;
 
+// A server that takes longer to accept a sample will hardly be spared its work by calling it off.
+constexpr std::chrono::milliseconds kReplyPatience{10'000};
 // Of hundreds of thousands of futures that settled at once.
 constexpr std::uint64_t kMostReportBytes = std::uint64_t{64} << 20;
 
@@ -61,6 +63,19 @@ void fetch_when_settled(const std::shared_ptr<const ServiceContext>& service,
   };
   futures->wait_for(id, cell.get(), std::move(fetch), spec.last_word);
   if (cell->is_over()) futures->forget(id, cell.get());  // the hook may have come before the waiter
+}
+
+/// Ends a submission that nobody waits for any more. Only the reply to one that is on the wire
+/// names what the server can call off, so that is waited for, but not as long as a connection may
+/// last.
+void let_go(const ServiceContext& service, const std::shared_ptr<RetryLoop>& submission) {
+  if (!service.cancel_enabled.load()) return submission->cancel();
+  submission->withdraw();
+  const Runtime& runtime = *service.runtime;
+  runtime.timers->schedule(deadline_after(runtime.clock->now(), kReplyPatience),
+                           [weak = std::weak_ptr<RetryLoop>(submission)] {
+                             if (const auto loop = weak.lock()) loop->cancel();
+                           });
 }
 
 void on_submitted(const std::shared_ptr<const ServiceContext>& service,
@@ -129,13 +144,10 @@ Future<SampleResponse> RemoteSampling::sample(const ModelInput& prompt, std::int
   const LastWordPtr last_word = last_word_for(*service, call);
   auto submission = std::make_shared<RetryLoop>(
       service->runtime, submission_of(*service, *std::move(body), entry->limiter, last_word));
-  auto cell = std::make_shared<Cell>(
-      service->runtime->executor, [weak = std::weak_ptr<RetryLoop>(submission), service] {
-        const auto loop = weak.lock();
-        if (!loop) return;
-        // Only the reply to a submission that is on the wire names what the server can call off.
-        service->cancel_enabled.load() ? loop->withdraw() : loop->cancel();
-      });
+  auto cell = std::make_shared<Cell>(service->runtime->executor,
+                                     [weak = std::weak_ptr<RetryLoop>(submission), service] {
+                                       if (const auto loop = weak.lock()) let_go(*service, loop);
+                                     });
   arm_deadline(*service, cell, call, "sample", last_word);
   submission->start(
       [service, futures = entry->futures, cell, last_word](Result<HttpResponse> reply) {

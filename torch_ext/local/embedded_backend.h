@@ -16,7 +16,7 @@ inline constexpr char kEmbeddedBaseUrl[] = "http://embedded.local";
 /// Threads: the backend computes on one thread of its own; callbacks come from the transport's.
 /// Ownership: the backend lives until the transport is shut down or the last reference to it goes,
 /// which cuts the running batch or sample short: it waits for one micro-batch, one token or one
-/// layer of a prompt at most, and for a step, a save or a load that has begun. Errors:
+/// layer or head of a prompt at most, and for a step, a save or a load that has begun. Errors:
 /// kInvalidArgument if a loss of `options.losses` cannot be called so; kIo if the data directory
 /// cannot be used or another backend uses it.
 Result<std::shared_ptr<Transport>> start_embedded_backend(BackendOptions options = {});

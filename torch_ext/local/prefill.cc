@@ -40,15 +40,14 @@ Status score_prompt(const BaseModel& model, const AdapterViews& adapter, const S
             score_position(values, model.config().vocab_size, next, top, response);
           });
         }
-        return cancelled() ? Status(sample_cancelled()) : ok_status();
+        return cancelled && cancelled() ? Status(sample_cancelled()) : ok_status();
       });
 }
 
 }  // namespace
 
 Error sample_cancelled() {
-  return Error(ErrorCode::kCancelled, "sampling was cancelled before it finished")
-      .with_category(ErrorCategory::kUser);
+  return {ErrorCode::kCancelled, "sampling was cancelled before it finished"};
 }
 
 Result<Prefilled> prefill(const BaseModel& model, const AdapterViews& adapter,

@@ -21,8 +21,8 @@ struct Prefilled {
 };
 
 /// Reads the plan's prompt. Leaves its log-probabilities in `response`, where `options` ask for
-/// them. kCancelled soon after `cancelled` has become true; it is asked before each layer and after
-/// each part of the log-probabilities.
+/// them. kCancelled soon after `cancelled`, which may be empty, has become true; it is asked before
+/// each layer and after each part of the log-probabilities.
 Result<Prefilled> prefill(const BaseModel& model, const AdapterViews& adapter,
                           const SamplePlan& plan, const SampleOptions& options,
                           const std::function<bool()>& cancelled, SampleResponse& response);

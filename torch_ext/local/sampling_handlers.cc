@@ -114,17 +114,27 @@ constexpr std::chrono::milliseconds kSlice{50};
 /// Compute thread: gives a sample to the session's engine.
 void begin_sample(Service& service, const std::shared_ptr<SamplingSession>& sampler,
                   SampleInbox::Sample sample) {
-  const auto finish = [&service, id = sampler->id,
-                       request_id = std::move(sample.request_id)](Result<SampleResponse> response) {
+  const auto is_given_up = [given_up = sample.given_up] {
+    return given_up != nullptr && given_up->load();
+  };
+  const auto finish = [&service, id = sampler->id, request_id = std::move(sample.request_id),
+                       is_given_up](Result<SampleResponse> response) {
     service.finish_sample();
     service.log("sample " + id + (response ? ": ok" : ": " + response.error().message()));
-    if (!response) return service.futures().settle(request_id, response.error());
+    if (!response) {
+      Error error = std::move(response).error();
+      // What its caller called off is not worth a repeat; what the server's end cut short is.
+      if (error.code() == ErrorCode::kCancelled && is_given_up()) {
+        error = std::move(error).with_category(ErrorCategory::kUser);
+      }
+      return service.futures().settle(request_id, std::move(error));
+    }
     for (std::size_t i = 0; i < response->sequences.size(); ++i) {
       response->sequences[i].sequence_id = sample_sequence_id(request_id, i);
     }
     service.futures().settle(request_id, OperationOutput(*std::move(response)));
   };
-  if (sample.given_up != nullptr && sample.given_up->load()) return finish(sample_cancelled());
+  if (is_given_up()) return finish(sample_cancelled());
   const Status ready = guarded([&]() -> Status {
     if (sampler->model == nullptr) {  // A sample that names its weights instead of a session.
       if (Status loaded = service.load_sampler(*sampler); !loaded) return loaded;

@@ -120,7 +120,8 @@ void check_alike(at::TensorList tensors) {
 void check_not_freed(at::TensorList tensors) {
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const at::Tensor& tensor = tensors[i];
-    const bool traced = tensor.is_meta() || tensor.key_set().has(c10::DispatchKey::Python);
+    const bool traced = tensor.is_meta() || tensor.key_set().has(c10::DispatchKey::Python) ||
+                        tensor.key_set().has(c10::DispatchKey::Functionalize);
     if (traced || !tensor.has_storage()) continue;
     if (const Status status = check_has_data(tensor, {"tensors", i}); !status) {
       throw_error(status.error());

@@ -216,21 +216,23 @@ TEST(ClientOfTheBackendTest, WhatFailsUntilAFolderIsMendedIsAskedForOnce) {
 
 // Spec T12.
 TEST(ClientOfTheBackendTest, T12_ASampleThatIsCancelledAtOnceIsNotComputed) {
-  const auto counting =
+  const auto called_off =
       std::make_shared<CountingTransport>(start_embedded_backend().value(), "cancel_future");
+  const auto configured = std::make_shared<CountingTransport>(called_off, "dynamic_config");
   ClientOptions options;
   options.base_url = kEmbeddedBaseUrl;
   options.api_key = "tml-x";
-  options.transport = counting;
+  options.transport = configured;
   auto service = ServiceClient::connect(std::move(options)).value();
   auto client = service.create_sampling_client("tinkex/nano", std::nullopt).get().value();
   const ModelInput prompt = ModelInput::from_tokens({1, 2, 3});
-  ASSERT_TRUE(
-      client.sample(prompt, 1, {.max_tokens = 1}).get().ok());  // The configuration is there.
-  auto much = client.sample(prompt, 4096, {.max_tokens = 1'000});
+  while (configured->count() == 0) std::this_thread::yield();
+  // A sample that comes back is behind the configuration.
+  ASSERT_TRUE(client.sample(prompt, 1, {.max_tokens = 1}).get().ok());
+  auto much = client.sample(prompt, 1024, {.max_tokens = 100});
   much.cancel();
   EXPECT_TRUE(client.sample(prompt, 1, {.max_tokens = 1}).get().ok());
-  EXPECT_EQ(counting->count(), 1);
+  EXPECT_EQ(called_off->count(), 1) << "it was computed to its end";
 }
 
 /// One exchange on a fresh connection that the server closes; what came back, whole.

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "torch_ext/tensor_convert.h"
+
 namespace tinkex::torch_ext::local::testing {
 
 at::Tensor ReferenceModel::linear(const at::Tensor& x, const at::Tensor& flat,
@@ -113,7 +115,7 @@ ReferenceResult reference_pass(const ReferenceModel& model, const at::Tensor& fl
     const TensorData& targets = *find(datum.loss_fn_inputs, "target_tokens");
     const at::Tensor all = model.logprobs(leaf, datum.model_input.text_tokens());
     const at::Tensor index = at::tensor(targets.to_ints()).view({all.size(0), -1});
-    const at::Tensor p = all.gather(1, index).view(targets.shape());
+    const at::Tensor p = all.gather(1, index).view(sizes(targets));
     total = total + loss_of(p, datum, loss);
     const at::Tensor kept = p.detach().to(at::ScalarType::Float).contiguous();
     result.logprobs.emplace_back(kept.const_data_ptr<float>(),

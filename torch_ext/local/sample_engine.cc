@@ -28,21 +28,13 @@ struct SampleEngine::Request {
   SampleRequest wanted;
   SamplePlan plan;
   TokenPicker picker;
-  const std::atomic<bool>* cancelled;
-  std::shared_ptr<const std::atomic<bool>> given_up;
+  std::function<bool()> cancelled;
   Done done;
   std::shared_ptr<const KvCache> prompt = nullptr;
   at::Tensor first = {};  ///< Log-probabilities of the first new token; undefined before prefill.
   std::int64_t begun = 0;
   std::int64_t ended = 0;
   SampleResponse response = {};
-
-  bool is_cancelled() const {
-    const auto is_set = [](const std::atomic<bool>* flag) {
-      return flag != nullptr && flag->load(std::memory_order_relaxed);
-    };
-    return is_set(cancelled) || is_set(given_up.get());
-  }
 };
 
 struct SampleEngine::Sequence {
@@ -68,16 +60,15 @@ SampleEngine::SampleEngine(std::shared_ptr<const BaseModel> model,
 
 SampleEngine::~SampleEngine() = default;
 
-void SampleEngine::add(SampleRequest request, const std::atomic<bool>* cancelled, Done done,
-                       std::shared_ptr<const std::atomic<bool>> given_up) {
+void SampleEngine::add(SampleRequest request, std::function<bool()> cancelled, Done done) {
   if (adapter_ != nullptr) {
     if (const Status fits = adapter_->check_fits(*model_); !fits) return done(fits.error());
   }
   Result<SamplePlan> plan = SamplePlan::of(request, model_->config());
   if (!plan) return done(plan.error());
   const TokenPicker picker(request.params);
-  auto added = std::make_shared<Request>(Request{std::move(request), *std::move(plan), picker,
-                                                 cancelled, std::move(given_up), std::move(done)});
+  auto added = std::make_shared<Request>(
+      Request{std::move(request), *std::move(plan), picker, std::move(cancelled), std::move(done)});
   added->response.sequences.resize(static_cast<std::size_t>(added->wanted.num_samples));
   requests_.push_back(std::move(added));
 }
@@ -106,7 +97,7 @@ void SampleEngine::fail_all(const Error& error) {
 void SampleEngine::drop_cancelled() {
   std::vector<std::shared_ptr<Request>> dropped;
   for (const auto& request : requests_) {
-    if (request->is_cancelled()) dropped.push_back(request);
+    if (request->cancelled && request->cancelled()) dropped.push_back(request);
   }
   for (const auto& request : dropped) settle(request, sample_cancelled());
 }
@@ -135,9 +126,8 @@ bool SampleEngine::has_room(const Request& request) const {
 
 Status SampleEngine::begin(const std::shared_ptr<Request>& request) {
   if (!request->first.defined()) {
-    Result<Prefilled> read = prefill(
-        *model_, views_, request->plan, request->wanted.options,
-        [&request] { return request->is_cancelled(); }, request->response);
+    Result<Prefilled> read = prefill(*model_, views_, request->plan, request->wanted.options,
+                                     request->cancelled, request->response);
     if (!read) return read.error();
     request->prompt = std::move(read->cache);
     request->first = request->picker.logprobs(read->logits);

@@ -2,7 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -41,11 +40,9 @@ class SampleEngine {
   SampleEngine(const SampleEngine&) = delete;
   SampleEngine& operator=(const SampleEngine&) = delete;
 
-  /// A request that cannot be served is answered at once. Once `cancelled`, which must outlive the
-  /// request and is for all of a session, or `given_up`, which is its own, is true, the next step
-  /// answers kCancelled; both may be null.
-  void add(SampleRequest request, const std::atomic<bool>* cancelled, Done done,
-           std::shared_ptr<const std::atomic<bool>> given_up = nullptr);
+  /// A request that cannot be served is answered at once. `cancelled`, which may be empty, is asked
+  /// at every step until the request is answered; once it is true, that is with kCancelled.
+  void add(SampleRequest request, std::function<bool()> cancelled, Done done);
 
   /// Whether every request was answered.
   bool idle() const { return requests_.empty(); }

@@ -14,8 +14,9 @@ Result<SampleResponse> sample(const std::shared_ptr<const BaseModel>& model,
   return guarded([&]() -> Result<SampleResponse> {
     SampleEngine engine(model, adapter);
     std::optional<Result<SampleResponse>> response;
-    engine.add(request, cancelled,
-               [&response](Result<SampleResponse> result) { response.emplace(std::move(result)); });
+    engine.add(
+        request, [cancelled] { return cancelled != nullptr && cancelled->load(); },
+        [&response](Result<SampleResponse> result) { response.emplace(std::move(result)); });
     while (!engine.idle()) engine.step();
     return *std::move(response);
   });

@@ -142,8 +142,11 @@ void begin_sample(Service& service, const std::shared_ptr<SamplingSession>& samp
     if (sampler->engine == nullptr) {
       sampler->engine = std::make_unique<SampleEngine>(sampler->model, sampler->adapter);
     }
-    sampler->engine->add(std::move(sample.request), &sampler->cancelled, finish,
-                         std::move(sample.given_up));
+    // The engine is the session's, so it never asks when that is gone.
+    const auto cancelled = [is_given_up, &of_session = sampler->cancelled] {
+      return is_given_up() || of_session.load();
+    };
+    sampler->engine->add(std::move(sample.request), cancelled, finish);
     return ok_status();
   });
   if (!ready) finish(ready.error());

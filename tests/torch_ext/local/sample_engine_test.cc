@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -16,8 +17,6 @@ namespace tinkex::torch_ext::local::testing {
 namespace {
 
 using ::testing::HasSubstr;
-
-bool never() { return false; }
 
 class SampleEngineTest : public ::testing::Test {
  protected:
@@ -35,17 +34,13 @@ class SampleEngineTest : public ::testing::Test {
   }
   /// Puts `request` into the engine; its answer comes to answers_[n].
   void add(SampleEngine& engine, const SampleRequest& request,
-           const std::atomic<bool>* cancelled = nullptr,
-           std::shared_ptr<const std::atomic<bool>> given_up = nullptr) {
+           std::function<bool()> cancelled = nullptr) {
     const std::size_t n = answers_.size();
     answers_.emplace_back();
-    engine.add(
-        request, cancelled,
-        [this, n](Result<SampleResponse> answer) {
-          EXPECT_FALSE(answers_[n]) << "answered twice";
-          answers_[n].emplace(std::move(answer));
-        },
-        std::move(given_up));
+    engine.add(request, std::move(cancelled), [this, n](Result<SampleResponse> answer) {
+      EXPECT_FALSE(answers_[n]) << "answered twice";
+      answers_[n].emplace(std::move(answer));
+    });
   }
   static void run(SampleEngine& engine) {
     while (!engine.idle()) engine.step();
@@ -119,9 +114,9 @@ TEST_F(SampleEngineTest, MoreSamplesThanThereIsRoomForAreCarriedOn) {
 
 TEST_F(SampleEngineTest, CancelledRequestEndsAndTheOthersGoOn) {
   SampleEngine engine(model_, adapter_);
-  std::atomic<bool> cancelled{false};
+  bool cancelled = false;
   add(engine, request(8));
-  add(engine, request(9), &cancelled);
+  add(engine, request(9), [&cancelled] { return cancelled; });
   for (int i = 0; i < 5; ++i) engine.step();
   ASSERT_FALSE(answers_[1]);
   cancelled = true;
@@ -134,13 +129,13 @@ TEST_F(SampleEngineTest, CancelledRequestEndsAndTheOthersGoOn) {
 
 TEST_F(SampleEngineTest, RequestThatIsGivenUpChangesNoBitOfItsNeighbours) {
   SampleEngine engine(model_, adapter_);
-  const auto given_up = std::make_shared<std::atomic<bool>>(false);
+  bool given_up = false;
   add(engine, request(8));
-  add(engine, request(9), nullptr, given_up);
+  add(engine, request(9), [&given_up] { return given_up; });
   add(engine, request(10));
   for (int i = 0; i < 6; ++i) engine.step();
   ASSERT_FALSE(answers_[1]);
-  given_up->store(true);
+  given_up = true;
   engine.step();
   ASSERT_TRUE(answers_[1]);
   EXPECT_EQ(answers_[1]->error().code(), ErrorCode::kCancelled);
@@ -217,7 +212,7 @@ TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeTheBits) {
       AdapterViews::of(&adapter->layout(), adapter->flat(), config.num_hidden_layers);
   const SamplePlan plan = SamplePlan::of(request(3), config).value();
   SampleResponse response;
-  const Prefilled read = prefill(*model, views, plan, {}, never, response).value();
+  const Prefilled read = prefill(*model, views, plan, {}, nullptr, response).value();
   const auto logits = [&](int threads, std::int64_t count) {
     const Threads limit(threads);
     std::vector<SequenceCache> caches(static_cast<std::size_t>(count),
@@ -247,7 +242,7 @@ TEST_F(SampleEngineTest, NumberOfThreadsDoesNotChangeWhatIsReadInAPrompt) {
   options.prompt_logprobs = true;
   const auto on = [&](int threads, SampleResponse& response) {
     const Threads limit(threads);
-    return prefill(*model, views, plan, options, never, response).value();
+    return prefill(*model, views, plan, options, nullptr, response).value();
   };
   SampleResponse first;
   const Prefilled one = on(1, first);
